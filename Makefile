@@ -1,0 +1,37 @@
+# `make run` diagnoses the shipped model, `make test` runs the tests; both set up .venv themselves.
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+PYTHON ?= python3
+BIN := $(ROOT).venv/bin
+READY := $(ROOT).venv/.ready
+
+.PHONY: run quick test test-long benchmark lint format clean
+
+run: $(READY)  ## the main job: report on the shipped model, about two minutes on two cores
+	cd $(ROOT) && $(BIN)/sharptheory diagnose --model arithmetic-1m --task arithmetic --out out/first-light $(ARGS)
+
+quick: $(READY)  ## the main job in a few seconds
+	cd $(ROOT) && $(BIN)/sharptheory diagnose --model arithmetic-1m --task arithmetic --prompts 20 --samples 32 --out out/quick $(ARGS)
+
+test: $(READY)
+	cd $(ROOT) && $(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-long: $(READY)  ## long statistical tests
+	cd $(ROOT) && $(BIN)/python -m pytest -m slow -n 2 $(ARGS)
+
+benchmark: $(READY)  ## speed and memory ratios, alone on the machine
+	cd $(ROOT) && $(BIN)/python -m pytest -m benchmark -s $(ARGS)
+
+lint: $(READY)
+	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(READY)
+	cd $(ROOT) && $(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+# Reinstalled only when the requirements change; an interrupted installation leaves no stamp and is repeated.
+$(READY): $(ROOT)pyproject.toml $(ROOT)constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(ROOT).venv
+	cd $(ROOT) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[llm,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(ROOT).venv $(ROOT)out $(ROOT)build $(ROOT)dist $(ROOT)*.egg-info
