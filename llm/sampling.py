@@ -1,0 +1,120 @@
+"""Fill a pool from a model and a task: written as it is sampled, resumable after any interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.tasks import Task
+from sharptheory.oracle import Response
+from sharptheory.pool import GREEDY, PoolWriter
+
+RUN_FILE = "run.json"
+
+
+def sample_pool(
+    oracle: HuggingFaceOracle,
+    task: Task,
+    n: int,
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    identity: dict | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Draw `n` samples and the greedy response for each prompt of a task into ``folder/pool.parquet``.
+
+    A folder that holds part of the same run is continued: finished prompts are kept, the others are drawn exactly as
+    an uninterrupted run draws them. A folder that holds a different run is refused.
+
+    Args:
+        identity: further facts that make two runs different (model fingerprint, dtype …).
+        force: discard whatever run the folder holds.
+        progress: called with ``(prompts done, prompts in all)``.
+
+    Raises:
+        ValueError: the folder holds a different run; names the first field in which they differ.
+    """
+    run = {
+        **(identity or {}),
+        "task": task.name,
+        "prompts": hashlib.blake2b(json.dumps([task.prompts, task.answers]).encode(), digest_size=8).hexdigest(),
+        "n_prompts": len(task.prompts),
+        "samples": n,
+        "seed": seed,
+        "max_new_tokens": oracle.max_new_tokens,
+        "batch_tokens": oracle.batch_tokens,
+        "chat": oracle.chat,
+    }
+    claim_folder(Path(folder), run, force=force)
+    writer = PoolWriter(folder)
+    total = len(task.prompts)
+    if not writer.path.is_file():
+        done = writer.done()
+        if progress:
+            progress(len(done), total)
+        for ids, drawn in oracle.sample_groups(task.prompts, n, seed=seed, skip=frozenset(done)):
+            greedy = oracle.greedy([task.prompts[i] for i in ids])
+            rows = [
+                _row(oracle, task, i, sample_id, response)
+                for i, responses, best in zip(ids, drawn, greedy)
+                for sample_id, response in [(-1, best), *enumerate(responses)]
+            ]
+            writer.write(pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string"}))
+            done.update(ids)
+            if progress:
+                progress(len(done), total)
+    elif progress:
+        progress(total, total)
+    return writer.finish()
+
+
+def _row(oracle: HuggingFaceOracle, task: Task, prompt_id: int, sample_id: int, response: Response) -> dict:
+    text = oracle.decode(response.tokens)
+    answer, correct = task.grade(text, task.answers[prompt_id])
+    return {
+        "prompt_id": prompt_id,
+        "sample_id": sample_id,
+        "prompt": task.prompts[prompt_id],
+        "response": text,
+        "tokens": list(response.tokens),
+        "log_likelihood": min(response.log_likelihood, 0.0),
+        "length": len(response.tokens),
+        "finished": response.finished,
+        "answer": answer,
+        "correct": correct,
+        "source": GREEDY if sample_id < 0 else "model",
+    }
+
+
+def claim_folder(folder: Path, run: dict, *, force: bool) -> None:
+    """Make `folder` the home of `run`, or raise a ValueError if it holds a different run (unless `force`)."""
+    path = folder / RUN_FILE
+    pools = [old for old in (folder / "pool.parquet", folder / "pool.parts") if old.exists()]
+    if force:
+        for old in pools:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    elif path.is_file():
+        held = json.loads(path.read_text())
+        differing = [key for key in {**held, **run} if held.get(key) != run.get(key)]
+        if differing:
+            key = differing[0]
+            raise ValueError(
+                f"{folder} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
+                "choose another --out, repeat its settings to resume it, or discard it with --force"
+            )
+        return
+    elif pools:
+        raise ValueError(f"{folder} holds a pool of an unknown run; choose another --out or discard it with --force")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(run, indent=1) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,32 @@
+"""What a task is: prompts, gold answers, and how to read an answer off a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """Prompts with their gold answers and the task's own reading of a response.
+
+    Attributes:
+        name: registry name or file stem.
+        prompts: the text given to the model, one per problem.
+        answers: gold answers, same length; None marks a problem without one (likelihood-only).
+        extract: reads the answer off a response; None if it holds no answer.
+        equal: whether an extracted answer matches the gold one; default equality of strings.
+        max_new_tokens: a response budget that leaves few responses unfinished.
+    """
+
+    name: str
+    prompts: list[str]
+    answers: list[str | None]
+    extract: Callable[[str], str | None]
+    equal: Callable[[str, str], bool] = str.__eq__
+    max_new_tokens: int = 512
+
+    def grade(self, response: str, gold: str | None) -> tuple[str | None, bool | None]:
+        """The extracted answer and whether it is right (None when there is no gold answer)."""
+        answer = self.extract(response)
+        return answer, None if gold is None else answer is not None and bool(self.equal(answer, gold))
