@@ -1,0 +1,131 @@
+"""One plot per function: takes data and an axis, returns the axis. Theory is a line, measurement points or bands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from sharptheory.estimators import HitRates
+
+STYLE = Path(__file__).with_name("sharptheory.mplstyle")
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY = "#666666"
+
+
+def _log2_axis(ax: Axes, largest: float) -> None:
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
+    ax.set_xlim(0.93, largest * 1.08)
+    ax.set_xlabel("N, responses per prompt")
+
+
+def _band(ax: Axes, curve: pd.DataFrame, column: str, low: str, high: str, *, color: str, label: str) -> None:
+    ax.plot(curve["n"], curve[column], color=color, label=label, marker="o" if len(curve) == 1 else None)
+    ax.fill_between(curve["n"], curve[low].astype(float), curve[high].astype(float), color=color, alpha=0.18, lw=0)
+
+
+def accuracy_curve(
+    best_of_n: pd.DataFrame, pass_at_n: pd.DataFrame, ax: Axes, *, sampled: float, greedy: float | None = None
+) -> Axes:
+    """Accuracy against N: best-of-N by likelihood, any-of-N, one sample and greedy decoding."""
+    _band(ax, pass_at_n, "accuracy", "low", "high", color=GREEN, label="any of N correct (pass@N)")
+    _band(ax, best_of_n, "accuracy", "low", "high", color=BLUE, label="best of N by log-likelihood")
+    if greedy is not None:
+        ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
+    ax.axhline(sampled, color=GREY, ls=":", label="one sample, temperature 1")
+    _log2_axis(ax, best_of_n["n"].max())
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("accuracy")
+    ax.legend(loc="best")
+    return ax
+
+
+def log_likelihood_curve(best_of_n: pd.DataFrame, ax: Axes, *, greedy: float | None = None) -> Axes:
+    """Mean log-likelihood of the best-of-N response against N."""
+    columns = ("log_likelihood", "log_likelihood_low", "log_likelihood_high")
+    _band(ax, best_of_n, *columns, color=BLUE, label="best of N by log-likelihood")
+    if greedy is not None:
+        ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
+    _log2_axis(ax, best_of_n["n"].max())
+    ax.set_ylabel("mean log-likelihood [nats]")
+    ax.legend(loc="best")
+    return ax
+
+
+def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None, ax: Axes, *, label: str) -> Axes:
+    """Density of log-likelihoods, separately for correct and incorrect responses where correctness is known.
+
+    The lowest 1 % of the likelihoods is collected in the first bin: a few hopeless responses would stretch the axis.
+    """
+    low = np.quantile(log_likelihood, 0.01)
+    shown = np.maximum(log_likelihood, low)
+    bins = np.linspace(low, max(shown.max(), low + 1e-9), 41)
+    if correct is None:
+        ax.hist(shown, bins=bins, density=True, color=BLUE, alpha=0.7, label=f"all responses ({len(shown):,})")
+    else:
+        for kind, color, name in ((correct, BLUE, "correct"), (~correct, ORANGE, "incorrect")):
+            if kind.any():
+                name = f"{name} ({kind.sum():,})"
+                ax.hist(shown[kind], bins=bins, density=True, color=color, alpha=0.5, label=name)
+                ax.axvline(np.median(shown[kind]), color=color, ls="--", lw=1.2)
+    ax.set_xlabel(label)
+    ax.set_ylabel("density [1/nat]")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def coverage_profile(certificate: pd.DataFrame, ax: Axes, *, n_samples: int) -> Axes:
+    """Coverage profile ``t ↦ P_x[1/p*(x) > t]``: the band between the two sides of the certificate."""
+    sides = {"lower bound, 1/max(p̂, 1-S)": "log_p_high", "upper bound, 1/p̂": "log_p_low"}
+    # Powers of ten, not numbers: 1/p* overflows for long responses. Prompts with no finished response have no t.
+    decades = {name: -certificate[column].to_numpy(dtype=float) / np.log(10) for name, column in sides.items()}
+    right = max(0.3, np.log10(n_samples), *(t[np.isfinite(t)].max(initial=0) for t in decades.values())) * 1.05
+    for (name, t), color in zip(decades.items(), (GREEN, BLUE)):
+        finite = np.sort(t[np.isfinite(t)])
+        above = 1 - np.arange(len(finite) + 1) / len(t)
+        ax.step([0, *finite, right], [*above, above[-1]], where="post", color=color, label=name)
+    ax.axvline(np.log10(n_samples), color=GREY, ls=":", label=f"samples per prompt, {n_samples}")
+    if right < 3.5:
+        ticks = [t for k in range(4) for t in (10**k, 2 * 10**k, 5 * 10**k) if np.log10(t) <= right]
+        ax.set_xticks(np.log10(ticks), [f"{t:,}" for t in ticks])
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"$10^{{{k:g}}}$"))
+    ax.set_xlim(0, right)
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_xlabel("t, inverse probability of the likeliest response")
+    ax.set_ylabel("prompts with 1/p* > t")
+    ax.legend(loc="best")
+    return ax
+
+
+def hit_rates(rates: HitRates, ax: Axes) -> Axes:
+    """Exact law of hitting the certified argmax against the rate measured on samples held out from the certificate."""
+    n = np.geomspace(1, max(rates.n.max(), 2), 200)
+    ax.plot(n, rates.law(n), color=BLUE, label="theory: $E_x[1-(1-p^*)^N]$")
+    errors = np.abs(np.stack([rates.measured.low, rates.measured.high]) - rates.measured.value)
+    ax.errorbar(rates.n, rates.measured.value, yerr=errors, color=ORANGE, fmt="o", label="measured on held-out samples")
+    _log2_axis(ax, rates.n.max())
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("best-of-N is the argmax")
+    ax.legend(loc="best")
+    return ax
+
+
+def save(draw, path: Path, title: str) -> Path:
+    """Draw one figure with ``draw(ax)`` in the house style and save it as PNG."""
+    with plt.style.context(STYLE):
+        figure, ax = plt.subplots()
+        draw(ax)
+        ax.set_title(title)
+        figure.savefig(path)
+        plt.close(figure)
+    return path

@@ -1,0 +1,166 @@
+"""The command as a user meets it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharptheory.cli import main
+from tests.conftest import pool_from_table
+
+
+def run(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of ``sharptheory ARGUMENTS`` in this process."""
+    monkeypatch.setattr(sys, "argv", ["sharptheory", *map(str, arguments)])
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.fixture(scope="session")
+def first_light(tmp_path_factory):
+    """One real run on the shipped model, shared by the tests that read it."""
+    out = tmp_path_factory.mktemp("first") / "light"
+    command = "from sharptheory.cli import main; main()"
+    arguments = ["diagnose", "--model", "arithmetic-1m", "--task", "arithmetic", "--prompts", "40", "--samples", "64"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *arguments, "--out", str(out)], check=True, capture_output=True, text=True
+    )
+    return out, done.stdout
+
+
+def test_the_main_job_on_the_shipped_model(first_light):
+    out, printed = first_light
+    summary = json.loads((out / "summary.json").read_text())
+    assert {
+        "n_prompts", "n_samples", "greedy_accuracy", "sampled_accuracy", "best_of_n", "pass_at_n", "coverage",
+        "auc_pooled", "auc_within", "unfinished_fraction", "provenance",
+    } <= set(summary)  # fmt: skip
+    assert summary["n_prompts"] == 40 and summary["n_samples"] == 64
+    assert set(summary["best_of_n"][0]) >= {"n", "accuracy", "low", "high", "log_likelihood"}
+    assert set(summary["pass_at_n"][0]) == set(summary["best_of_n"][0])
+    assert set(summary["coverage"]) >= {"certified_fraction", "c_cov_bar_low", "c_cov_bar_high"}
+    assert set(summary["auc_within"]) >= {"value", "low", "high"}
+    assert summary["provenance"]["seed"] == 0 and "torch" in summary["provenance"]["versions"]
+    assert "best of 64 by log-likelihood" in printed and "report:" in printed
+    assert (out / "report.html").stat().st_size > 100_000 and (out / "theory_vs_measurement.png").exists()
+
+
+def test_the_shipped_model_has_room_to_improve(first_light):
+    summary = json.loads((first_light[0] / "summary.json").read_text())
+    assert 0.3 < summary["greedy_accuracy"] < 0.9
+    assert summary["sampled_accuracy"] < summary["pass_at_n"][-1]["accuracy"]
+
+
+def test_theory_agrees_with_measurement_on_the_shipped_model(first_light):
+    """Every measured hit rate within 4 standard deviations of the exact law."""
+    rates = json.loads((first_light[0] / "summary.json").read_text())["hit_rates"]
+    half_width = (np.array(rates["high"]) - np.array(rates["low"])) / 2
+    assert rates["n_prompts"] >= 5
+    assert np.all(np.abs(np.array(rates["measured"]) - rates["predicted"]) <= half_width * 4 / 1.96 + 1e-12)
+
+
+def test_running_again_reuses_the_pool_and_another_seed_is_refused(first_light, monkeypatch, capsys):
+    out, _ = first_light
+    before = (out / "pool.parquet").stat().st_mtime_ns
+    common = [
+        "diagnose",
+        "--model",
+        "arithmetic-1m",
+        "--task",
+        "arithmetic",
+        "--prompts",
+        40,
+        "--samples",
+        64,
+        "--out",
+        out,
+    ]
+    assert run(monkeypatch, capsys, *common)[0] == 0
+    assert (out / "pool.parquet").stat().st_mtime_ns == before
+    code, _, error = run(monkeypatch, capsys, *common, "--seed", 1)
+    assert code == 2 and "holds a different run" in error and error.count("\n") == 1
+    code, _, error = run(monkeypatch, capsys, *common, "--seed", 1, "--resume")
+    assert code == 2 and "holds a different run" in error
+
+
+def test_its_pool_can_be_given_back_in_every_format(first_light, tmp_path, monkeypatch, capsys):
+    out, _ = first_light
+    summary = json.loads((out / "summary.json").read_text())
+    pool = pd.read_parquet(out / "pool.parquet")
+    pool.drop(columns="tokens").to_csv(tmp_path / "pool.csv", index=False)
+    pool.to_json(tmp_path / "pool.jsonl", orient="records", lines=True)
+    for path in (out / "pool.parquet", tmp_path / "pool.csv", tmp_path / "pool.jsonl"):
+        target = tmp_path / f"from-{path.suffix[1:]}"
+        assert run(monkeypatch, capsys, "diagnose", "--pool", path, "--out", target)[0] == 0
+        again = json.loads((target / "summary.json").read_text())
+        for key in ("best_of_n", "pass_at_n", "greedy_accuracy", "auc_within"):
+            assert again[key] == pytest.approx(summary[key]) if not isinstance(again[key], list) else True
+        assert again["best_of_n"][-1]["accuracy"] == pytest.approx(summary["best_of_n"][-1]["accuracy"])
+
+
+def test_a_minimal_foreign_pool(tmp_path, monkeypatch, capsys):
+    pool = pool_from_table(np.array([[0.7, 0.2, 0.1]] * 10), 8, np.random.default_rng(0), np.array([[1, 0, 0]] * 10))
+    pool[["prompt_id", "log_likelihood", "correct"]].to_csv(tmp_path / "mine.csv", index=False)
+    code, printed, _ = run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path / "out")
+    assert code == 0 and "best of 8" in printed
+    assert json.loads((tmp_path / "out/summary.json").read_text())["greedy_accuracy"] is None
+
+
+def test_a_given_pool_does_not_overwrite_a_sampled_run(first_light, tmp_path, monkeypatch, capsys):
+    pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0))
+    pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
+    code, _, error = run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.csv", "--out", first_light[0])
+    assert code == 2 and "holds a sampled run" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["diagnose"], "give either --model and --task, or --pool"),
+        (["diagnose", "--model", "arithmetic-1m"], "--model needs --task"),
+        (
+            ["diagnose", "--model", "arithmetic-1m", "--task", "nothing"],
+            "'nothing' is neither a file nor one of: arithmetic",
+        ),
+        (["diagnose", "--model", "./nowhere", "--task", "arithmetic"], "model folder ./nowhere does not exist"),
+        (["diagnose", "--pool", "nowhere.csv"], "pool file nowhere.csv does not exist"),
+        (["diagnose", "--model", "arithmetic-1m", "--task", "arithmetic", "--resume", "--force"], "give one of them"),
+        (["diagnose", "--model", "arithmetic-1m", "--task", "arithmetic", "--max-new-tokens", "400"], "context of 256"),
+        (["diagnose", "--model", "arithmetic-1m", "--task", "arithmetic", "--chat"], "no chat template"),
+    ],
+)
+def test_user_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = run(monkeypatch, capsys, *arguments)
+    assert code == 2 and message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_help_has_examples(monkeypatch, capsys):
+    code, printed, _ = run(monkeypatch, capsys, "diagnose", "--help")
+    assert code == 0 and "Examples" in printed and "--batch-tokens" in printed
+
+
+def test_the_core_does_not_import_torch():
+    code = "import sys, sharptheory.cli; assert 'torch' not in sys.modules and 'sharptheory.llm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_public_model_without_a_task_answer(shared, tmp_path, monkeypatch, capsys):
+    """The TinyStories model on prompts without gold answers: a likelihood-only report that warns of cut responses."""
+    (tmp_path / "stories.jsonl").write_text('{"prompt": "Once upon a time"}\n{"prompt": "Lily was"}\n')
+    code, printed, _ = run(
+        monkeypatch, capsys, "diagnose", "--model", shared / "models/tinystories-260k",
+        "--task", tmp_path / "stories.jsonl",
+        "--samples", 6, "--max-new-tokens", 40, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0 and "unfinished responses" in printed
+    assert "cut by the length budget" in (tmp_path / "out/report.html").read_text()
+    assert json.loads((tmp_path / "out/summary.json").read_text())["sampled_accuracy"] is None
