@@ -187,11 +187,7 @@ def coverage_certificate(samples: pd.DataFrame) -> pd.DataFrame:
 
     Source: [S5].
     """
-    finished = samples[samples["finished"]]
-    prompts = finished["prompt_id"].to_numpy()
-    log_p = finished["log_likelihood"].to_numpy(dtype=float)
-    keys = pd.DataFrame({"prompt_id": prompts, "key": response_keys(finished)})
-    distinct = finished.assign(log_p=log_p, key=keys["key"].to_numpy()).groupby(["prompt_id", "key"])["log_p"].max()
+    distinct = distinct_responses(samples)
     rows = {}
     for prompt_id, group in distinct.groupby(level=0):
         values = group.to_numpy()
@@ -209,6 +205,19 @@ def coverage_certificate(samples: pd.DataFrame) -> pd.DataFrame:
         columns=["log_p_low", "log_p_high", "certified", "log_q"],
     )
     return table.assign(n_samples=counts)
+
+
+def distinct_responses(samples: pd.DataFrame) -> pd.Series:
+    """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``."""
+    finished = samples[samples["finished"]]
+    keyed = pd.DataFrame(
+        {
+            "prompt_id": finished["prompt_id"].to_numpy(),
+            "key": response_keys(finished),
+            "log_likelihood": finished["log_likelihood"].to_numpy(dtype=float),
+        }
+    )
+    return keyed.groupby(["prompt_id", "key"])["log_likelihood"].max()
 
 
 def response_keys(pool: pd.DataFrame) -> np.ndarray:
@@ -231,7 +240,7 @@ def _clusters(prompts: np.ndarray, values: np.ndarray) -> np.ndarray:
     return labels
 
 
-def c_cov_bar(certificate: pd.DataFrame, **options) -> Estimate:
+def c_cov_bar_interval(certificate: pd.DataFrame, **options) -> Estimate:
     """Interval for ``C̄_cov = E_x[1/p*(x)]``: the means of both ends of the certificate.
 
     Returns:

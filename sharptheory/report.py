@@ -22,7 +22,7 @@ from sharptheory.estimators import (
     auc_pooled,
     auc_within,
     bootstrap_mean,
-    c_cov_bar,
+    c_cov_bar_interval,
     coverage_certificate,
     curve,
 )
@@ -62,7 +62,7 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
     per_prompt = drawn.groupby("prompt_id").size()
     n = curve_grid(int(per_prompt.min()))
     certificate = coverage_certificate(drawn)
-    ends = c_cov_bar(certificate, seed=seed)
+    ends = c_cov_bar_interval(certificate, seed=seed)
     summary = {
         "n_prompts": len(per_prompt),
         "n_samples": int(per_prompt.min()),

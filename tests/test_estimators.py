@@ -18,7 +18,7 @@ from sharptheory.estimators import (
     best_of_n_curve,
     best_of_n_weights,
     bootstrap_mean,
-    c_cov_bar,
+    c_cov_bar_interval,
     coverage_certificate,
     curve,
     pass_at_n,
@@ -176,7 +176,7 @@ def test_certificate_without_a_finished_response_says_nothing():
     pool = pool_from_table(np.array([[0.5, 0.5]]), 4, np.random.default_rng(0)).assign(finished=False)
     row = coverage_certificate(pool).iloc[0]
     assert (row["log_p_low"], row["log_p_high"], row["certified"]) == (-np.inf, 0, False)
-    estimate = c_cov_bar(coverage_certificate(pool))
+    estimate = c_cov_bar_interval(coverage_certificate(pool))
     assert estimate.value[0] == 1 and estimate.value[1] == np.inf
 
 
@@ -185,7 +185,7 @@ def test_coverage_interval_contains_the_coefficient():
     probs = rng.dirichlet(np.full(30, 0.2), size=50)
     truth = np.mean(1 / probs.max(axis=1))
     for m in (1, 5, 200):
-        low, high = c_cov_bar(coverage_certificate(pool_from_table(probs, m, rng))).value
+        low, high = c_cov_bar_interval(coverage_certificate(pool_from_table(probs, m, rng))).value
         assert low <= truth + 1e-9 and truth <= high + 1e-9
     assert high - low < 1e-3 * truth
 
