@@ -583,10 +583,10 @@ def run(
             if value > best:
                 best, best_instance, where = value, instance, f"instance {i}"
         rng = np.random.default_rng([seed, len(check.name)])
-        for step in range(search if best_instance is not None and not check.identity else 0):
+        for _ in range(search if best_instance is not None and not check.identity else 0):
             candidate = neighbour(best_instance, rng, fixed_policy=policy is not None)
             value = ratio(check, candidate)
             if value is not None and value > best:
                 best, best_instance = value, candidate
-                where = f"{where.split(' +')[0]} + search, step {step}"
+                where = f"{where.split(' +')[0]} + search"
         yield Result(check, met, max(best, 0.0) if met else 0.0, where, best_instance)

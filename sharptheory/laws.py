@@ -15,9 +15,6 @@ from scipy.special import gammaln, log_softmax
 from sharptheory.coverage import TOLERANCE, maximizers
 from sharptheory.policies import row_chunks
 
-#: Log-masses below this lose digits, then vanish, as doubles.
-FAINT = -680.0
-
 # Best-of-N ------------------------------------------------------------------------------------------------------------
 
 
@@ -29,15 +26,14 @@ class Levels:
         log_cdf: ``log F(r_y)``, the base mass of the responses that are not better.
         log_ratio: ``log F(r_y⁻)/F(r_y)``: how much of it is strictly worse.
         log_share: ``log π(y) - log π(level of y)``; 0 for a level of one response.
-        faint: flat indices of responses whose level's part of ``F(r_y)`` is too small for `log_ratio` (its own log is
-            needed), and the logarithm of that part.
+        log_hazard: ``log(-log_ratio)``, known also where `log_ratio` itself underflows.
         shape: of the table they came from.
     """
 
     log_cdf: np.ndarray
     log_ratio: np.ndarray
     log_share: np.ndarray
-    faint: tuple[np.ndarray, np.ndarray]
+    log_hazard: np.ndarray
     shape: tuple[int, ...]
 
 
@@ -48,16 +44,13 @@ def levels(log_probs: np.ndarray, rewards: np.ndarray | None = None, *, toleranc
         rewards = _rows(np.broadcast_to(np.asarray(rewards, dtype=float), np.shape(log_probs)))
         if np.isnan(rewards).any():
             raise ValueError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
-    log_cdf, log_ratio, log_share = (np.empty(table.shape) for _ in range(3))
-    faint = []
+    columns = tuple(np.empty(table.shape) for _ in range(4))
     for rows in row_chunks(table.shape):
         chunk = table[rows]
-        cdf, ratio, share, part, order = _ranked(chunk, chunk if rewards is None else rewards[rows], tolerance)
-        for out, ranked in ((log_cdf, cdf), (log_ratio, ratio), (log_share, share)):
-            np.put_along_axis(out[rows], order, ranked, axis=1)
-        x, j = np.nonzero((part < FAINT) & (part > -np.inf))
-        faint.append(((rows.start + x) * table.shape[1] + order[x, j], part[x, j]))
-    return Levels(log_cdf, log_ratio, log_share, tuple(map(np.concatenate, zip(*faint))), np.shape(log_probs))
+        order, *ranked = _ranked(chunk, chunk if rewards is None else rewards[rows], tolerance)
+        for out, values in zip(columns, ranked):
+            np.put_along_axis(out[rows], order, values, axis=1)
+    return Levels(*columns, np.shape(log_probs))
 
 
 def _rows(values: np.ndarray) -> np.ndarray:
@@ -67,24 +60,22 @@ def _rows(values: np.ndarray) -> np.ndarray:
 
 
 def _ranked(log_probs: np.ndarray, rewards: np.ndarray, tolerance: float):
-    """`Levels` of a cacheful of rows in ascending order of reward, and that order."""
+    """The ascending order of reward of a cacheful of rows, and the columns of `Levels` in that order."""
     order = np.argsort(rewards, axis=1)
     sorted_log = np.take_along_axis(log_probs, order, axis=1)
-    starts = level_starts(np.take_along_axis(rewards, order, axis=1), tolerance)
+    by_likelihood = rewards is log_probs
+    starts = level_starts(sorted_log if by_likelihood else np.take_along_axis(rewards, order, axis=1), tolerance)
     with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
-        probs = np.exp(sorted_log)
-        if np.any((probs == 0) & (sorted_log > -np.inf)):
+        # Near 1 the mass that is missing says more about F than the mass that is there.
+        if np.any((sorted_log < -690) & (sorted_log > -np.inf)):
             log_below, log_above = _log_sums(sorted_log)
-            log_probs_sum = np.logaddexp(log_below, sorted_log)
+            log_cdf = np.logaddexp(log_below, sorted_log)
+            log_cdf = np.where(log_above < -np.log(2), np.log1p(-np.exp(log_above)), log_cdf)
         else:
-            up, down = np.cumsum(probs, axis=1), np.cumsum(probs[:, ::-1], axis=1)[:, ::-1]
-            above = np.zeros_like(probs)
-            above[:, :-1] = down[:, 1:]
-            below = np.zeros_like(probs)
-            below[:, 1:] = up[:, :-1]
-            log_below, log_above, log_probs_sum = np.log(below), np.log(above), np.log(up)
-        # Near 1 the mass that is missing says more than the mass that is there.
-        log_cdf = np.where(log_above < -np.log(2), np.log1p(-np.exp(log_above)), log_probs_sum)
+            probs, above, below = np.exp(sorted_log), np.zeros(order.shape), np.zeros(order.shape)
+            np.cumsum(probs[:, :0:-1], axis=1, out=above[:, -2::-1])
+            np.cumsum(probs[:, :-1], axis=1, out=below[:, 1:])
+            log_below, log_cdf = np.log(below), np.where(above < 0.5, np.log1p(-above), np.log(below + probs))
         if starts.all():
             log_mass, share = sorted_log, np.zeros_like(sorted_log)
         else:
@@ -101,8 +92,11 @@ def _ranked(log_probs: np.ndarray, rewards: np.ndarray, tolerance: float):
         share[sorted_log == -np.inf] = -np.inf
         part = np.minimum(log_mass - log_cdf, 0.0)
         ratio = np.where(part < -np.log(2), np.log1p(-np.exp(part)), np.minimum(log_below - log_cdf, 0.0))
-        ratio[np.isnan(part) | np.isnan(ratio)] = 0.0  # a level without mass, below every response with mass
-    return log_cdf, ratio, share, part, order
+        hazard = np.where(part < -600, part, np.log(-ratio))
+        # A level without mass, below every response with mass.
+        nothing = np.isnan(part) | np.isnan(ratio)
+        ratio[nothing], hazard[nothing] = 0.0, -np.inf
+    return order, log_cdf, ratio, share, hazard
 
 
 def level_starts(ascending: np.ndarray, tolerance: float) -> np.ndarray:
@@ -163,18 +157,67 @@ def best_of_n(
     if not n >= 1:
         raise ValueError(f"n={n}; expected a real number ≥ 1")
     ranking = log_probs if isinstance(log_probs, Levels) else levels(log_probs, rewards, tolerance=tolerance)
-    law = np.empty(ranking.log_cdf.shape)
-    with np.errstate(divide="ignore"):
-        for rows in row_chunks(law.shape):
-            part = np.multiply(ranking.log_ratio[rows], n, out=law[rows])
-            np.negative(np.expm1(part, out=part), out=part)
-            np.log(part, out=part)
-            part += n * ranking.log_cdf[rows]
-            part += ranking.log_share[rows]
-    index, log_part = ranking.faint
-    # 1 - (1-part)^N = N·part there.
-    law.flat[index] = np.log(n) + log_part + n * ranking.log_cdf.flat[index] + ranking.log_share.flat[index]
+    law = np.empty(ranking.log_cdf.size)
+    columns = [
+        column.reshape(-1) for column in (ranking.log_cdf, ranking.log_ratio, ranking.log_share, ranking.log_hazard)
+    ]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        for start in range(0, law.size, BLOCK):
+            log_cdf, log_ratio, log_share, log_hazard = (column[start : start + BLOCK] for column in columns)
+            out = law[start : start + BLOCK]
+            log_gain(n, log_ratio, log_hazard, out=out)
+            out += n * log_cdf
+            out += log_share
     return law.reshape(ranking.shape)
+
+
+#: Entries worked on at once, so that every pass over them stays in cache.
+BLOCK = 1 << 14
+
+#: Interpolation of ``log(sinh(√u)/√u)/u`` on [0, 4], lowest power first; its error is below 1e-13.
+_LOG_SINH = (
+    0.16666666666663438,
+    -0.005555555553608985,
+    0.0003527336664800381,
+    -2.6454949013318306e-05,
+    2.137621561040551e-06,
+    -1.801760382340564e-07,
+    1.551550328682765e-08,
+    -1.3150374674929623e-09,
+    1.0028820577020786e-10,
+    -5.762435982926596e-12,
+    1.7447533317106367e-13,
+)
+
+
+def log_gain(n: float, log_ratio: np.ndarray, log_hazard: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """``log(1 - e^{N log_ratio})`` into `out`: the logarithm of a level's chance given that no better one is drawn.
+
+    With ``x = -N log_ratio`` it is ``log x - x/2 + log(sinh(x/2)/(x/2))``, and ``log x = log N + log_hazard`` costs
+    nothing: up to x = 4 a polynomial replaces an exponential and a logarithm.
+    """
+    half = log_ratio * (-n / 2)
+    far = half > 2
+    n_far = np.count_nonzero(far)
+    if n_far > far.size // 8:
+        np.log(-np.expm1(-2 * half), out=out)
+        faint = log_hazard < -600
+        if faint.any():
+            out[faint] = np.log(n) + log_hazard[faint]
+        return out
+    square = half * half
+    np.multiply(square, _LOG_SINH[-1], out=out)
+    for coefficient in _LOG_SINH[-2:0:-1]:
+        out += coefficient
+        out *= square
+    out += _LOG_SINH[0]
+    out *= square
+    out -= half
+    out += log_hazard
+    out += np.log(n)
+    if n_far:
+        out[far] = np.log1p(-np.exp(-2 * half[far]))
+    return out
 
 
 def best_of_n_laws(log_probs: np.ndarray, n: np.ndarray, **options) -> Iterator[np.ndarray]:

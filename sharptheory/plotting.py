@@ -120,6 +120,24 @@ def hit_rates(rates: HitRates, ax: Axes) -> Axes:
     return ax
 
 
+def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Queries against ε on one family: exact curves as solid lines, bounds dashed, rates (constant 1) dotted."""
+    styles = {"exact": "-", "bound": "--", "rate": ":"}
+    colors = {"minimax": BLUE, "SFT": ORANGE, "adaptive": GREEN, "lower": GREY}
+    for curve, rows in table.groupby("curve", sort=False):
+        kind, rows = rows["kind"].iloc[0], rows.sort_values("eps")
+        color = PINK if "D.2" in curve else next(c for start, c in colors.items() if curve.startswith(start))
+        label = curve if kind == "exact" else f"{curve} ({kind})"
+        ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.invert_xaxis()
+    ax.set_xlabel("ε, fraction of prompts left unsharpened (harder to the right)")
+    ax.set_ylabel("queries m")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    return ax
+
+
 def save(draw, path: Path, title: str) -> Path:
     """Draw one figure with ``draw(ax)`` in the house style and save it as PNG."""
     with plt.style.context(STYLE):

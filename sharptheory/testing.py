@@ -1,11 +1,10 @@
 """Hypothesis strategies and assertions of the theory, for testing your own policies, laws and pools.
 
-from hypothesis import given
-from sharptheory.testing import assert_holds, policies
-
+```python
 @given(policies())
 def test_my_law(policy):
     assert_law(my_law(policy.log_probs), policy)
+```
 """
 
 from __future__ import annotations
