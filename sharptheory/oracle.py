@@ -38,3 +38,59 @@ class Oracle(Protocol):
     def evaluate(self, prompts: Sequence[Hashable], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
         """Log-likelihoods in nats of given responses, one array per prompt."""
         ...
+
+
+class TableOracle:
+    """A table as an oracle: prompts are row numbers, a response is ``(column,)``.
+
+    Args:
+        policy: a `TabularPolicy`, or anything with ``log_probs [X, Y]``.
+    """
+
+    def __init__(self, policy):
+        self._log_probs = np.asarray(policy.log_probs, dtype=float)
+        cdf = np.cumsum(np.exp(self._log_probs), axis=1)
+        self._cdf = cdf / cdf[:, -1:]
+
+    def sample(self, prompts: Sequence[int], n: int, *, seed: int = 0) -> list[list[Response]]:
+        """Draw `n` i.i.d. responses per prompt."""
+        if n < 1:
+            raise ValueError(f"n={n} samples per prompt; expected at least 1")
+        uniforms = np.random.default_rng(seed).random((len(prompts), n))
+        drawn = []
+        for x, u in zip(prompts, uniforms):
+            # 'right' never lands on a response without mass.
+            columns = np.minimum(np.searchsorted(self._cdf[x], u, side="right"), self._last(x))
+            drawn.append([Response((int(y),), float(self._log_probs[x, y])) for y in columns])
+        return drawn
+
+    def evaluate(self, prompts: Sequence[int], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
+        """Log-probabilities of given responses, one array per prompt."""
+        if len(prompts) != len(responses):
+            raise ValueError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
+        return [self._log_probs[x, [y for (y,) in given]] for x, given in zip(prompts, responses)]
+
+    def _last(self, x: int) -> int:
+        return int(np.flatnonzero(self._log_probs[x] > -np.inf)[-1])
+
+
+class CountingOracle:
+    """Counts the queries (Definition 3.2) that go through it: one per sampled and one per evaluated response."""
+
+    def __init__(self, oracle: Oracle):
+        self._oracle = oracle
+        self.sampled = self.evaluated = 0
+
+    @property
+    def queries(self) -> int:
+        """Responses sampled and evaluated; a sampled response comes with its likelihood, so it counts once."""
+        return self.sampled + self.evaluated
+
+    def sample(self, prompts: Sequence[Hashable], n: int, *, seed: int = 0) -> list[list[Response]]:
+        drawn = self._oracle.sample(prompts, n, seed=seed)
+        self.sampled += sum(map(len, drawn))
+        return drawn
+
+    def evaluate(self, prompts: Sequence[Hashable], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
+        self.evaluated += sum(map(len, responses))
+        return self._oracle.evaluate(prompts, responses)

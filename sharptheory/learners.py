@@ -1,0 +1,342 @@
+"""Sharpening algorithms with finitely many samples, exactly as stated, through a sample-and-evaluate oracle only.
+
+Each learner takes an oracle, a policy class and the prompts to draw at, and reports what it spent. Prompts are row
+numbers and responses columns of the class's table; the base policy is known only through the oracle.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from sharptheory.oracle import CountingOracle, Oracle, Response
+
+#: Convex solves stop at a gradient this small per observation, or raise.
+GRADIENT_TOLERANCE = 1e-7
+
+# Policy classes -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Comparisons at prompts ``[n]``: responses `first`, `second` and their base log-probabilities, ``[n]`` each."""
+
+    prompts: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    log_first: np.ndarray
+    log_second: np.ndarray
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """All policies on ``[X, Y]``: maximum likelihood is the empirical law; a prompt never seen gets the uniform one."""
+
+    shape: tuple[int, int]
+
+    def fit(self, counts: np.ndarray) -> np.ndarray:
+        """Maximum-likelihood log-probabilities for counts ``[X, Y]``."""
+        totals = counts.sum(axis=1, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(totals > 0, np.log(counts) - np.log(totals), -np.log(self.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteClass:
+    """A list of policies ``[K, X, Y]`` (log-probabilities); minimisers are exact, ties go to the first."""
+
+    members: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.members.shape[1:]
+
+    @property
+    def log_size(self) -> float:
+        """``log|Π|``, members that occur twice counted twice (a valid, larger bound)."""
+        return float(np.log(len(self.members)))
+
+    def fit(self, counts: np.ndarray) -> np.ndarray:
+        """The member of largest likelihood for counts ``[X, Y]``."""
+        seen = counts > 0
+        return self.members[int(np.argmax(self.members[:, seen] @ counts[seen]))]
+
+    def regression_losses(self, pairs: Pairs, beta: float) -> np.ndarray:
+        """Loss (8) of each member, ``[K]``: ``Σ (β log π(y)/π(y') - (1+β) log π_base(y)/π_base(y'))²``."""
+        gaps = self.members[:, pairs.prompts, pairs.first] - self.members[:, pairs.prompts, pairs.second]
+        with np.errstate(invalid="ignore"):
+            losses = np.square(beta * gaps - (1 + beta) * (pairs.log_first - pairs.log_second)).sum(axis=1)
+        return np.where(np.isnan(losses), np.inf, losses)
+
+    def regress(self, pairs: Pairs, beta: float, *, tolerance: float = 1e-9) -> np.ndarray:
+        """The member of smallest loss (8). Warns if it is not 0: then ``π_β`` is not in the class."""
+        losses = self.regression_losses(pairs, beta)
+        best = int(np.argmin(losses))
+        if losses[best] > tolerance * max(1, len(pairs.prompts)):
+            warnings.warn(
+                f"unrealizable: the best of {len(losses)} members has loss {losses[best]:.3g} > 0", stacklevel=2
+            )
+        return self.members[best]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearClass:
+    """Linear softmax policies ``π_θ ∝ exp⟨θ, φ⟩`` with ``‖θ‖ ≤ B``.
+
+    Args:
+        features: ``φ``, ``[X, Y, d]``; bound: B.
+    """
+
+    features: np.ndarray
+    bound: float = np.inf
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.features.shape[:2]
+
+    def table(self, theta: np.ndarray) -> np.ndarray:
+        """Log-probabilities ``[X, Y]`` of ``π_θ``."""
+        return log_softmax(self.features @ theta, axis=1)
+
+    def fit(self, counts: np.ndarray) -> np.ndarray:
+        return self.table(self.fit_theta(counts))
+
+    def fit_theta(self, counts: np.ndarray) -> np.ndarray:
+        """Maximum-likelihood θ for counts ``[X, Y]``; convex.
+
+        Raises:
+            RuntimeError: the solve did not converge; names the residual. Separable data have no maximiser unless B is
+                finite.
+        """
+        total, visits = counts.sum(), counts.sum(axis=1)
+        observed = np.einsum("xy,xyd->d", counts, self.features) / total
+
+        def loss(theta: np.ndarray, ridge: float) -> tuple[float, np.ndarray]:
+            law = self.table(theta)
+            mean = np.einsum("x,xy,xyd->d", visits, np.exp(law), self.features) / total
+            value = -np.sum(np.where(counts > 0, counts * law, 0.0)) / total + ridge / 2 * theta @ theta
+            return float(value), mean - observed + ridge * theta
+
+        return _within_ball(
+            lambda ridge, start: _solve(lambda t: loss(t, ridge), start), self.features.shape[2], self.bound
+        )
+
+    def regress(self, pairs: Pairs, beta: float) -> np.ndarray:
+        return self.table(self.regress_theta(pairs, beta))
+
+    def regress_theta(self, pairs: Pairs, beta: float) -> np.ndarray:
+        """θ of smallest loss (8) in the ball, by least squares; of those, the shortest."""
+        differences = self.features[pairs.prompts, pairs.first] - self.features[pairs.prompts, pairs.second]
+        left, singular, right = np.linalg.svd(beta * differences, full_matrices=False)
+        target = left.T @ ((1 + beta) * (pairs.log_first - pairs.log_second))
+        kept = singular > 1e-12 * singular.max(initial=0.0)
+        left, singular, right, target = left[:, kept], singular[kept], right[kept], target[kept]
+        solve = lambda ridge, _: right.T @ (singular * target / (singular**2 + ridge))  # noqa: E731
+        return _within_ball(solve, self.features.shape[2], self.bound)
+
+
+def _solve(loss, start: np.ndarray) -> np.ndarray:
+    result = minimize(loss, start, jac=True, method="BFGS", options={"gtol": GRADIENT_TOLERANCE / 10, "maxiter": 5_000})
+    residual = float(np.abs(loss(result.x)[1]).max())
+    if residual > GRADIENT_TOLERANCE:
+        raise RuntimeError(f"maximum likelihood did not converge: gradient {residual:.3g} > {GRADIENT_TOLERANCE:g}")
+    return result.x
+
+
+def _within_ball(solve, dimension: int, bound: float) -> np.ndarray:
+    """Minimiser of a convex loss over ``‖θ‖ ≤ B``: the free one if it is inside, else the multiplier by bisection."""
+    start = np.zeros(dimension)
+    try:
+        free = solve(0.0, start)
+        if np.linalg.norm(free) <= bound * (1 + 1e-12):
+            return free
+    except RuntimeError:
+        if bound == np.inf:
+            raise
+    low, high, theta = 0.0, 1.0, solve(1.0, start)
+    while np.linalg.norm(theta) > bound:
+        low, high = high, 4 * high
+        theta = solve(high, theta)
+    for _ in range(200):
+        if high - low <= 1e-12 * high:
+            break
+        middle = (low + high) / 2 if low > 0 else high / 4
+        candidate = solve(middle, theta)
+        if np.linalg.norm(candidate) > bound:
+            low = middle
+        else:
+            high, theta = middle, candidate
+    return theta
+
+
+# Learners -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a learner returns: log-probabilities ``[X, Y]`` and what they cost.
+
+    Attributes:
+        n_prompts: n; n_responses: N per prompt (the mean number for the adaptive rule); queries: m.
+    """
+
+    log_probs: np.ndarray
+    n_prompts: int
+    n_responses: float
+    queries: int
+
+
+def _counts(shape: tuple[int, int], prompts: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    counts = np.zeros(shape)
+    np.add.at(counts, (prompts, responses), 1)
+    return counts
+
+
+def _best(drawn: list[Response], rng: np.random.Generator, tolerance: float) -> int:
+    """The likeliest of the draws, ties broken uniformly over the draws."""
+    values = np.array([response.log_likelihood for response in drawn])
+    return drawn[int(rng.choice(np.flatnonzero(values >= values.max() - tolerance)))].tokens[0]
+
+
+def sft_sharpening(
+    oracle: Oracle, policy_class, prompts: np.ndarray, n_responses: int, *, seed: int = 0, tolerance: float = 1e-12
+) -> Learned:
+    """SFT-Sharpening: maximum likelihood on the best-of-N response, by likelihood, of each prompt.
+
+    Args:
+        oracle: sample-and-evaluate access to the base policy.
+        policy_class: `Simplex`, `FiniteClass` or `LinearClass`.
+        prompts: prompts drawn from μ, ``[n]``, repeats included.
+        n_responses: N.
+
+    Source: (1), Theorem 4.1′.
+    """
+    oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
+    rng = np.random.default_rng([seed, 1])
+    drawn = oracle.sample(prompts.tolist(), n_responses, seed=seed)
+    chosen = np.array([_best(row, rng, tolerance) for row in drawn])
+    log_probs = policy_class.fit(_counts(policy_class.shape, prompts, chosen))
+    return Learned(log_probs, len(prompts), float(n_responses), oracle.queries)
+
+
+def adaptive_sharpening(
+    oracle: Oracle, policy_class, prompts: np.ndarray, threshold: float, *, seed: int = 0, max_draws: int = 10**7
+) -> Learned:
+    """Adaptive SFT-Sharpening: draw at each prompt until rule (10) stops, then maximum likelihood on the best draws.
+
+    Args:
+        threshold: ``μ_stop = ln(2/δ)``; max_draws: per prompt, after which a RuntimeError says so.
+
+    Source: Appendix D.
+    """
+    if not threshold > 0:
+        raise ValueError(f"threshold={threshold}; expected a positive number")
+    oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
+    rng = np.random.default_rng([seed, 1])
+    chosen, spent = [], 0
+    for i, x in enumerate(prompts.tolist()):
+        drawn: list[Response] = []
+        block, stop = max(1, int(np.ceil(threshold))), None
+        while stop is None:
+            if len(drawn) >= max_draws:
+                raise RuntimeError(f"prompt {x}: the rule has not stopped after {len(drawn):,} draws; raise max_draws")
+            drawn += oracle.sample([x], block, seed=_stream(seed, i, len(drawn)))[0]
+            # k ≥ μ_stop / max: compared in logs, since the likelihood of a sequence may underflow.
+            running = np.maximum.accumulate([response.log_likelihood for response in drawn])
+            stopped = np.log(np.arange(1, len(drawn) + 1)) >= np.log(threshold) - running
+            stop = int(np.argmax(stopped)) + 1 if stopped.any() else None
+            block = len(drawn)
+        spent += stop
+        chosen.append(_best(drawn[:stop], rng, 1e-12))
+    log_probs = policy_class.fit(_counts(policy_class.shape, prompts, np.array(chosen)))
+    # Draws beyond the stopping time come from drawing in blocks; the rule does not look at them.
+    return Learned(log_probs, len(prompts), spent / len(prompts), spent)
+
+
+def draw_pairs(oracle: Oracle, prompts: np.ndarray, *, seed: int = 0) -> Pairs:
+    """Two base responses for each prompt, with their likelihoods."""
+    drawn = oracle.sample(np.asarray(prompts).tolist(), 2, seed=seed)
+    tokens = np.array([[response.tokens[0] for response in row] for row in drawn])
+    logs = np.array([[response.log_likelihood for response in row] for row in drawn])
+    return Pairs(np.asarray(prompts), tokens[:, 0], tokens[:, 1], logs[:, 0], logs[:, 1])
+
+
+def rlhf_sharpening(oracle: Oracle, policy_class, prompts: np.ndarray, beta: float, *, seed: int = 0) -> Learned:
+    """RLHF-Sharpening by the DPO regression (8) on two base responses per prompt, self-reward ``log π_base``.
+
+    Args:
+        policy_class: `FiniteClass` or `LinearClass`; beta: ``β > 0``.
+
+    Source: (4), (8), Theorem 4.2′.
+    """
+    _check_beta(beta)
+    oracle = CountingOracle(oracle)
+    pairs = draw_pairs(oracle, prompts, seed=seed)
+    return Learned(policy_class.regress(pairs, beta), len(pairs.prompts), 2.0, oracle.queries)
+
+
+def xpo_sharpening(
+    oracle: Oracle,
+    policy_class: FiniteClass,
+    prompts: np.ndarray,
+    beta: float,
+    *,
+    optimism: float,
+    held_out: int = 100,
+    seed: int = 0,
+    printed_sign: bool = False,
+) -> Learned:
+    """XPO-Sharpening (Algorithm 1) over a finite class: explore with the current policy, regress, be optimistic.
+
+    Round t draws ``y ~ π^(t)`` and ``ỹ ~ π_base`` at prompt t; the next policy minimises
+    ``α Σ log π(ỹ|x) + Σ (β log π(y)/π_base(y) - β log π(ỹ)/π_base(ỹ) - r(y) + r(ỹ))²``. Returned is the iterate of
+    largest ``J_β = E_π[log π_base] - β KL(π‖π_base)``, estimated on `held_out` fresh draws from each.
+
+    Args:
+        prompts: one per round, ``[T]``; optimism: α ≥ 0; printed_sign: the paper's minus before the square (an
+            erratum; see docs/theory.md), for comparison.
+
+    Source: Algorithm 1, Theorem 4.3.
+    """
+    _check_beta(beta)
+    oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
+    rng, sign = np.random.default_rng([seed, 2]), -1.0 if printed_sign else 1.0
+    members = policy_class.members
+    bonus, losses = np.zeros(len(members)), np.zeros(len(members))
+    current, iterates = 0, []
+    for t, x in enumerate(prompts.tolist()):
+        iterates.append(current)
+        y = int(rng.choice(members.shape[2], p=np.exp(members[current, x])))
+        [[reference]] = oracle.sample([x], 1, seed=_stream(seed, t, 0))
+        [[log_y]] = oracle.evaluate([x], [[(y,)]])
+        pair = Pairs(*(np.array([v]) for v in (x, y, reference.tokens[0], log_y, reference.log_likelihood)))
+        losses += policy_class.regression_losses(pair, beta)
+        bonus += members[:, x, reference.tokens[0]]
+        objective = optimism * bonus + sign * losses
+        current = int(np.argmin(np.where(np.isnan(objective), np.inf, objective)))
+    iterates.append(current)
+    values = {k: _tilted_value(oracle, members[k], prompts, beta, held_out, rng) for k in sorted(set(iterates))}
+    best = max(values, key=values.get)
+    return Learned(members[best], len(prompts), 2.0, oracle.queries)
+
+
+def _tilted_value(oracle: Oracle, law: np.ndarray, prompts: np.ndarray, beta: float, draws: int, rng) -> float:
+    """``J_β`` of a policy from its own draws: mean of ``(1+β) log π_base(y) - β log π(y)``."""
+    at = rng.choice(prompts, size=draws)
+    responses = [int(rng.choice(law.shape[1], p=np.exp(law[x]))) for x in at]
+    logs = np.concatenate(oracle.evaluate(at.tolist(), [[(y,)] for y in responses]))
+    return float(np.mean((1 + beta) * logs - beta * law[at, responses]))
+
+
+def _check_beta(beta: float) -> None:
+    if not 0 < beta < np.inf:
+        raise ValueError(f"beta={beta}; expected a positive number")
+
+
+def _stream(*key: int) -> int:
+    """A seed for an independent stream."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
