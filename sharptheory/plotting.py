@@ -74,7 +74,7 @@ def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None,
                 name = f"{name} ({kind.sum():,})"
                 ax.hist(shown[kind], bins=bins, density=True, color=color, alpha=0.5, label=name)
                 ax.axvline(np.median(shown[kind]), color=color, ls="--", lw=1.2)
-    ax.set_xlabel(label)
+    ax.set_xlabel(f"{label}\n(dashed: medians; leftmost bar: the lowest 1 %)")
     ax.set_ylabel("density [1/nat]")
     ax.legend(loc="upper left")
     return ax
