@@ -1,5 +1,6 @@
 """Can this language model improve itself by sharpening? Coverage, exact laws, bounds and measurement."""
 
+from sharptheory import bon_aware, bounds, checks, coverage, divergences, families, laws, learners
 from sharptheory.estimators import (
     Estimate,
     HitRates,
@@ -16,30 +17,44 @@ from sharptheory.estimators import (
     curve,
     pass_at_n,
 )
-from sharptheory.oracle import Oracle, Response
+from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
+from sharptheory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 from sharptheory.pool import PoolWriter, greedy_responses, read_pool, samples, validate_pool
 from sharptheory.report import Diagnosis, diagnose, write_report
 
 __all__ = [
+    "AutoregressivePolicy",
+    "CountingOracle",
     "Diagnosis",
     "Estimate",
     "HitRates",
+    "LinearSoftmaxPolicy",
     "Oracle",
     "PoolWriter",
     "Response",
+    "TableOracle",
+    "TabularPolicy",
     "argmax_hit_rates",
     "auc",
     "auc_pooled",
     "auc_within",
     "best_of_n_curve",
     "best_of_n_weights",
+    "bon_aware",
     "bootstrap",
     "bootstrap_mean",
+    "bounds",
     "c_cov_bar_interval",
+    "checks",
+    "coverage",
     "coverage_certificate",
     "curve",
     "diagnose",
+    "divergences",
+    "families",
     "greedy_responses",
+    "laws",
+    "learners",
     "pass_at_n",
     "read_pool",
     "samples",
