@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(ROOT).venv/bin
 READY := $(ROOT).venv/.ready
 
-.PHONY: run quick test test-long benchmark lint format clean
+.PHONY: run quick test test-long benchmark figures lint format clean
 
 run: $(READY)  ## the main job: report on the shipped model, about two minutes on two cores
 	cd $(ROOT) && $(BIN)/sharptheory diagnose --model arithmetic-1m --task arithmetic --out out/first-light $(ARGS)
@@ -20,6 +20,9 @@ test-long: $(READY)  ## long statistical tests
 
 benchmark: $(READY)  ## speed and memory ratios, alone on the machine
 	cd $(ROOT) && $(BIN)/python -m pytest -m benchmark -s $(ARGS)
+
+figures: $(READY)  ## redraw the figures of the experiments from committed results
+	cd $(ROOT) && $(BIN)/python -m experiments.figures $(ARGS)
 
 lint: $(READY)
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .

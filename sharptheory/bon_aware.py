@@ -31,7 +31,7 @@ def log_best_of_n(logits: np.ndarray, rewards: np.ndarray, n: float) -> tuple[np
     log_probs = log_softmax(np.asarray(logits, dtype=float))
     probs = np.exp(log_probs)
     at_most, below = _levels(rewards)
-    q, low = at_most @ probs, below @ probs
+    q, low = np.maximum(at_most @ probs, 1e-300), below @ probs  # a level may underflow on the way of an optimiser
     gradient_q, gradient_l = probs * (at_most - q[:, None]), probs * (below - low[:, None])
     # The bottom level has u = 0 whatever the logits: no gradient.
     above_bottom = low > 0

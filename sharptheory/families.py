@@ -77,7 +77,7 @@ class HardFamily:
 
         N = 1 is best: ``Bin(nN, p)`` is less variable than ``N Bin(n, p)`` and `identification_error` is convex.
         """
-        return _smallest(lambda m: self.minimax_risk(m, 1), eps)
+        return smallest(lambda m: self.minimax_risk(m, 1), eps)
 
     def sft_risk(self, n_prompts: float, n_responses: float) -> float:
         """Exact risk of tabular SFT-Sharpening: right at ``x_i`` when more than half of its visits returned ``y_{j_i}``."""
@@ -87,7 +87,7 @@ class HardFamily:
     def sft_queries(self, eps: float, *, points: int = 25) -> float:
         """Smallest m = nN with `sft_risk` ≤ ε, over `points` values of N (a hit must be likelier than not)."""
         n_responses = np.unique(np.ceil(np.geomspace(0.36, 4.0, points) * self.m))
-        return min(n * _smallest(lambda k, n=n: self.sft_risk(k, n), eps) for n in n_responses)
+        return min(n * smallest(lambda k, n=n: self.sft_risk(k, n), eps) for n in n_responses)
 
     def adaptive_stopping(self, threshold: float) -> tuple[float, float]:
         """Probability that adaptive best-of-N returns ``y_{j_i}`` at a hard prompt, and ``E[N_μ]`` there. Source: [S1]."""
@@ -100,7 +100,7 @@ class HardFamily:
         hit, expected_n = self.adaptive_stopping(threshold)
         risk = lambda n: self.mass * _binomial_mean(lambda k: _outvoted(k, hit), n, self.mass / self.d)  # noqa: E731
         easy = max(np.ceil(threshold), 1.0)
-        return _smallest(risk, eps) * ((1 - self.mass) * easy + self.mass * expected_n)
+        return smallest(risk, eps) * ((1 - self.mass) * easy + self.mass * expected_n)
 
 
 def identification_error(m: int, t: np.ndarray) -> np.ndarray:
@@ -180,7 +180,7 @@ def _binomial_mean(f: Callable[[np.ndarray], np.ndarray], n: float, p: float) ->
     return float(np.dot(binom.pmf(k, n, p), f(k)))
 
 
-def _smallest(risk: Callable[[float], float], eps: float) -> float:
+def smallest(risk: Callable[[float], float], eps: float) -> float:
     """Smallest integer n with ``risk(n) ≤ ε`` for a non-increasing risk; inf if it is beyond 1e15."""
     if not 0 < eps <= 1:
         raise ValueError(f"eps={eps}; expected a number in (0, 1]")

@@ -127,7 +127,7 @@ def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
     for curve, rows in table.groupby("curve", sort=False):
         kind, rows = rows["kind"].iloc[0], rows.sort_values("eps")
         color = PINK if "D.2" in curve else next(c for start, c in colors.items() if curve.startswith(start))
-        label = curve if kind == "exact" else f"{curve} ({kind})"
+        label = {"exact": curve, "bound": f"{curve} (bound)", "rate": f"{curve} (rate, constant 1)"}[kind]
         ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
