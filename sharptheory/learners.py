@@ -15,6 +15,8 @@ from scipy.special import log_softmax
 
 from sharptheory.oracle import CountingOracle, Oracle, Response
 
+#: Responses held at once.
+CHUNK = 1_000_000
 #: Convex solves stop at a gradient this small per observation, or raise.
 GRADIENT_TOLERANCE = 1e-7
 
@@ -82,6 +84,15 @@ class FiniteClass:
             )
         return self.members[best]
 
+    def optimistic(self, pairs: Pairs, beta: float, optimism: float, sign: float) -> np.ndarray:
+        """The member that minimises XPO's objective ``α Σ log π(ỹ) + sign · loss (8)``."""
+        bonus = self.members[:, pairs.prompts, pairs.second].sum(axis=1)
+        objective = optimism * bonus + sign * self.regression_losses(pairs, beta)
+        return self.members[int(np.argmin(np.where(np.isnan(objective), np.inf, objective)))]
+
+    def initial(self) -> np.ndarray:
+        return self.members[0]
+
 
 @dataclass(frozen=True, eq=False)
 class LinearClass:
@@ -137,6 +148,44 @@ class LinearClass:
         left, singular, right, target = left[:, kept], singular[kept], right[kept], target[kept]
         solve = lambda ridge, _: right.T @ (singular * target / (singular**2 + ridge))  # noqa: E731
         return _within_ball(solve, self.features.shape[2], self.bound)
+
+    def initial(self) -> np.ndarray:
+        return self.table(np.zeros(self.features.shape[2]))
+
+    def optimistic(self, pairs: Pairs, beta: float, optimism: float, sign: float) -> np.ndarray:
+        """The policy that minimises XPO's objective ``α Σ log π(ỹ) + sign · loss (8)`` over the ball.
+
+        Raises:
+            ValueError: the ball is unbounded, where the optimistic term has no minimum.
+            RuntimeError: the solve did not converge; names the residual, the length of the projected gradient step.
+        """
+        if not np.isfinite(self.bound):
+            raise ValueError(f"bound={self.bound}; expected a finite B: optimism pushes θ to infinity")
+        reference = self.features[pairs.prompts, pairs.second]
+        differences = self.features[pairs.prompts, pairs.first] - reference
+        target, scale = (1 + beta) * (pairs.log_first - pairs.log_second), len(pairs.prompts)
+        visits = np.bincount(pairs.prompts, minlength=len(self.features)).astype(float)
+
+        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            law, misfit = self.table(theta), beta * differences @ theta - target
+            bonus = law[pairs.prompts, pairs.second].sum()
+            expected = np.einsum("x,xy,xyd->d", visits, np.exp(law), self.features, optimize=True)
+            gradient = optimism * (reference.sum(axis=0) - expected) + sign * 2 * beta * differences.T @ misfit
+            return (optimism * bonus + sign * misfit @ misfit) / scale, gradient / scale
+
+        ball = {"type": "ineq", "fun": lambda t: self.bound**2 - t @ t, "jac": lambda t: -2 * t}
+        options = {"maxiter": 2_000, "ftol": 1e-15}
+        # Neither term is convex with the other: the regression's own minimiser is a second start.
+        starts = [self.regress_theta(pairs, beta), np.zeros(self.features.shape[2])]
+        solved = [minimize(objective, x, jac=True, method="SLSQP", constraints=[ball], options=options) for x in starts]
+        best = self._project(min(solved, key=lambda result: result.fun).x)
+        residual = float(np.linalg.norm(best - self._project(best - objective(best)[1])))
+        if residual > 1e-4:
+            raise RuntimeError(f"XPO's objective did not converge: projected gradient step {residual:.3g} > 1e-4")
+        return self.table(best)
+
+    def _project(self, theta: np.ndarray) -> np.ndarray:
+        return theta * min(1.0, self.bound / max(np.linalg.norm(theta), 1e-300))
 
 
 def _solve(loss, start: np.ndarray) -> np.ndarray:
@@ -217,8 +266,12 @@ def sft_sharpening(
     """
     oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
     rng = np.random.default_rng([seed, 1])
-    drawn = oracle.sample(prompts.tolist(), n_responses, seed=seed)
-    chosen = np.array([_best(row, rng, tolerance) for row in drawn])
+    chosen = np.empty(len(prompts), dtype=np.int64)
+    step = max(1, CHUNK // max(n_responses, 1))
+    for start in range(0, len(prompts), step):
+        at = prompts[start : start + step].tolist()
+        drawn = oracle.sample(at, n_responses, seed=_stream(seed, start))
+        chosen[start : start + len(at)] = [_best(row, rng, tolerance) for row in drawn]
     log_probs = policy_class.fit(_counts(policy_class.shape, prompts, chosen))
     return Learned(log_probs, len(prompts), float(n_responses), oracle.queries)
 
@@ -281,7 +334,7 @@ def rlhf_sharpening(oracle: Oracle, policy_class, prompts: np.ndarray, beta: flo
 
 def xpo_sharpening(
     oracle: Oracle,
-    policy_class: FiniteClass,
+    policy_class,
     prompts: np.ndarray,
     beta: float,
     *,
@@ -290,13 +343,14 @@ def xpo_sharpening(
     seed: int = 0,
     printed_sign: bool = False,
 ) -> Learned:
-    """XPO-Sharpening (Algorithm 1) over a finite class: explore with the current policy, regress, be optimistic.
+    """XPO-Sharpening (Algorithm 1): explore with the current policy, regress, be optimistic.
 
     Round t draws ``y ~ π^(t)`` and ``ỹ ~ π_base`` at prompt t; the next policy minimises
     ``α Σ log π(ỹ|x) + Σ (β log π(y)/π_base(y) - β log π(ỹ)/π_base(ỹ) - r(y) + r(ỹ))²``. Returned is the iterate of
     largest ``J_β = E_π[log π_base] - β KL(π‖π_base)``, estimated on `held_out` fresh draws from each.
 
     Args:
+        policy_class: `FiniteClass`, or `LinearClass` with a finite ball.
         prompts: one per round, ``[T]``; optimism: α ≥ 0; printed_sign: the paper's minus before the square (an
             erratum; see docs/theory.md), for comparison.
 
@@ -305,29 +359,27 @@ def xpo_sharpening(
     _check_beta(beta)
     oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
     rng, sign = np.random.default_rng([seed, 2]), -1.0 if printed_sign else 1.0
-    members = policy_class.members
-    bonus, losses = np.zeros(len(members)), np.zeros(len(members))
-    current, iterates = 0, []
+    current = policy_class.initial()
+    iterates, seen = [current], []
     for t, x in enumerate(prompts.tolist()):
-        iterates.append(current)
-        y = int(rng.choice(members.shape[2], p=np.exp(members[current, x])))
+        probs = np.exp(current[x])
+        y = int(rng.choice(len(probs), p=probs / probs.sum()))
         [[reference]] = oracle.sample([x], 1, seed=_stream(seed, t, 0))
         [[log_y]] = oracle.evaluate([x], [[(y,)]])
-        pair = Pairs(*(np.array([v]) for v in (x, y, reference.tokens[0], log_y, reference.log_likelihood)))
-        losses += policy_class.regression_losses(pair, beta)
-        bonus += members[:, x, reference.tokens[0]]
-        objective = optimism * bonus + sign * losses
-        current = int(np.argmin(np.where(np.isnan(objective), np.inf, objective)))
-    iterates.append(current)
-    values = {k: _tilted_value(oracle, members[k], prompts, beta, held_out, rng) for k in sorted(set(iterates))}
-    best = max(values, key=values.get)
-    return Learned(members[best], len(prompts), 2.0, oracle.queries)
+        seen.append((x, y, reference.tokens[0], log_y, reference.log_likelihood))
+        pairs = Pairs(*(np.array(column) for column in zip(*seen)))
+        current = policy_class.optimistic(pairs, beta, optimism, sign)
+        if not any(np.array_equal(current, iterate) for iterate in iterates):
+            iterates.append(current)
+    best = max(iterates, key=lambda law: _tilted_value(oracle, law, prompts, beta, held_out, rng))
+    return Learned(best, len(prompts), 2.0, oracle.queries)
 
 
 def _tilted_value(oracle: Oracle, law: np.ndarray, prompts: np.ndarray, beta: float, draws: int, rng) -> float:
     """``J_β`` of a policy from its own draws: mean of ``(1+β) log π_base(y) - β log π(y)``."""
     at = rng.choice(prompts, size=draws)
-    responses = [int(rng.choice(law.shape[1], p=np.exp(law[x]))) for x in at]
+    probs = np.exp(law) / np.exp(law).sum(axis=1, keepdims=True)
+    responses = [int(rng.choice(law.shape[1], p=probs[x])) for x in at]
     logs = np.concatenate(oracle.evaluate(at.tolist(), [[(y,)] for y in responses]))
     return float(np.mean((1 + beta) * logs - beta * law[at, responses]))
 

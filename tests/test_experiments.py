@@ -66,6 +66,7 @@ def test_separation_and_realizability_captions():
         and (rows["margin"] > np.expm1(1 / 32)).all()
     )
     assert rows.loc[20, "dpo_queries"] < 50 < 1e6 < rows.loc[20, "sft_responses"]
+    assert rows.loc[12, "xpo_queries"] < rows.loc[12, "sft_responses"] / 5 and rows.loc[4:12, "xpo_mass"].min() > 0.9
     rows = table("realizability")
     assert (rows["trained"] <= 0.5 + 1e-9).all() and rows["best_of_n"].iloc[-1] > 0.999
 

@@ -221,6 +221,39 @@ def test_tilted_limits():
     np.testing.assert_allclose(np.exp(laws.power(tied, np.inf)), [0.5, 0.5, 0])
 
 
+@pytest.mark.parametrize(
+    "log_masses", [[0.0, -690.7755], [-1.0, -1.0 - 1e-15, -2.0], [0.0], [-3.0, -3.0], [-0.1, -800.0]]
+)
+@pytest.mark.parametrize("beta", [1e12, 7.0, 0.3, 1e-3])
+def test_tilted_laws_at_the_extremes(log_masses, beta):
+    """Against 700 digits: relative error of every probability at most 1e-10, argmax law and divergences included."""
+    row = log_softmax(np.array(log_masses))
+    law = laws.tilted(row, beta)
+    with mp.workdps(700):
+        powers = [mp.exp(mp.mpf(float(v)) * (1 + 1 / mp.mpf(beta))) for v in row]
+        exact = [p / mp.fsum(powers) for p in powers]
+        for value, probability in zip(law, exact):
+            assert abs(float(mp.mpf(float(value)) - mp.log(probability))) <= 1e-10 * max(1.0, abs(float(value)))
+        base = [mp.exp(mp.mpf(float(v))) for v in row]
+        divergence = mp.fsum(p * mp.log(p / b) for p, b in zip(exact, base))
+    assert float(kl(law, row)) == pytest.approx(float(divergence), rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("delta", [1e-300, 1e-12, 1.0])
+def test_adaptive_rule_as_delta_vanishes(delta):
+    """δ down to 1e-300: the rule still stops, its law is the argmax law to δ/2, and Lemma I.1 holds."""
+    row, threshold = np.log([0.6, 0.3, 0.1]), laws.stopping_threshold(delta)
+    stopping = laws.adaptive_best_of_n(row, threshold)
+    with mp.workdps(60):
+        entries = [mp.ceil(mp.mpf(threshold) / mp.exp(mp.mpf(float(v)))) for v in row]
+        below = [1 - mp.exp(mp.mpf(float(row[0]))), mp.exp(mp.mpf(float(row[2])))]
+        exact = entries[0] + mp.fsum(
+            g**a * (1 - g ** (b - a)) / (1 - g) for g, a, b in zip(below, entries[:2], entries[1:])
+        )
+    assert float(stopping.expected_n) == pytest.approx(float(exact), rel=1e-12)
+    assert 1 - np.exp(stopping.law[0]) <= delta / 2 + 1e-15 and stopping.expected_n <= (threshold + 1) / 0.6
+
+
 def test_tilted_by_a_reward_is_optimal():
     rng = np.random.default_rng(0)
     base, rewards, beta = np.log(rng.dirichlet(np.ones(6))), rng.normal(size=6), 0.3

@@ -183,6 +183,28 @@ def test_xpo_with_the_printed_sign_fails_where_the_corrected_one_succeeds():
     assert corrected >= 18 and printed <= 10
 
 
+def test_xpo_on_linear_softmax_finds_the_tilted_law():
+    """With exploration the regression spans all directions; the ball must be finite."""
+    rng = np.random.default_rng(4)
+    features, theta, beta = rng.normal(size=(1, 12, 3)), 0.5 * rng.normal(size=3), 0.5
+    base = TabularPolicy(LinearClass(features).table(theta))
+    members = LinearClass(features, bound=10.0)
+    learned = learners.xpo_sharpening(
+        TableOracle(base), members, np.zeros(15, dtype=int), beta, optimism=1e-6, held_out=400, seed=1
+    )
+    target = members.table((1 + 1 / beta) * theta)
+    assert np.abs(np.exp(learned.log_probs) - np.exp(target)).max() < 0.01
+    assert learned.queries >= 30
+    with pytest.raises(ValueError, match="bound=inf"):
+        learners.xpo_sharpening(TableOracle(base), LinearClass(features), np.zeros(3, dtype=int), beta, optimism=0.1)
+
+
+def test_many_responses_are_drawn_in_chunks(policy, monkeypatch):
+    monkeypatch.setattr(learners, "CHUNK", 40)
+    learned = learners.sft_sharpening(TableOracle(policy), Simplex((2, 3)), np.array([0, 1] * 50), 16)
+    assert learned.queries == 1_600 and np.exp(learned.log_probs).max(axis=1).min() > 0.8
+
+
 def test_unrealizable_and_duplicate_classes(policy):
     members = FiniteClass(np.stack([policy.log_probs] * 3))
     with pytest.warns(UserWarning, match="unrealizable: the best of 3 members has loss"):

@@ -35,3 +35,9 @@ def test_links_lead_somewhere():
 def test_the_model_card_agrees():
     trained = json.loads((ROOT / "llm/models/arithmetic-1m/training.json").read_text())["results"]["greedy"]
     assert 0.4 <= trained <= 0.8 and f"{100 * trained:.0f} % of test problems" in " ".join(README.split())
+
+
+def test_the_theory_example_runs():
+    """The python block of the tour that needs no pool."""
+    block = next(b for b in re.findall(r"```python\n(.*?)```", README, flags=re.S) if "TabularPolicy" in b)
+    exec("import sharptheory as st\n" + block, {})
