@@ -1,6 +1,6 @@
 """Can this language model improve itself by sharpening? Coverage, exact laws, bounds and measurement."""
 
-from sharptheory import bon_aware, bounds, checks, coverage, divergences, families, laws, learners
+from sharptheory import bon_aware, bounds, checks, coverage, divergences, families, laws, learners, simulate
 from sharptheory.estimators import (
     Estimate,
     HitRates,
@@ -58,6 +58,7 @@ __all__ = [
     "pass_at_n",
     "read_pool",
     "samples",
+    "simulate",
     "validate_pool",
     "write_report",
 ]

@@ -65,3 +65,18 @@ def test_the_seed_decides(policy):
     run = lambda seed: simulate.sft_errors(policy, 9, 2, delta=0.3, rng=np.random.default_rng(seed))  # noqa: E731
     np.testing.assert_array_equal(run(0), run(0))
     assert not np.array_equal(run(0), run(1))
+
+
+def test_sweep_does_not_depend_on_its_workers(policy):
+    grid = dict(n_prompts=[20, 200], n_responses=[1, 16], threshold=[3.0], delta=[0.1, 0.3], replications=200)
+    done = []
+    one = simulate.sweep(policy, **grid, workers=1, progress=lambda k, n: done.append((k, n)))
+    two = simulate.sweep(policy, **grid, workers=2)
+    assert (
+        one.equals(two) and done[-1] == (12, 12) and not one.equals(simulate.sweep(policy, **grid, seed=1, workers=2))
+    )
+    assert (one["low"] <= one["error"]).all() and (one["error"] <= one["high"]).all()
+    adaptive = one[(one["method"] == "adaptive") & (one["n"] == 200) & (one["delta"] == 0.3)]
+    assert adaptive["error"].item() < 0.01 and 1 < adaptive["n_responses"].item() < 16
+    with pytest.raises(ValueError, match="empty grid"):
+        simulate.sweep(policy, n_prompts=[1])
