@@ -205,6 +205,86 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog="Examples:  [bold]sharptheory argmax --model arithmetic-1m --task arithmetic[/]  ·  "
+    "[bold]sharptheory argmax --model ./my-model --task my.jsonl --gamma 0.5 --budget 5000[/]"
+)
+def argmax(
+    model: Annotated[str, typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")],
+    task: Annotated[str, typer.Option(help="Task name (arithmetic) or a .jsonl file of prompt and answer.")],
+    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 100,
+    gamma: Annotated[float, typer.Option(help="Also find every response with p ≥ (1-γ) p*.")] = 0.0,
+    budget: Annotated[int, typer.Option(min=1, help="Most prefixes expanded per prompt.")] = 1_000,
+    samples: Annotated[int, typer.Option(min=0, help="Samples that seed the search, besides greedy decoding.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Decides prompts and samples.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for argmax.jsonl, argmax.parquet and argmax.json.")] = Path(
+        "out/argmax"
+    ),
+    extract: Annotated[
+        str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")
+    ] = "last-number",
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …; default CUDA if there is one.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 …")] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default iff there is one.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Discard a different run held in --out.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let a model folder run its own code.")
+    ] = False,
+) -> None:
+    """Find the most likely response of each prompt, with a proof: then coverage and margin are exact."""
+    from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
+    from sharptheory.llm.oracle import HuggingFaceOracle
+    from sharptheory.llm.search import search_task, summarize
+    from sharptheory.llm.tasks import load_task
+
+    quiet_transformers()
+    start, problems = time.perf_counter(), load_task(task, prompts, seed=seed, extract=extract)
+    loaded, tokenizer = load_model(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    oracle = HuggingFaceOracle(loaded, tokenizer, max_new_tokens=max_new_tokens or problems.max_new_tokens, chat=chat)
+    identity = {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": extract}
+    out.mkdir(parents=True, exist_ok=True)
+    with _progress() as bar:
+        line = bar.add_task(f"searching {len(problems.prompts)} prompts", total=len(problems.prompts))
+        table = search_task(
+            oracle,
+            problems,
+            out / "argmax.jsonl",
+            gamma=gamma,
+            budget=budget,
+            samples=samples,
+            seed=seed,
+            identity=identity,
+            force=force,
+            progress=lambda done, total: bar.update(line, completed=done, total=total),
+        )
+    table.to_parquet(out / "argmax.parquet", index=False)
+    summary = summarize(table, gamma)
+    facts = provenance(
+        seed=seed, device=str(loaded.device), wall_seconds=time.perf_counter() - start, model=model, task=task
+    )
+    printed = Table(
+        title=f"{Path(model).name} on {problems.name}", show_header=False, title_justify="left", title_style="bold"
+    )
+    number = lambda value: "n/a" if value is None else f"{value:,.3g}"  # noqa: E731
+    share = lambda value: "n/a" if value is None else f"{100 * value:.1f} %"  # noqa: E731
+    for name, value in (
+        ("argmax certified on", f"{summary['n_certified']} of {summary['n_prompts']} prompts"),
+        ("prefixes expanded, median / most", f"{summary['median_expanded']:.0f} / {summary['max_expanded']:,}"),
+        ("coverage coefficient E[1/p*], exact on those", number(summary["c_cov_bar"])),
+        (f"C_cov at γ = {gamma:g}, exact on those", number(summary["c_cov_gamma"])),
+        ("margin, smallest / median", f"{number(summary['margin'])} / {number(summary['median_margin'])}"),
+        ("greedy decoding finds the argmax on", share(summary["greedy_is_argmax"])),
+        ("accuracy of the argmax", share(summary["argmax_accuracy"])),
+        ("accuracy of greedy decoding", share(summary["greedy_accuracy"])),
+    ):
+        printed.add_row(name, value)
+    console.print(printed)
+    _write_json(out / "argmax.json", {**summary, "provenance": facts})
+
+
 def _grid(text: str | None, option: str) -> list[float]:
     """``0.1,0.2`` or ``start:stop:points`` (geometric)."""
     if not text:
