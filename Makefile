@@ -33,7 +33,7 @@ format: $(READY)
 # Reinstalled only when the requirements change; an interrupted installation leaves no stamp and is repeated.
 $(READY): $(ROOT)pyproject.toml $(ROOT)constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(ROOT).venv
-	cd $(ROOT) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[llm,dev]'
+	cd $(ROOT) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[llm,tasks,dev]'
 	touch $(READY)
 
 clean:

@@ -43,7 +43,7 @@ console = Console()
 def diagnose(
     model: Annotated[str | None, typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")] = None,
     task: Annotated[
-        str | None, typer.Option(help="Task name (arithmetic) or a .jsonl file of prompt and answer.")
+        str | None, typer.Option(help="arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer.")
     ] = None,
     pool: Annotated[
         Path | None,
@@ -62,6 +62,10 @@ def diagnose(
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Most tokens in the cache at once; halves itself when memory runs out.")
     ] = 65_536,
+    data: Annotated[Path | None, typer.Option(help="Official file of gsm8k, game24 or math500, or its folder.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default CUDA if there is one.")] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 …; default float32 on the CPU, the checkpoint's own on CUDA.")
@@ -85,7 +89,9 @@ def diagnose(
     if (pool is None) == (model is None):
         raise ValueError("give either --model and --task, or --pool")
     if pool is None and task is None:
-        raise ValueError("--model needs --task: a task name (arithmetic) or a .jsonl file of prompt and answer")
+        raise ValueError(
+            "--model needs --task: arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer"
+        )
     if resume and force:
         raise ValueError("--resume keeps the run in --out and --force discards it; give one of them")
     start = time.perf_counter()
@@ -105,7 +111,7 @@ def diagnose(
         from sharptheory.llm.tasks import load_task
 
         quiet_transformers()
-        problems = load_task(task, prompts, seed=seed, extract=extract)
+        problems = load_task(task, prompts, seed=seed, extract=extract, data=data, shots=shots)
         if convert_pickle:
             model = str(convert(model))
             console.print(f"converted to {model}")
@@ -211,7 +217,9 @@ def check(
 )
 def argmax(
     model: Annotated[str, typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")],
-    task: Annotated[str, typer.Option(help="Task name (arithmetic) or a .jsonl file of prompt and answer.")],
+    task: Annotated[
+        str, typer.Option(help="arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer.")
+    ],
     prompts: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 100,
     gamma: Annotated[float, typer.Option(help="Also find every response with p ≥ (1-γ) p*.")] = 0.0,
     budget: Annotated[int, typer.Option(min=1, help="Most prefixes expanded per prompt.")] = 1_000,
@@ -224,6 +232,10 @@ def argmax(
         str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")
     ] = "last-number",
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Official file of gsm8k, game24 or math500, or its folder.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …; default CUDA if there is one.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 …")] = None,
     chat: Annotated[
@@ -241,7 +253,7 @@ def argmax(
     from sharptheory.llm.tasks import load_task
 
     quiet_transformers()
-    start, problems = time.perf_counter(), load_task(task, prompts, seed=seed, extract=extract)
+    start, problems = time.perf_counter(), load_task(task, prompts, seed=seed, extract=extract, data=data, shots=shots)
     loaded, tokenizer = load_model(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     oracle = HuggingFaceOracle(loaded, tokenizer, max_new_tokens=max_new_tokens or problems.max_new_tokens, chat=chat)
     identity = {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": extract}

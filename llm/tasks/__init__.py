@@ -4,24 +4,51 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sharptheory.llm.tasks import arithmetic, file
+from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500
 from sharptheory.llm.tasks.task import Task
 
+#: Tasks with a generator, and tasks with an official file: its name, and their loaders.
 GENERATED = {"arithmetic": arithmetic.load}
+OFFICIAL = {
+    "gsm8k": ("test.jsonl", gsm8k.load),
+    "game24": ("24.csv", game24.load),
+    "math500": ("MATH500.json", math500.load),
+}
 
-__all__ = ["GENERATED", "Task", "load_task"]
+__all__ = ["GENERATED", "OFFICIAL", "Task", "load_task"]
 
 
-def load_task(name: str, n_prompts: int, *, seed: int = 0, extract: str = "last-number") -> Task:
+def load_task(
+    name: str,
+    n_prompts: int,
+    *,
+    seed: int = 0,
+    extract: str = "last-number",
+    data: str | Path | None = None,
+    shots: int | None = None,
+) -> Task:
     """`n_prompts` problems of a registered task, or the first ones of a JSON-lines file.
 
+    Args:
+        data: official file of the task, or the folder that holds it; shots: worked examples, default the task's own.
+
     Raises:
-        ValueError: neither a registered name nor a file.
+        ValueError: neither a registered name nor a file, or no data for a task that needs it.
     """
     if n_prompts < 1:
         raise ValueError(f"prompts={n_prompts}; expected at least 1")
+    if name in OFFICIAL:
+        filename, load = OFFICIAL[name]
+        if data is None:
+            raise ValueError(f"task {name!r} reads an official file; give --data PATH to {filename} or its folder")
+        path = Path(data) / filename if Path(data).is_dir() else Path(data)
+        if not path.is_file():
+            raise ValueError(f"task data {path} does not exist; expected the official {filename} of {name}")
+        return load(n_prompts, data=path, seed=seed, **({} if shots is None else {"shots": shots}))
+    if data is not None or shots is not None:
+        raise ValueError(f"--data and --shots belong to {', '.join(OFFICIAL)}; task {name!r} takes neither")
     if name in GENERATED:
         return GENERATED[name](n_prompts, seed=seed)
     if Path(name).is_file():
         return file.load(name, n_prompts, extract=extract)
-    raise ValueError(f"task {name!r} is neither a file nor one of: {', '.join(GENERATED)}")
+    raise ValueError(f"task {name!r} is neither a file nor one of: {', '.join([*GENERATED, *OFFICIAL])}")

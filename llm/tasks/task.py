@@ -30,3 +30,15 @@ class Task:
         """The extracted answer and whether it is right (None when there is no gold answer)."""
         answer = self.extract(response)
         return answer, None if gold is None else answer is not None and bool(self.equal(answer, gold))
+
+
+def few_shot(examples: list[tuple[str, str]], question: str, shots: int) -> str:
+    """A prompt of worked examples followed by the question.
+
+    Raises:
+        ValueError: more shots than examples.
+    """
+    if not 0 <= shots <= len(examples):
+        raise ValueError(f"shots={shots}; expected 0 to {len(examples)} for this task")
+    blocks = [f"Question: {asked}\nAnswer: {answered}" for asked, answered in examples[:shots]]
+    return "\n\n".join([*blocks, f"Question: {question}\nAnswer:"])
