@@ -17,6 +17,21 @@ BLOCK = 128
 COMPACT_BELOW = 0.75
 
 
+def self_certainty(logits: torch.Tensor) -> torch.Tensor:
+    """``KL(uniform ‖ p) = -(1/V) Σ_v log(V p_v)`` of each row of logits ``[rows, V]``, in nats."""
+    return logits.logsumexp(-1) - logits.mean(-1) - np.log(logits.shape[-1])
+
+
+def negative_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """``Σ_v p_v log p_v`` of each row of logits ``[rows, V]``, in nats."""
+    log_probs = logits.log_softmax(-1)
+    return torch.where(log_probs > -torch.inf, log_probs.exp() * log_probs, 0.0).sum(-1)
+
+
+#: Per-token statistics that an oracle can average while sampling, never storing ``[tokens, vocabulary]``.
+STATISTICS = {"self_certainty": self_certainty, "negative_entropy": negative_entropy}
+
+
 class HuggingFaceOracle:
     """Temperature-1 sampling and scoring of a causal language model, with exact bookkeeping.
 
@@ -31,6 +46,7 @@ class HuggingFaceOracle:
         max_new_tokens: response budget; longer responses are cut and marked unfinished.
         batch_tokens: most tokens held in the key-value cache at once (rows × (prompt + response)); halves itself when
             memory runs out.
+        statistics: names from `STATISTICS` to average over the tokens of each sampled response.
         chat: format prompts by the tokenizer's chat template; default iff it has one.
     """
 
@@ -42,13 +58,19 @@ class HuggingFaceOracle:
         max_new_tokens: int = 512,
         batch_tokens: int = 65_536,
         chat: bool | None = None,
+        statistics: Sequence[str] = (),
     ):
+        for name in statistics:
+            if name not in STATISTICS:
+                raise ValueError(f"statistic {name!r} is unknown; expected one of: {', '.join(STATISTICS)}")
         if chat and not tokenizer.chat_template:
             raise ValueError("chat=True, but the tokenizer has no chat template; use chat=False (--no-chat)")
         self.model, self.tokenizer = model.eval(), tokenizer
         self.max_new_tokens, self.batch_tokens = max_new_tokens, batch_tokens
         self.chat = bool(tokenizer.chat_template) if chat is None else chat
         self.stop_ids = _stop_ids(model, tokenizer)
+        self.statistics = tuple(statistics)
+        self._vocabulary = len(tokenizer)  # columns beyond it are padding of the embedding
         self.context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._last_only = (
             {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
@@ -179,6 +201,7 @@ class HuggingFaceOracle:
         lengths = torch.full((total,), self.max_new_tokens, device=device)
         log_likelihood = torch.zeros(total, dtype=torch.float64, device=device)
         finished = torch.zeros(total, dtype=torch.bool, device=device)
+        sums = {name: torch.zeros(total, dtype=torch.float64, device=device) for name in self.statistics}
         stop_ids = torch.tensor(sorted(self.stop_ids), device=device)
 
         cache = new_cache(self.model)
@@ -193,6 +216,8 @@ class HuggingFaceOracle:
             writing = row[live]
             tokens[writing, step] = token[live]
             log_likelihood[writing] += log_prob[live]
+            for name, held in sums.items():
+                held[writing] += STATISTICS[name](logits[:, : self._vocabulary])[live].double()
             stopped = live & torch.isin(token, stop_ids)
             finished[row[stopped]] = True
             lengths[row[stopped]] = step + 1
@@ -207,10 +232,13 @@ class HuggingFaceOracle:
             logits = self._last_logits(token[:, None], cache)
         if log_likelihood.isnan().any():
             raise ValueError("the model returns NaN logits; load it in float32 (--dtype float32) or check its weights")
+        means = [dict(zip(sums, values)) for values in zip(*((held / lengths).tolist() for held in sums.values()))]
         lengths, log_likelihood, finished = lengths.tolist(), log_likelihood.tolist(), finished.tolist()
         return [
-            Response(tuple(ids[:length]), value, done)
-            for ids, length, value, done in zip(tokens.tolist(), lengths, log_likelihood, finished)
+            Response(tuple(ids[:length]), value, done, measured)
+            for ids, length, value, done, measured in zip(
+                tokens.tolist(), lengths, log_likelihood, finished, means or [{}] * total
+            )
         ]
 
     def _last_logits(self, tokens: torch.Tensor, cache) -> torch.Tensor:

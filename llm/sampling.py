@@ -52,6 +52,7 @@ def sample_pool(
         "seed": seed,
         "max_new_tokens": oracle.max_new_tokens,
         "batch_tokens": oracle.batch_tokens,
+        "statistics": list(oracle.statistics),
         "chat": oracle.chat,
     }
     claim_folder(Path(folder), run, force=force)
@@ -92,6 +93,7 @@ def _row(oracle: HuggingFaceOracle, task: Task, prompt_id: int, sample_id: int, 
         "answer": answer,
         "correct": correct,
         "source": GREEDY if sample_id < 0 else "model",
+        **response.statistics,
     }
 
 

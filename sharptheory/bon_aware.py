@@ -37,7 +37,7 @@ def log_best_of_n(logits: np.ndarray, rewards: np.ndarray, n: float) -> tuple[np
     above_bottom = low > 0
     u = np.where(above_bottom, low / q, 0.5)
     level_share = np.minimum((at_most & ~below) @ probs / q, 1 - 1e-16)
-    v = np.where(above_bottom, -np.log1p(-level_share), 1.0)
+    v = np.maximum(np.where(above_bottom, -np.log1p(-level_share), 1.0), 1e-200)  # 0 for a level without mass
     slope = np.where(above_bottom, -(_bernoulli(n * v) - _bernoulli(v)) / (v * u), 0.0)
     gradient_u = (gradient_l - u[:, None] * gradient_q) / q[:, None]
     jacobian = np.eye(len(probs)) - probs + (n - 1) * gradient_q / q[:, None] + slope[:, None] * gradient_u

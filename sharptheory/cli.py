@@ -73,6 +73,9 @@ def diagnose(
     chat: Annotated[
         bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default iff there is one.")
     ] = None,
+    rewards: Annotated[
+        str, typer.Option(help="Self-rewards to measure while sampling: self_certainty,negative_entropy.")
+    ] = "",
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue the run in --out; it must be this run (also the default if it is)."),
@@ -122,6 +125,7 @@ def diagnose(
             max_new_tokens=max_new_tokens or problems.max_new_tokens,
             batch_tokens=batch_tokens,
             chat=chat,
+            statistics=[name.strip() for name in rewards.split(",") if name.strip()],
         )
         used = str(loaded.device)
         identity = {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": extract}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -471,31 +472,54 @@ def plurality(log_weights: np.ndarray, n: int) -> np.ndarray:
         ``[C]``, sums to 1.
     """
     n_classes = len(log_weights)
-    nodes, node_weights = np.polynomial.legendre.leggauss(n_classes // 2 + 1)
-    nodes, node_weights = (nodes + 1) / 2, node_weights / 2
-    # Rescaling a class's weights by b·a^i changes nothing: keeps all of them within range.
-    scaled = np.exp(log_weights - log_weights.max())
-    wins = np.zeros(n_classes)
+    # Rescaling a class's weights changes nothing; classes with equal weights are worked out once.
+    scaled, group, size = np.unique(
+        np.exp(log_weights - log_weights.max(axis=1, keepdims=True)), axis=0, return_inverse=True, return_counts=True
+    )
+    wins = np.zeros(len(scaled))
     for t in range(-(-n // n_classes), n + 1):
-        low = scaled[:, : t + 1].copy()
-        low[:, t] = 0.0
-        for u, weight in zip(nodes, node_weights):
-            factors = low.copy()
-            factors[:, t] = u * scaled[:, t]
-            before = _prefix_products(factors, n - t)
-            after = _prefix_products(factors[::-1], n - t)[::-1]
-            for c in range(n_classes):
-                # Coefficient of z^{n-t} in the product of all the others.
-                wins[c] += weight * scaled[c, t] * np.dot(before[c], after[c + 1][::-1])
+        # A tie at t leaves room for few others: as many nodes as integrate that many powers of u exactly.
+        ties = min(n_classes, n // t) - 1
+        for u, weight in zip(*_legendre(ties // 2 + 1)):
+            factors = scaled[:, : t + 1].copy()
+            factors[:, t] *= u
+            powers = [_power(factor, k, n - t) for factor, k in zip(factors, size)]
+            before = _prefix_products(powers, n - t)
+            after = _prefix_products(powers[::-1], n - t)[::-1]
+            for g, (factor, k) in enumerate(zip(factors, size)):
+                # Coefficient of z^{n-t} in the product of all the other classes.
+                others = np.convolve(before[g], _power(factor, k - 1, n - t))[: n - t + 1]
+                wins[g] += weight * scaled[g, t] * np.dot(others, after[g + 1][n - t - np.arange(len(others))])
+    wins = wins[group]
     return wins / wins.sum()
 
 
-def _prefix_products(factors: np.ndarray, degree: int) -> np.ndarray:
+@cache
+def _legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of Gauss-Legendre quadrature on [0, 1]."""
+    x, weights = np.polynomial.legendre.leggauss(nodes)
+    return (x + 1) / 2, weights / 2
+
+
+def _power(polynomial: np.ndarray, k: int, degree: int) -> np.ndarray:
+    """The k-th power of a polynomial up to `degree`, by squaring."""
+    result, square = np.ones(1), polynomial[: degree + 1]
+    while k:
+        if k & 1:
+            result = np.convolve(result, square)[: degree + 1]
+        k >>= 1
+        if k:
+            square = np.convolve(square, square)[: degree + 1]
+    return result
+
+
+def _prefix_products(factors: list[np.ndarray], degree: int) -> np.ndarray:
     """Products of the first c polynomials for c = 0..C, up to `degree`: ``[C+1, degree+1]``."""
     products = np.zeros((len(factors) + 1, degree + 1))
     products[0, 0] = 1.0
     for c, factor in enumerate(factors):
-        products[c + 1] = np.convolve(products[c], factor)[: degree + 1]
+        product = np.convolve(products[c], factor)[: degree + 1]
+        products[c + 1, : len(product)] = product
     return products
 
 

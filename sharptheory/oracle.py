@@ -6,8 +6,8 @@ this protocol; whatever *knows the whole law* is written against a table.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,11 +21,13 @@ class Response:
         tokens: what identifies the response (token ids including end of sequence; ``(y,)`` on a table).
         log_likelihood: ``log π(y|x)`` in nats, summed over all `tokens`.
         finished: whether it ended by itself; False if it was cut off by a length budget.
+        statistics: means over its tokens of what an oracle was asked to measure while sampling (self-rewards).
     """
 
     tokens: tuple[int, ...]
     log_likelihood: float
     finished: bool = True
+    statistics: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 class Oracle(Protocol):

@@ -46,6 +46,21 @@ def accuracy_curve(
     return ax
 
 
+def reward_curves(curves: dict[str, pd.DataFrame], ax: Axes) -> Axes:
+    """Accuracy against N of best-of-N by each self-reward and of the majority vote; correctness is the skyline."""
+    for (name, rows), color in zip(curves.items(), plt.rcParams["axes.prop_cycle"].by_key()["color"]):
+        if name == "correctness":
+            ax.plot(rows["n"], rows["accuracy"], color=GREY, ls="--", label="any correct (skyline)")
+        else:
+            _band(ax, rows, "accuracy", "low", "high", color=color, label=name.replace("_", " "))
+    _log2_axis(ax, max(rows["n"].max() for rows in curves.values()))
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("accuracy")
+    ax.legend(loc="best", fontsize=8)
+    return ax
+
+
 def log_likelihood_curve(best_of_n: pd.DataFrame, ax: Axes, *, greedy: float | None = None) -> Axes:
     """Mean log-likelihood of the best-of-N response against N."""
     columns = ("log_likelihood", "log_likelihood_low", "log_likelihood_high")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sharptheory import plotting
+from sharptheory import plotting, rewards
 from sharptheory.estimators import (
     Estimate,
     HitRates,
@@ -25,6 +25,7 @@ from sharptheory.estimators import (
     c_cov_bar_interval,
     coverage_certificate,
     curve,
+    doubling_grid,
 )
 from sharptheory.pool import greedy_responses, samples
 
@@ -86,6 +87,7 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
             "median_log_p_low": _number(certificate["log_p_low"].median()),
             "undersampled_fraction": float(np.mean(certificate["log_p_low"] < -np.log(certificate["n_samples"]))),
         },
+        "rewards": {},
         "auc_pooled": None,
         "auc_within": None,
         "unfinished_fraction": float(1 - drawn["finished"].mean()),
@@ -124,6 +126,7 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
         "sampled_accuracy": _number(one.mean()),
         "sampled_accuracy_ci": _interval(bootstrap_mean(one, proportion=True, seed=seed)),
         "pass_at_n": _curve_rows(known, "correct", n, seed),
+        "rewards": _reward_curves(known, doubling_grid(int(n[-1])), seed),
         "gain_over_sampling": _interval(bootstrap_mean(best - one, seed=seed)),
         "auc_pooled": _interval(auc_pooled(known, seed=seed)),
         "auc_within": _interval(within) | {"n_prompts": n_mixed},
@@ -135,6 +138,24 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
         result["greedy_accuracy_ci"] = _interval(bootstrap_mean(right, proportion=True, seed=seed))
         result["gain_over_greedy"] = _interval(bootstrap_mean(best[right.index] - right, seed=seed))
     return result
+
+
+def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, list[dict]]:
+    """Accuracy of best-of-N by every self-reward that the pool supports, and of the majority vote."""
+    curves = {}
+    for name in rewards.available(known):
+        ranked = known.assign(**{"reward ": rewards.REWARDS[name][0](known)})
+        curves[name] = curve(ranked, "reward ", "correct", n)
+    if "answer" in known and known["answer"].notna().any():
+        curves["majority"] = rewards.majority_curve(known, n)
+    return {
+        name: [
+            dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
+            for k, value, low, high in zip(n, estimate.value, estimate.low, estimate.high)
+        ]
+        for name, table in curves.items()
+        for estimate in [bootstrap_mean(table.to_numpy(dtype=float), proportion=True, seed=seed)]
+    }
 
 
 def _curve_rows(drawn: pd.DataFrame, reward: str, n: np.ndarray, seed: int) -> list[dict]:
@@ -209,6 +230,7 @@ def findings(summary: dict) -> dict[str, str]:
     """What the numbers of this run mean, one paragraph per figure, good news or bad."""
     said = {
         "accuracy": _accuracy_finding(summary),
+        "rewards": _rewards_finding(summary),
         "likelihood": _likelihood_finding(summary),
         "alignment": _alignment_finding(summary),
         "coverage": _coverage_finding(summary),
@@ -265,6 +287,22 @@ def _accuracy_finding(summary: dict) -> str | None:
     if summary["sampled_accuracy"] in (0.0, 1.0):
         kind = "correct" if summary["sampled_accuracy"] else "incorrect"
         said.append(f"Every response is {kind}, so there is nothing for any selection to improve.")
+    return " ".join(said)
+
+
+def _rewards_finding(summary: dict) -> str | None:
+    last = {name: rows[-1] for name, rows in summary["rewards"].items() if name not in ("correctness", "answer_share")}
+    if len(last) < 2 or next(iter(last.values()))["n"] == 1:
+        return None
+    best = max(last, key=lambda name: last[name]["accuracy"])
+    listed = ", ".join(f"{name.replace('_', ' ')} {percent(row['accuracy'])}" for name, row in last.items())
+    n = last[best]["n"]
+    said = [f"At N = {n}: {listed}."]
+    own = last["log_likelihood"]
+    if best != "log_likelihood" and last[best]["low"] is not None and last[best]["low"] > own["high"]:
+        said.append(f"On this task {best.replace('_', ' ')} is the better self-reward, beyond both intervals.")
+    else:
+        said.append("No other self-reward is better than log-likelihood beyond both intervals.")
     return " ".join(said)
 
 
@@ -367,6 +405,7 @@ def _theory_finding(summary: dict) -> str:
 
 FIGURES = {
     "accuracy": ("Accuracy against the number of responses", "accuracy.png"),
+    "rewards": ("Which self-reward selects best?", "rewards.png"),
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
@@ -404,6 +443,10 @@ def _draw(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
             sampled=summary["sampled_accuracy"],
             greedy=summary["greedy_accuracy"],
         )
+        if len(summary["rewards"]) > 2:
+            figures["rewards"] = lambda ax: plotting.reward_curves(
+                {name: pd.DataFrame(rows) for name, rows in summary["rewards"].items()}, ax
+            )
     if diagnosis.hit_rates is not None:
         figures["theory"] = lambda ax: plotting.hit_rates(diagnosis.hit_rates, ax)
     return figures

@@ -233,3 +233,32 @@ def test_choose_reaches_the_tail_that_float32_cannot():
     logits[:, 1:-1] = float("-inf")
     token, _ = _choose(logits, torch.tensor([1 - 2e-9, 1 - 5e-10], dtype=torch.float64))
     assert token.tolist() == [0, 39_999]
+
+
+def test_statistics_are_averaged_over_response_tokens(model, tokenizer, oracle):
+    """Self-certainty and negative entropy against a plain forward pass; the samples stay what they were."""
+    measuring = HuggingFaceOracle(
+        model, tokenizer, max_new_tokens=12, statistics=("self_certainty", "negative_entropy")
+    )
+    plain = HuggingFaceOracle(model, tokenizer, max_new_tokens=12)
+    prompt = "12+3="
+    [drawn], [same] = measuring.sample([prompt], 8, seed=3), plain.sample([prompt], 8, seed=3)
+    assert [r.tokens for r in drawn] == [r.tokens for r in same] and same[0].statistics == {}
+    head = measuring.encode([prompt])[0]
+    for response in drawn:
+        with torch.inference_mode():
+            logits = model(torch.tensor([head + list(response.tokens)])).logits[0, len(head) - 1 : -1, : len(tokenizer)]
+        log_probs = logits.log_softmax(-1)
+        certainty = -(log_probs + np.log(len(tokenizer))).mean(-1).mean()
+        assert response.statistics["self_certainty"] == pytest.approx(float(certainty), abs=1e-4)
+        entropy = (log_probs.exp() * log_probs).sum(-1).mean()
+        assert response.statistics["negative_entropy"] == pytest.approx(float(entropy), abs=1e-4)
+    with pytest.raises(ValueError, match="statistic 'charm' is unknown"):
+        HuggingFaceOracle(model, tokenizer, statistics=("charm",))
+
+
+def test_uniform_logits_have_no_certainty():
+    from sharptheory.llm.oracle import negative_entropy, self_certainty
+
+    assert float(self_certainty(torch.zeros(1, 7))) == pytest.approx(0, abs=1e-6)
+    assert float(negative_entropy(torch.zeros(1, 7))) == pytest.approx(-np.log(7), abs=1e-6)

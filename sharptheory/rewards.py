@@ -1,0 +1,137 @@
+"""Self-rewards as functions of a pool: one value per row, larger is better, same signature.
+
+Every one is a column that `estimators.curve` can rank by. Majority vote is not best-of-N by `answer_share`, which knows
+the whole pool: it has its own exact curve, `majority_curve`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.special import gammaln
+
+from sharptheory.laws import plurality
+
+
+def log_likelihood(pool: pd.DataFrame) -> pd.Series:
+    """``log π(y|x)``, the self-reward of maximum-likelihood sharpening (2)."""
+    return pool["log_likelihood"].astype(float)
+
+
+def length_normalized(pool: pd.DataFrame) -> pd.Series:
+    """``log π(y|x) / |y|``."""
+    return pool["log_likelihood"].astype(float) / pool["length"].clip(lower=1)
+
+
+def answer_share(pool: pd.DataFrame) -> pd.Series:
+    """Fraction of the prompt's other responses with the same answer; a response without an answer gets 0.
+
+    Leaving the response itself out keeps the share from rewarding small pools.
+    """
+    key = [pool["prompt_id"], pool["answer"].astype(object)]
+    same = pool.groupby(key, dropna=False)["log_likelihood"].transform("size") - 1
+    others = pool.groupby("prompt_id")["log_likelihood"].transform("size") - 1
+    return (same / others.clip(lower=1)).where(pool["answer"].notna(), 0.0).astype(float)
+
+
+def self_certainty(pool: pd.DataFrame) -> pd.Series:
+    """Mean over tokens of ``KL(uniform ‖ p_t)``, measured while sampling (`diagnose --rewards self_certainty`)."""
+    return pool["self_certainty"].astype(float)
+
+
+def negative_entropy(pool: pd.DataFrame) -> pd.Series:
+    """Minus the mean token entropy, measured while sampling (`diagnose --rewards negative_entropy`)."""
+    return pool["negative_entropy"].astype(float)
+
+
+def correctness(pool: pd.DataFrame) -> pd.Series:
+    """The skyline: best-of-N by correctness is pass@N."""
+    return pool["correct"].astype(float)
+
+
+#: Each reward with the columns it needs.
+REWARDS = {
+    "log_likelihood": (log_likelihood, ()),
+    "length_normalized": (length_normalized, ("length",)),
+    "answer_share": (answer_share, ("answer",)),
+    "self_certainty": (self_certainty, ("self_certainty",)),
+    "negative_entropy": (negative_entropy, ("negative_entropy",)),
+    "correctness": (correctness, ("correct",)),
+}
+
+
+def available(pool: pd.DataFrame) -> list[str]:
+    """Names of the rewards whose columns a pool has, without gaps."""
+    complete = lambda column: column in pool and (column == "answer" or pool[column].notna().all())  # noqa: E731
+    return [name for name, (_, needs) in REWARDS.items() if all(map(complete, needs))]
+
+
+def borda(pool: pd.DataFrame, reward: str = "self_certainty", *, p: float = 0.5) -> pd.Series:
+    """Votes of each response's answer class, ranks by a reward: ``Σ (N - rank)^p``, rank from 0.
+
+    ``p = 0`` is majority; ``p → ∞`` is best-of-N by the reward. Responses without an answer get 0.
+
+    Source: self-certainty's Borda vote, in methods of the specification.
+    """
+    values = REWARDS[reward][0](pool)
+    rank = values.groupby(pool["prompt_id"]).rank(ascending=False, method="average") - 1
+    size = pool.groupby("prompt_id")["log_likelihood"].transform("size")
+    votes = ((size - rank) ** p).where(pool["answer"].notna(), 0.0)
+    return votes.groupby([pool["prompt_id"], pool["answer"].astype(object)], dropna=False).transform("sum")
+
+
+def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Expected accuracy of the plurality of N responses drawn without replacement from one prompt's pool, exactly.
+
+    Ties are split uniformly. Responses without an answer (None) have no vote; if no drawn response has one, the vote is
+    wrong. Averages over all N-subsets by the multivariate hypergeometric law, without enumerating them.
+
+    Args:
+        answers: ``[M]``, None where there is no answer; correct: ``[M]``; n: values of N in 1..M, ``[K]``.
+
+    Returns:
+        ``[K]``.
+    """
+    n = np.atleast_1d(n)
+    m = len(answers)
+    if np.any((n < 1) | (n > m)):
+        raise ValueError(f"n={n[(n < 1) | (n > m)][0]}; expected an integer from 1 to the pool size {m}")
+    voting = np.array([answer is not None and answer == answer for answer in answers], dtype=bool)
+    codes, classes = pd.factorize(np.asarray(answers, dtype=object)[voting])
+    if len(classes) == 0:
+        return np.zeros(len(n))
+    sizes = np.bincount(codes)
+    right = np.bincount(codes, np.asarray(correct, dtype=float)[voting]) / sizes
+    silent = m - sizes.sum()
+    values = np.empty(len(n))
+    for i, drawn in enumerate(n.astype(int)):
+        # The number of votes among the drawn is hypergeometric; given it, the votes are a draw from the voters.
+        low, high = max(0, drawn - silent), min(drawn, sizes.sum())
+        votes = np.arange(low, high + 1)
+        log_p = _log_choose(sizes.sum(), votes) + _log_choose(silent, drawn - votes) - _log_choose(m, drawn)
+        wins = [0.0 if v == 0 else float(right @ _plurality(sizes, int(v))) for v in votes]
+        values[i] = np.exp(log_p) @ wins
+    return values
+
+
+def _plurality(sizes: np.ndarray, votes: int) -> np.ndarray:
+    counts = np.arange(votes + 1)
+    with np.errstate(divide="ignore"):
+        return plurality(np.stack([_log_choose(size, counts) for size in sizes]), votes)
+
+
+def _log_choose(n, k) -> np.ndarray:
+    n, k = np.broadcast_arrays(np.asarray(n, dtype=float), np.asarray(k, dtype=float))
+    inside = (k >= 0) & (k <= n)
+    k = np.where(inside, k, 0)
+    return np.where(inside, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
+
+
+def majority_curve(pool: pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
+    """`majority_accuracy` of every prompt: one row per prompt_id, one column per N."""
+    rows = {
+        prompt_id: majority_accuracy(group["answer"].astype(object).where(group["answer"].notna(), None).to_numpy(),
+                                     group["correct"].to_numpy(dtype=float), np.asarray(n))
+        for prompt_id, group in pool.groupby("prompt_id")
+    }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(n))
