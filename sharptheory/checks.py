@@ -1,14 +1,11 @@
-"""Every statement of the theory, paired with the quantity it bounds: the registry behind `sharptheory check`.
+"""Every statement of the theory, paired with the quantity it bounds; run by `sharptheory check` and the property tests.
 
-A `Check` maps an `Instance` to ``(quantity, bound)`` and claims ``quantity ≤ bound``. The same registry feeds the
-property tests, the command and the directed search for tight instances; nothing lists the statements twice.
+Importing this module fills the registry; nothing lists the statements twice.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import gammaln, log_softmax, logsumexp
@@ -27,69 +24,9 @@ from sharptheory.coverage import (
 )
 from sharptheory.divergences import expected_reward, hellinger_squared, kl
 from sharptheory.families import HardFamily, cut_size, greedy_fails, max_cut, max_cut_policy, misspecified
-from sharptheory.instances import Instance, neighbour, random_instance
+from sharptheory.instances import Instance
 from sharptheory.policies import AutoregressivePolicy, TabularPolicy
-
-#: Relative slack for rounding: a statement is broken only beyond it.
-SLACK = 1e-9
-#: Probabilities that are zero in exact arithmetic come out below this.
-TINY = 1e-12
-
-# The registry ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Check:
-    """A statement ``quantity ≤ bound``.
-
-    Attributes:
-        name: short, unique; source: its number in the paper or here; statement: in one line.
-        evaluate: ``instance → (quantity, bound)``, scalars or arrays; None where a premise fails.
-        erratum: the statement is printed wrongly and must *fail*; `evaluate` then gets its counterexample.
-        identity: the bound is a tolerance on the difference of two computations.
-    """
-
-    name: str
-    source: str
-    statement: str
-    evaluate: Callable[[Instance], tuple | None]
-    erratum: bool = False
-    identity: bool = False
-
-
-REGISTRY: dict[str, Check] = {}
-
-
-def _statement(source: str, statement: str, *, erratum: bool = False, identity: bool = False):
-    def register(function):
-        name = function.__name__.removeprefix("_")
-        REGISTRY[name] = Check(name, source, statement, function, erratum, identity)
-        return function
-
-    return register
-
-
-def ratio(check: Check, instance: Instance) -> float | None:
-    """Largest ``quantity / bound`` of a check on an instance; None where its premise fails. Above 1 it is broken."""
-    pair = check.evaluate(instance)
-    if pair is None:
-        return None
-    quantity, bound = np.broadcast_arrays(*(np.asarray(side, dtype=float) for side in pair))
-    if np.isnan(quantity).any() or np.isnan(bound).any():
-        return float("inf")
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        values = quantity / bound
-    values = np.where(quantity <= TINY, np.minimum(values, 1.0), values)  # 0 ≤ 0 with rounding
-    values = np.where(bound < 0, np.inf, np.where((quantity <= 0) | (bound == np.inf), 0.0, values))
-    return float(values.max())
-
-
-def _identity(left: np.ndarray, right: np.ndarray, tolerance: float = 1e-9) -> tuple:
-    """Two computations of one number, as (relative difference, tolerance); equal infinities agree."""
-    left, right = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
-    with np.errstate(invalid="ignore"):
-        difference = np.where(left == right, 0.0, np.abs(left - right) / np.maximum(1.0, np.abs(right)))
-    return difference, tolerance
+from sharptheory.registry import REGISTRY, SLACK, TINY, Check, Result, ratio, run, same, statement
 
 
 def _argmax(instance: Instance) -> tuple[TabularPolicy, Coverage]:
@@ -100,7 +37,7 @@ def _argmax(instance: Instance) -> tuple[TabularPolicy, Coverage]:
 # Best-of-N
 
 
-@_statement("Proposition C.1", "N ≥ log(1/ρ)/q_γ ⇒ P[best-of-N ∉ y*_γ] ≤ ρ")
+@statement("Proposition C.1", "N ≥ log(1/ρ)/q_γ ⇒ P[best-of-N ∉ y*_γ] ≤ ρ")
 def _best_of_n_needed(instance: Instance):
     mass = np.exp(coverage(instance.policy, instance.gamma).log_mass)
     mass = mass[mass > 0]
@@ -109,15 +46,15 @@ def _best_of_n_needed(instance: Instance):
     return miss, instance.rho
 
 
-@_statement("section 2", "P[best-of-N ∈ y*_γ] = 1 - (1-q_γ)^N", identity=True)
+@statement("section 2", "P[best-of-N ∈ y*_γ] = 1 - (1-q_γ)^N", identity=True)
 def _best_of_n_hit(instance: Instance):
     policy = instance.policy
     law = laws.best_of_n(policy.log_probs, instance.n)
     mass = np.exp(coverage(policy, instance.gamma).log_mass)
-    return _identity(1 - missing_mass(law, policy, instance.gamma), laws.best_of_n_hit(mass, instance.n))
+    return same(1 - missing_mass(law, policy, instance.gamma), laws.best_of_n_hit(mass, instance.n))
 
 
-@_statement("section 2", "π_BoN / π_base ≤ N, for any reward")
+@statement("section 2", "π_BoN / π_base ≤ N, for any reward")
 def _best_of_n_density_ratio(instance: Instance):
     base = instance.policy.log_probs
     law = laws.best_of_n(base, instance.n, rewards=instance.rewards)
@@ -125,31 +62,31 @@ def _best_of_n_density_ratio(instance: Instance):
     return np.exp(law[support] - base[support]), bounds.best_of_n_density_ratio(instance.n)
 
 
-@_statement("section 2", "KL(π_BoN ‖ π_base) ≤ log N - (N-1)/N, for any reward")
+@statement("section 2", "KL(π_BoN ‖ π_base) ≤ log N - (N-1)/N, for any reward")
 def _best_of_n_kl(instance: Instance):
     base = instance.policy.log_probs
     law = laws.best_of_n(base, instance.n, rewards=instance.rewards)
     return kl(law, base), bounds.best_of_n_kl(instance.n) + TINY
 
 
-@_statement("section 2", "C_{π_BoN} ≤ N²/(2N-1), for any reward")
+@statement("section 2", "C_{π_BoN} ≤ N²/(2N-1), for any reward")
 def _best_of_n_concentrability(instance: Instance):
     policy = instance.policy
     law = laws.best_of_n(policy.log_probs, instance.n, rewards=instance.rewards)
     return concentrability(law, policy.log_probs, mu=policy.mu), bounds.best_of_n_concentrability(instance.n)
 
 
-@_statement("methods: iterated best-of-N", "BoN_N of BoN_M is BoN_{NM}", identity=True)
+@statement("methods: iterated best-of-N", "BoN_N of BoN_M is BoN_{NM}", identity=True)
 def _best_of_n_iterated(instance: Instance):
     base, n = instance.policy.log_probs, min(instance.n, 1e3)
     twice = laws.best_of_n(laws.best_of_n(base, 2.0), n, rewards=base)
-    return _identity(np.exp(twice), np.exp(laws.best_of_n(base, 2.0 * n)))
+    return same(np.exp(twice), np.exp(laws.best_of_n(base, 2.0 * n)))
 
 
 # SFT-Sharpening
 
 
-@_statement("section 3", "π(A) ≥ 1-δ/2 and π̂(A) ≤ 1-δ ⇒ κδ ≤ D_H²(π̂, π)")
+@statement("section 3", "π(A) ≥ 1-δ/2 and π̂(A) ≤ 1-δ ⇒ κδ ≤ D_H²(π̂, π)")
 def _hellinger_price(instance: Instance):
     policy, law, delta = instance.policy, instance.law, instance.delta
     target = laws.tilted(policy.log_probs, instance.beta)
@@ -161,7 +98,7 @@ def _hellinger_price(instance: Instance):
     return bounds.KAPPA * delta, hellinger_squared(law, target)[good]
 
 
-@_statement("Theorem 4.1′", "P_x[π̂(y*_γ) ≤ 1-δ] ≤ E_x D_H²(π̂, π_BoN)/(κδ) + C_cov,γ/N*, N = ⌈N* ln(2/δ)⌉")
+@statement("Theorem 4.1′", "P_x[π̂(y*_γ) ≤ 1-δ] ≤ E_x D_H²(π̂, π_BoN)/(κδ) + C_cov,γ/N*, N = ⌈N* ln(2/δ)⌉")
 def _sft_bad_prompts(instance: Instance):
     policy, law, delta = instance.policy, instance.law, instance.delta
     target = laws.best_of_n(policy.log_probs, bounds.sft_responses(instance.n, delta))
@@ -172,7 +109,7 @@ def _sft_bad_prompts(instance: Instance):
     ) / instance.n
 
 
-@_statement("Theorem D.1", "P_x[π̂(y*) ≤ 1-δ] ≤ E_x D_H²(π̂, π_adaptive)/(κδ), μ_stop = ln(2/δ)")
+@statement("Theorem D.1", "P_x[π̂(y*) ≤ 1-δ] ≤ E_x D_H²(π̂, π_adaptive)/(κδ), μ_stop = ln(2/δ)")
 def _adaptive_bad_prompts(instance: Instance):
     policy, law, delta = instance.policy, instance.law, instance.delta
     target = laws.adaptive_best_of_n(policy.log_probs, laws.stopping_threshold(delta)).law
@@ -181,7 +118,7 @@ def _adaptive_bad_prompts(instance: Instance):
     return bad, bounds.bad_prompts_from_hellinger(distance, delta)
 
 
-@_statement("Lemma I.1", "E[N_μ] ≤ (μ_stop + 1/|y*|)/p*")
+@statement("Lemma I.1", "E[N_μ] ≤ (μ_stop + 1/|y*|)/p*")
 def _adaptive_stopping(instance: Instance):
     policy, summary = _argmax(instance)
     threshold = laws.stopping_threshold(instance.delta)
@@ -189,7 +126,7 @@ def _adaptive_stopping(instance: Instance):
     return expected, bounds.adaptive_stopping(np.exp(summary.log_max), summary.n_maximizers, threshold)
 
 
-@_statement("Lemma I.1", "P[adaptive best-of-N ∉ y*] ≤ exp(-|y*| μ_stop)")
+@statement("Lemma I.1", "P[adaptive best-of-N ∉ y*] ≤ exp(-|y*| μ_stop)")
 def _adaptive_miss(instance: Instance):
     policy, summary = _argmax(instance)
     threshold = laws.stopping_threshold(instance.delta)
@@ -197,14 +134,14 @@ def _adaptive_miss(instance: Instance):
     return missing_mass(law, policy), bounds.adaptive_miss(summary.n_maximizers, threshold)
 
 
-@_statement("Theorem D.1", "E_x E[N_μ] ≤ (1 + μ_stop) C̄_cov")
+@statement("Theorem D.1", "E_x E[N_μ] ≤ (1 + μ_stop) C̄_cov")
 def _adaptive_queries(instance: Instance):
     policy, summary = _argmax(instance)
     expected = laws.adaptive_best_of_n(policy.log_probs, laws.stopping_threshold(instance.delta)).expected_n
     return float(expected @ policy.mu), bounds.adaptive_queries(1, delta=instance.delta, c_cov_bar=c_cov_bar(summary))
 
 
-@_statement("Lemma F.1", "P[D_H²(π̂_MLE, π) > 2 log(|Π|/ρ)/n] ≤ ρ, by enumeration of small samples")
+@statement("Lemma F.1", "P[D_H²(π̂_MLE, π) > 2 log(|Π|/ρ)/n] ≤ ρ, by enumeration of small samples")
 def _mle_hellinger(instance: Instance):
     first = instance.policy.log_probs[0, :3]
     if len(first) < 2 or not np.isfinite(first).all():
@@ -244,26 +181,26 @@ def _tilt(instance: Instance, beta_of) -> tuple | None:
     return policy, laws.tilted(policy.log_probs, beta)
 
 
-@_statement("Theorem J.2", "1/β ≥ 2 log(2|Y|/δ)/γ_margin, γ_margin ≤ 1 ⇒ 1-π_β(y*) ≤ δ/2")
+@statement("Theorem J.2", "1/β ≥ 2 log(2|Y|/δ)/γ_margin, γ_margin ≤ 1 ⇒ 1-π_β(y*) ≤ δ/2")
 def _tilted_is_sharp(instance: Instance):
     pair = _tilt(instance, bounds.tilt_for_sharpness)
     return pair and (missing_mass(pair[1], pair[0])[pair[0].mu > 0], instance.delta / 2)
 
 
-@_statement("Theorem J.2, exact", "(1+γ_margin)^{1+1/β} ≥ 2|Y|/δ ⇒ 1-π_β(y*) ≤ δ/2")
+@statement("Theorem J.2, exact", "(1+γ_margin)^{1+1/β} ≥ 2|Y|/δ ⇒ 1-π_β(y*) ≤ δ/2")
 def _tilted_is_sharp_exact(instance: Instance):
     pair = _tilt(instance, bounds.tilt_for_sharpness_exact)
     return pair and (missing_mass(pair[1], pair[0])[pair[0].mu > 0], instance.delta / 2)
 
 
-@_statement("Lemma 4.1", "C_{π_β} ≤ C_cov")
+@statement("Lemma 4.1", "C_{π_β} ≤ C_cov")
 def _tilted_concentrability(instance: Instance):
     policy = instance.policy
     law = laws.tilted(policy.log_probs, instance.beta)
     return concentrability(law, policy.log_probs, mu=policy.mu), coverage_coefficient(policy)
 
 
-@_statement("Lemma 4.1", "C_{π_base/π_β;β} ≤ |Y|")
+@statement("Lemma 4.1", "C_{π_base/π_β;β} ≤ |Y|")
 def _tilted_loss_coverage(instance: Instance):
     policy, beta = instance.policy, instance.beta
     base, support = policy.log_probs, policy.log_probs > -np.inf
@@ -273,7 +210,7 @@ def _tilted_loss_coverage(instance: Instance):
     return float(per_prompt @ policy.mu), bounds.tilted_loss_coverage(policy.shape[1])
 
 
-@_statement("Lemma 4.1′, corrected", "C_{π_β} ≤ (1-γ)^{-1/β} C_cov,γ")
+@statement("Lemma 4.1′, corrected", "C_{π_β} ≤ (1-γ)^{-1/β} C_cov,γ")
 def _tilted_concentrability_gamma(instance: Instance):
     policy, gamma = instance.policy, instance.gamma
     law = laws.tilted(policy.log_probs, instance.beta)
@@ -282,7 +219,7 @@ def _tilted_concentrability_gamma(instance: Instance):
     return concentrability(law, policy.log_probs, mu=policy.mu), factor * coverage_coefficient(policy, gamma)
 
 
-@_statement("(3)", "π_β maximises E_π[log π_base] - β KL(π‖π_base)")
+@statement("(3)", "π_β maximises E_π[log π_base] - β KL(π‖π_base)")
 def _tilted_is_optimal(instance: Instance):
     base, law, beta = instance.policy.log_probs, instance.law, instance.beta
     value = lambda p: expected_reward(p, base) - beta * kl(p, base)  # noqa: E731
@@ -291,7 +228,7 @@ def _tilted_is_optimal(instance: Instance):
     return np.where(np.isnan(other), -np.inf, other) - best, 1e-9 * scale
 
 
-@_statement("section 3", "log(1+γ_margin) E_x[1-π̂(y*)] ≤ J(π*) - J(π̂)")
+@statement("section 3", "log(1+γ_margin) E_x[1-π̂(y*)] ≤ J(π*) - J(π̂)")
 def _reward_gap(instance: Instance):
     policy, summary = _argmax(instance)
     gap = margin(summary)
@@ -303,7 +240,7 @@ def _reward_gap(instance: Instance):
     return bounds.reward_gap(gap, missing_mass(law, policy), policy.mu), float(-below @ policy.mu) + TINY
 
 
-@_statement("[S2]", "P_x[π̂(y*) ≤ 1-δ] ≤ 4C_∞e/δ² + min{e/min p*, 2√(e C̄_cov)}, π̂ in disagreement e with π_β")
+@statement("[S2]", "P_x[π̂(y*) ≤ 1-δ] ≤ 4C_∞e/δ² + min{e/min p*, 2√(e C̄_cov)}, π̂ in disagreement e with π_β")
 def _dpo_bad_prompts(instance: Instance):
     pair = _tilt(instance, bounds.tilt_for_sharpness)
     if pair is None:
@@ -328,7 +265,7 @@ def _dpo_bad_prompts(instance: Instance):
     )
 
 
-@_statement("[S3]", "d spanning noise-free differences give θ = (1+1/β)θ* exactly", identity=True)
+@statement("[S3]", "d spanning noise-free differences give θ = (1+1/β)θ* exactly", identity=True)
 def _linear_recovery(instance: Instance):
     d = 1 + int(3 * instance.knobs[3])
     rng = np.random.default_rng(int(1e9 * instance.knobs[0]))
@@ -337,26 +274,26 @@ def _linear_recovery(instance: Instance):
     if np.linalg.cond(differences) > 1e4:
         return None
     shift = np.linalg.lstsq(beta * differences, differences @ theta, rcond=None)[0]
-    return _identity(theta + shift, (1 + 1 / beta) * theta, 1e-8)
+    return same(theta + shift, (1 + 1 / beta) * theta, 1e-8)
 
 
 # Coverage
 
 
-@_statement("Appendix D", "C_cov ≤ C̄_cov")
+@statement("Appendix D", "C_cov ≤ C̄_cov")
 def _coverage_counts_one(instance: Instance):
     _, summary = _argmax(instance)
     return coverage_coefficient(summary), c_cov_bar(summary)
 
 
-@_statement("Appendix H", "C_cov,γ,1 ≤ C_cov,γ,2 ≤ C_cov,γ,∞")
+@statement("Appendix H", "C_cov,γ,1 ≤ C_cov,γ,2 ≤ C_cov,γ,∞")
 def _coverage_moments(instance: Instance):
     summary = coverage(instance.policy, instance.gamma)
     moments = np.array([coverage_coefficient(summary, p=p) for p in (1.0, 2.0, np.inf)])
     return moments[:-1], moments[1:]
 
 
-@_statement("section 1", "C_cov,γ is the integral of the coverage profile", identity=True)
+@statement("section 1", "C_cov,γ is the integral of the coverage profile", identity=True)
 def _coverage_profile(instance: Instance):
     summary = coverage(instance.policy, instance.gamma)
     support = summary.mu > 0
@@ -365,18 +302,18 @@ def _coverage_profile(instance: Instance):
     if not np.isfinite(jumps).all() or jumps[-1] > 1e12:
         return None
     middles = (jumps[:-1] + jumps[1:]) / 2
-    return _identity(np.dot(np.diff(jumps), coverage_profile(summary, middles)) / coverage_coefficient(summary), 1.0)
+    return same(np.dot(np.diff(jumps), coverage_profile(summary, middles)) / coverage_coefficient(summary), 1.0)
 
 
-@_statement("section 2", "C of the argmax law is 1/q_γ", identity=True)
+@statement("section 2", "C of the argmax law is 1/q_γ", identity=True)
 def _argmax_concentrability(instance: Instance):
     policy = instance.policy
     law = laws.argmax_law(policy.log_probs, instance.gamma)
     value = [np.log(concentrability(row, base)) for row, base in zip(law, policy.log_probs)]
-    return _identity(value, -coverage(policy, instance.gamma).log_mass)
+    return same(value, -coverage(policy, instance.gamma).log_mass)
 
 
-@_statement("[S5]", "p̂ ≤ p* ≤ max(p̂, 1-S) for any set of responses seen")
+@statement("[S5]", "p̂ ≤ p* ≤ max(p̂, 1-S) for any set of responses seen")
 def _coverage_certificate(instance: Instance):
     probs = instance.policy.probs
     seen = instance.rewards > 0
@@ -386,7 +323,7 @@ def _coverage_certificate(instance: Instance):
     return np.stack([best, top]), np.stack([top, np.maximum(best, unseen)])
 
 
-@_statement("Proposition 3.1", "π(y*) > 1/2 ⇒ token-wise greedy decoding returns y*")
+@statement("Proposition 3.1", "π(y*) > 1/2 ⇒ token-wise greedy decoding returns y*")
 def _greedy_succeeds(instance: Instance):
     policy = token_tree(instance.policy)
     table = policy.table().log_probs
@@ -397,7 +334,7 @@ def _greedy_succeeds(instance: Instance):
     return np.array(greedy, dtype=float)[certain], 0.0
 
 
-@_statement("methods: curation", "E_{t+1}w ≥ E_t w + ((K-1)/K) Var_t(w)/w_max, w = e^r")
+@statement("methods: curation", "E_{t+1}w ≥ E_t w + ((K-1)/K) Var_t(w)/w_max, w = e^r")
 def _curation_improves(instance: Instance):
     base, rewards = instance.policy.log_probs, instance.rewards
     k = 2.0 + np.floor(6 * instance.knobs[3])
@@ -418,13 +355,13 @@ def _family(instance: Instance) -> tuple[HardFamily, int, int]:
     return family, int(rng.integers(1, 60)), int(rng.integers(1, 40))
 
 
-@_statement("[S4]", "exact minimax risk ≤ exact risk of SFT-Sharpening, on the family of Theorem 3.1′")
+@statement("[S4]", "exact minimax risk ≤ exact risk of SFT-Sharpening, on the family of Theorem 3.1′")
 def _minimax_below_sft(instance: Instance):
     family, n_prompts, n_responses = _family(instance)
     return family.minimax_risk(n_prompts, n_responses), family.sft_risk(n_prompts, n_responses)
 
 
-@_statement("Theorem 4.1′ on the family", "exact risk of SFT-Sharpening ≤ bound(ρ) + ρ, δ = 1/2")
+@statement("Theorem 4.1′ on the family", "exact risk of SFT-Sharpening ≤ bound(ρ) + ρ, δ = 1/2")
 def _sft_below_bound(instance: Instance):
     family, n_prompts, n_responses = _family(instance)
     n_star = n_responses / np.log(4)
@@ -434,7 +371,7 @@ def _sft_below_bound(instance: Instance):
     return family.sft_risk(50 * n_prompts, bounds.sft_responses(n_star, 0.5)), bound + 0.05
 
 
-@_statement("Proposition E.2", "every policy of the misspecified class has π(2, 1) ≤ 1/2")
+@statement("Proposition E.2", "every policy of the misspecified class has π(2, 1) ≤ 1/2")
 def _misspecified(instance: Instance):
     theta = (
         np.resize(instance.other[np.isfinite(instance.other)], 4) if np.isfinite(instance.other).any() else np.zeros(4)
@@ -443,7 +380,7 @@ def _misspecified(instance: Instance):
     return np.exp(policy.table().log_probs[0, policy.responses.index((1, 0))]), 0.5
 
 
-@_statement("Proposition E.1", "the argmax of the max-cut policy decodes to a maximum cut")
+@statement("Proposition E.1", "the argmax of the max-cut policy decodes to a maximum cut")
 def _max_cut(instance: Instance):
     rng = np.random.default_rng((1e9 * instance.knobs).astype(np.int64))
     pairs = list(itertools.combinations(range(4), 2))
@@ -456,7 +393,7 @@ def _max_cut(instance: Instance):
 # Errata: printed statements that are false, each on its counterexample ------------------------------------------------
 
 
-@_statement("Lemma 4.1′ as printed", "C_{π_β} ≤ (1-γ)^{-1} C_cov,γ", erratum=True)
+@statement("Lemma 4.1′ as printed", "C_{π_β} ≤ (1-γ)^{-1} C_cov,γ", erratum=True)
 def _lemma_4_1_prime_as_printed(_: Instance | None = None):
     """One response at 0.1, five at 0.09, fifty sharing the rest; γ = 0.1, β = 0.01: 9.998 against 2.02."""
     probs = np.array([0.1] + [0.09] * 5 + [0.45 / 50] * 50)
@@ -466,7 +403,7 @@ def _lemma_4_1_prime_as_printed(_: Instance | None = None):
     return concentrability(law, policy.log_probs), coverage_coefficient(policy, 0.1) / 0.9
 
 
-@_statement(
+@statement(
     "Algorithm 1 as printed",
     "its minimiser has the smallest squared loss (a minus sign precedes the loss)",
     erratum=True,
@@ -480,13 +417,13 @@ def _xpo_sign_as_printed(_: Instance | None = None):
     return loss[picked], min(loss) + TINY
 
 
-@_statement("proof of Lemma I.1 as printed", "P[N draws all miss y*] ≤ (1 - |y*|/p*)^N", erratum=True)
+@statement("proof of Lemma I.1 as printed", "P[N draws all miss y*] ≤ (1 - |y*|/p*)^N", erratum=True)
 def _lemma_i_1_as_printed(_: Instance | None = None):
     """π = (0.6, 0.4), one draw: it misses with probability 0.4 and the printed term is 1 - 1/0.6 < 0."""
     return 0.4, 1 - 1 / 0.6
 
 
-@_statement("Assumption J.2 as printed", "margin of the set y*_γ ⇒ 1-π_β(y*_γ) ≤ δ/2", erratum=True)
+@statement("Assumption J.2 as printed", "margin of the set y*_γ ⇒ 1-π_β(y*_γ) ≤ δ/2", erratum=True)
 def _set_margin_as_printed(_: Instance | None = None):
     """π = (0.35, 0.34, 0.31), γ = 0.05: the set has 0.69 ≥ 2 · 0.31, yet π_β(y_3) stays above δ/2 = 0.005."""
     policy, delta = TabularPolicy.from_probs([0.35, 0.34, 0.31]), 0.01
@@ -494,7 +431,7 @@ def _set_margin_as_printed(_: Instance | None = None):
     return float(missing_mass(law, policy, 0.05)[0]), delta / 2
 
 
-@_statement("Theorem 4.1′ as printed", "P_x[π̂(y*_γ) ≤ 1-2δ] ≤ ε ⇒ π̂ is (ε, δ, γ)-sharpened", erratum=True)
+@statement("Theorem 4.1′ as printed", "P_x[π̂(y*_γ) ≤ 1-2δ] ≤ ε ⇒ π̂ is (ε, δ, γ)-sharpened", erratum=True)
 def _two_delta_as_printed(_: Instance | None = None):
     """π̂(y*) = 1 - 1.5δ on every prompt: the printed conclusion holds with ε = 0, Definition F.1 fails with every ε < 1."""
     policy, delta = TabularPolicy.from_probs([0.6, 0.4]), 0.1
@@ -504,7 +441,7 @@ def _two_delta_as_printed(_: Instance | None = None):
     return float(bad_prompts(missing, delta, policy.mu)), printed
 
 
-@_statement("Proposition 3.1, below 1/2", "π(y*) = 0.499 ⇒ token-wise greedy decoding returns y*", erratum=True)
+@statement("Proposition 3.1, below 1/2", "π(y*) = 0.499 ⇒ token-wise greedy decoding returns y*", erratum=True)
 def _greedy_below_half(_: Instance | None = None):
     """Tightness: first token 0 with 0.499 and one continuation, token 1 with 0.501 and two."""
     policy = greedy_fails(0.499)
@@ -530,63 +467,4 @@ def token_tree(policy: TabularPolicy) -> AutoregressivePolicy:
     return AutoregressivePolicy(tuple(levels), policy.mu)
 
 
-# Running --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Result:
-    """Outcome of one check: instances whose premise held, the tightest ratio met, and the instance that reached it."""
-
-    check: Check
-    instances: int
-    tightest: float
-    where: str
-    instance: Instance | None
-
-    @property
-    def broken(self) -> bool:
-        return self.tightest > 1 + SLACK
-
-    @property
-    def verdict(self) -> str:
-        if self.check.erratum:
-            return "fails, as it should" if self.broken else "HOLDS: not an erratum"
-        return "BROKEN" if self.broken else "holds" if self.instances else "premise never met"
-
-    @property
-    def as_expected(self) -> bool:
-        return self.broken == self.check.erratum
-
-
-def run(
-    n_instances: int, *, seed: int = 0, policy: TabularPolicy | None = None, search: int = 200,
-    names: list[str] | None = None,
-) -> Iterator[Result]:  # fmt: skip
-    """Run the registry on random instances, then climb from the tightest one of each check.
-
-    Args:
-        n_instances: random instances per check; policy: a fixed base policy; search: steps of the climb;
-        names: checks to run, default all.
-    """
-    fixed = {} if policy is None else {"logits": np.asarray(policy.log_probs), "mu": policy.mu}
-    for check in REGISTRY.values() if names is None else [REGISTRY[name] for name in names]:
-        if check.erratum:
-            yield Result(check, 1, ratio(check, None), " ".join(check.evaluate.__doc__.split()), None)
-            continue
-        best, best_instance, where, met = -np.inf, None, "", 0
-        for i in range(n_instances):
-            instance = random_instance(np.random.default_rng([seed, i]), **fixed)
-            value = ratio(check, instance)
-            if value is None:
-                continue
-            met += 1
-            if value > best:
-                best, best_instance, where = value, instance, f"instance {i}"
-        rng = np.random.default_rng([seed, len(check.name)])
-        for _ in range(search if best_instance is not None and not check.identity else 0):
-            candidate = neighbour(best_instance, rng, fixed_policy=policy is not None)
-            value = ratio(check, candidate)
-            if value is not None and value > best:
-                best, best_instance = value, candidate
-                where = f"{where.split(' +')[0]} + search"
-        yield Result(check, met, max(best, 0.0) if met else 0.0, where, best_instance)
+__all__ = ["REGISTRY", "SLACK", "Check", "Result", "ratio", "run", "token_tree"]
