@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import gammaln, log_softmax
+from scipy.special import log_softmax
 
 from sharptheory.coverage import TOLERANCE, maximizers
 from sharptheory.policies import row_chunks
@@ -453,93 +452,6 @@ def rank_tilted(log_probs: np.ndarray, n: float, *, rewards: np.ndarray | None =
     ranking = levels(log_probs, rewards)
     cdf = np.exp(ranking.log_cdf).reshape(ranking.shape)
     return log_softmax(np.asarray(log_probs, dtype=float) + rank_tilt(n) * cdf, axis=-1)
-
-
-# Majority -------------------------------------------------------------------------------------------------------------
-
-
-def plurality(log_weights: np.ndarray, n: int) -> np.ndarray:
-    """Probability that each class has the most of `n` draws, ties split uniformly, for ``P(counts) ∝ Π_c w_c(count_c)``.
-
-    For each winning count t the other classes contribute ``Σ_{i<t} w(i) z^i + u w(t) z^t``; ``∫_0^1 u^s du = 1/(1+s)``
-    splits a tie with s others, exactly, by Gauss-Legendre nodes.
-
-    Args:
-        log_weights: ``log w_c(i)`` for i = 0..n, ``[C, n+1]``. ``log p_c^i/i!`` is the multinomial (`majority`),
-            ``log C(m_c, i)`` drawing without replacement from a pool.
-
-    Returns:
-        ``[C]``, sums to 1.
-    """
-    n_classes = len(log_weights)
-    # Rescaling a class's weights changes nothing; classes with equal weights are worked out once.
-    scaled, group, size = np.unique(
-        np.exp(log_weights - log_weights.max(axis=1, keepdims=True)), axis=0, return_inverse=True, return_counts=True
-    )
-    wins = np.zeros(len(scaled))
-    for t in range(-(-n // n_classes), n + 1):
-        # A tie at t leaves room for few others: as many nodes as integrate that many powers of u exactly.
-        ties = min(n_classes, n // t) - 1
-        for u, weight in zip(*_legendre(ties // 2 + 1)):
-            factors = scaled[:, : t + 1].copy()
-            factors[:, t] *= u
-            powers = [_power(factor, k, n - t) for factor, k in zip(factors, size)]
-            before = _prefix_products(powers, n - t)
-            after = _prefix_products(powers[::-1], n - t)[::-1]
-            for g, (factor, k) in enumerate(zip(factors, size)):
-                # Coefficient of z^{n-t} in the product of all the other classes.
-                others = np.convolve(before[g], _power(factor, k - 1, n - t))[: n - t + 1]
-                wins[g] += weight * scaled[g, t] * np.dot(others, after[g + 1][n - t - np.arange(len(others))])
-    wins = wins[group]
-    return wins / wins.sum()
-
-
-@cache
-def _legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss-Legendre quadrature on [0, 1]."""
-    x, weights = np.polynomial.legendre.leggauss(nodes)
-    return (x + 1) / 2, weights / 2
-
-
-def _power(polynomial: np.ndarray, k: int, degree: int) -> np.ndarray:
-    """The k-th power of a polynomial up to `degree`, by squaring."""
-    result, square = np.ones(1), polynomial[: degree + 1]
-    while k:
-        if k & 1:
-            result = np.convolve(result, square)[: degree + 1]
-        k >>= 1
-        if k:
-            square = np.convolve(square, square)[: degree + 1]
-    return result
-
-
-def _prefix_products(factors: list[np.ndarray], degree: int) -> np.ndarray:
-    """Products of the first c polynomials for c = 0..C, up to `degree`: ``[C+1, degree+1]``."""
-    products = np.zeros((len(factors) + 1, degree + 1))
-    products[0, 0] = 1.0
-    for c, factor in enumerate(factors):
-        product = np.convolve(products[c], factor)[: degree + 1]
-        products[c + 1, : len(product)] = product
-    return products
-
-
-def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
-    """Law of the plurality answer of `n` i.i.d. draws, ties split uniformly; exact, for answers ``[..., C]``.
-
-    Args:
-        log_probs: log-probabilities of the *answers* (responses with the same answer added up), ``[..., C]``.
-        n: number of votes, an integer ≥ 1.
-    """
-    if n != int(n) or n < 1:
-        raise ValueError(f"n={n}; expected an integer ≥ 1")
-    n = int(n)
-    log_probs = np.asarray(log_probs, dtype=float)
-    counts = np.arange(n + 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_weights = np.where(counts == 0, 0.0, counts * log_probs[..., None]) - gammaln(counts + 1)
-    rows = [plurality(row, n) for row in log_weights.reshape(-1, *log_weights.shape[-2:])]
-    with np.errstate(divide="ignore"):
-        return np.log(np.array(rows).reshape(log_probs.shape))
 
 
 # Curation -------------------------------------------------------------------------------------------------------------

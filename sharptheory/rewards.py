@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
-from sharptheory.laws import plurality
+from sharptheory.majority import plurality
 
 
 def log_likelihood(pool: pd.DataFrame) -> pd.Series:

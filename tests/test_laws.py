@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 from sharptheory import laws
 from sharptheory.divergences import expected_reward, kl
+from sharptheory.majority import majority
 from sharptheory.testing import assert_law, assert_laws_equal, policies
 
 COMMON = dict(deadline=None, derandomize=True, max_examples=100)
@@ -313,15 +314,15 @@ def test_majority_matches_enumeration(n):
         counts = np.bincount(draws, minlength=3)
         winners = np.flatnonzero(counts == counts.max())
         law[winners] += np.prod(probs[list(draws)]) / len(winners)
-    np.testing.assert_allclose(np.exp(laws.majority(np.log(probs), n)), law, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(majority(np.log(probs), n)), law, rtol=1e-12)
 
 
 def test_majority_of_many_votes_and_of_two_answers():
     probs = np.array([0.55, 0.45])
     wins = stats.binom.sf(50, 101, 0.55)
-    np.testing.assert_allclose(np.exp(laws.majority(np.log(probs), 101))[0], wins, rtol=1e-10)
+    np.testing.assert_allclose(np.exp(majority(np.log(probs), 101))[0], wins, rtol=1e-10)
     with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(np.exp(laws.majority(np.log([1.0, 0.0]), 9)), [1, 0])
+        np.testing.assert_allclose(np.exp(majority(np.log([1.0, 0.0]), 9)), [1, 0])
 
 
 def test_curation_matches_enumeration_and_its_limits():
@@ -359,7 +360,7 @@ def test_iterated_curation_is_the_power_law():
         (lambda b: laws.tilted(b, -1.0), "beta=-1.0"),
         (lambda b: laws.power(b, np.nan), "alpha=nan"),
         (lambda b: laws.argmax_law(b, 1.0), "gamma=1.0"),
-        (lambda b: laws.majority(b, 2.5), "n=2.5"),
+        (lambda b: majority(b, 2.5), "n=2.5"),
         (lambda b: laws.chi_squared(b, 0.0, b), "beta=0.0"),
         (lambda b: laws.curated(b, b, 0.5), "k=0.5"),
     ],
@@ -374,7 +375,7 @@ def test_laws_keep_the_shape_of_their_input():
     for law in (
         laws.best_of_n(base, 3),
         laws.tilted(base, 0.5),
-        laws.majority(base, 3),
+        majority(base, 3),
         laws.adaptive_best_of_n(base, 2.0).law,
     ):
         assert law.shape == base.shape
