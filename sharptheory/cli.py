@@ -34,6 +34,25 @@ app = typer.Typer(
 console = Console()
 
 
+# Options that every command on a model shares.
+MODEL = typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")
+TASK = typer.Option(help="arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer.")
+Prompts = Annotated[int, typer.Option(min=1, help="Number of prompts.")]
+Extract = Annotated[str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")]
+Data = Annotated[Path | None, typer.Option(help="Official file of gsm8k, game24 or math500, or its folder.")]
+Shots = Annotated[int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default CUDA if there is one.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 …; default float32 on the CPU, the checkpoint's own on CUDA.")
+]
+Chat = Annotated[bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default iff there is one.")]
+Force = Annotated[bool, typer.Option("--force", help="Discard a different run held in --out.")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let a model folder run its own Python code.")
+]
+
+
 @app.command(
     epilog="Examples:  "
     "[bold]sharptheory diagnose --model arithmetic-1m --task arithmetic --out out/[/]  ·  "
@@ -41,38 +60,28 @@ console = Console()
     "[bold]sharptheory diagnose --pool samples.csv[/]"
 )
 def diagnose(
-    model: Annotated[str | None, typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer.")
-    ] = None,
+    model: Annotated[str | None, MODEL] = None,
+    task: Annotated[str | None, TASK] = None,
     pool: Annotated[
         Path | None,
         typer.Option(help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct."),
     ] = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 100,
+    prompts: Prompts = 100,
     samples: Annotated[int, typer.Option(min=1, help="Samples per prompt, at temperature 1.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Decides prompts, samples and bootstrap.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for pool.parquet, summary.json, figures and report.html.")] = Path(
         "out"
     ),
-    extract: Annotated[
-        str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")
-    ] = "last-number",
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")] = None,
+    extract: Extract = "last-number",
+    max_new_tokens: MaxNewTokens = None,
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Most tokens in the cache at once; halves itself when memory runs out.")
     ] = 65_536,
-    data: Annotated[Path | None, typer.Option(help="Official file of gsm8k, game24 or math500, or its folder.")] = None,
-    shots: Annotated[
-        int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default CUDA if there is one.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 …; default float32 on the CPU, the checkpoint's own on CUDA.")
-    ] = None,
-    chat: Annotated[
-        bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default iff there is one.")
-    ] = None,
+    data: Data = None,
+    shots: Shots = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    chat: Chat = None,
     rewards: Annotated[
         str, typer.Option(help="Self-rewards to measure while sampling: self_certainty,negative_entropy.")
     ] = "",
@@ -80,10 +89,8 @@ def diagnose(
         bool,
         typer.Option("--resume", help="Continue the run in --out; it must be this run (also the default if it is)."),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Discard a different run held in --out.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let a model folder run its own Python code.")
-    ] = False,
+    force: Force = False,
+    trust_remote_code: TrustRemoteCode = False,
     convert_pickle: Annotated[
         bool, typer.Option("--convert-pickle", help="Convert pickle weights to a safetensors copy beside the folder.")
     ] = False,
@@ -220,11 +227,9 @@ def check(
     "[bold]sharptheory argmax --model ./my-model --task my.jsonl --gamma 0.5 --budget 5000[/]"
 )
 def argmax(
-    model: Annotated[str, typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")],
-    task: Annotated[
-        str, typer.Option(help="arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer.")
-    ],
-    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 100,
+    model: Annotated[str, MODEL],
+    task: Annotated[str, TASK],
+    prompts: Prompts = 100,
     gamma: Annotated[float, typer.Option(help="Also find every response with p ≥ (1-γ) p*.")] = 0.0,
     budget: Annotated[int, typer.Option(min=1, help="Most prefixes expanded per prompt.")] = 1_000,
     samples: Annotated[int, typer.Option(min=0, help="Samples that seed the search, besides greedy decoding.")] = 16,
@@ -232,23 +237,15 @@ def argmax(
     out: Annotated[Path, typer.Option(help="Folder for argmax.jsonl, argmax.parquet and argmax.json.")] = Path(
         "out/argmax"
     ),
-    extract: Annotated[
-        str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")
-    ] = "last-number",
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Official file of gsm8k, game24 or math500, or its folder.")] = None,
-    shots: Annotated[
-        int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda …; default CUDA if there is one.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 …")] = None,
-    chat: Annotated[
-        bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default iff there is one.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Discard a different run held in --out.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let a model folder run its own code.")
-    ] = False,
+    extract: Extract = "last-number",
+    max_new_tokens: MaxNewTokens = None,
+    data: Data = None,
+    shots: Shots = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    chat: Chat = None,
+    force: Force = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Find the most likely response of each prompt, with a proof: then coverage and margin are exact."""
     from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
