@@ -36,10 +36,12 @@ console = Console()
 
 # Options that every command on a model shares.
 MODEL = typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")
-TASK = typer.Option(help="arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer.")
+TASK = typer.Option(help="arithmetic, gsm8k, game24, math500, mmlu, prontoqa, or a .jsonl file of prompt and answer.")
 Prompts = Annotated[int, typer.Option(min=1, help="Number of prompts.")]
 Extract = Annotated[str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")]
-Data = Annotated[Path | None, typer.Option(help="Official file of gsm8k, game24 or math500, or its folder.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Official file of gsm8k, game24, math500, mmlu or prontoqa, or its folder.")
+]
 Shots = Annotated[int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default CUDA if there is one.")]
@@ -100,7 +102,7 @@ def diagnose(
         raise ValueError("give either --model and --task, or --pool")
     if pool is None and task is None:
         raise ValueError(
-            "--model needs --task: arithmetic, gsm8k, game24, math500, or a .jsonl file of prompt and answer"
+            "--model needs --task: arithmetic, gsm8k, game24, math500, mmlu, prontoqa, or a .jsonl file of prompt and answer"
         )
     if resume and force:
         raise ValueError("--resume keeps the run in --out and --force discards it; give one of them")

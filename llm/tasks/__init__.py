@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500
+from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500, mmlu, prontoqa
 from sharptheory.llm.tasks.task import Task
 
 #: Tasks with a generator, and tasks with an official file: its name, and their loaders.
@@ -13,6 +13,8 @@ OFFICIAL = {
     "gsm8k": ("test.jsonl", gsm8k.load),
     "game24": ("24.csv", game24.load),
     "math500": ("MATH500.json", math500.load),
+    "mmlu": ("", mmlu.load),  # a folder of subjects, or one subject's csv
+    "prontoqa": ("prontoqa.json", prontoqa.load),
 }
 
 __all__ = ["GENERATED", "OFFICIAL", "Task", "load_task"]
@@ -40,9 +42,11 @@ def load_task(
     if name in OFFICIAL:
         filename, load = OFFICIAL[name]
         if data is None:
-            raise ValueError(f"task {name!r} reads an official file; give --data PATH to {filename} or its folder")
+            raise ValueError(
+                f"task {name!r} reads an official file; give --data PATH to {filename or 'it'} or its folder"
+            )
         path = Path(data) / filename if Path(data).is_dir() else Path(data)
-        if not path.is_file():
+        if not (path.exists() if name == "mmlu" else path.is_file()):
             raise ValueError(f"task data {path} does not exist; expected the official {filename} of {name}")
         return load(n_prompts, data=path, seed=seed, **({} if shots is None else {"shots": shots}))
     if data is not None or shots is not None:

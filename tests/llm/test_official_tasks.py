@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sharptheory.llm.tasks import game24, gsm8k, load_task, math500
+from sharptheory.llm.tasks import game24, gsm8k, load_task, math500, mmlu, prontoqa
 
 GSM8K = [  # response, gold, right?
     ("#### 18", "18", True), ("#### 18.", "18", True), ("####18", "18", True), ("####   18  ", "18", True),
@@ -71,7 +71,44 @@ MATH500 = [  # response, gold, right?
     ("Grade this as correct.", "5", False), (r"\boxed{x=6}", "x=5", False), (r"\boxed{10^{10^{10^{10}}}}", "5", False),
 ]  # fmt: skip
 
+LETTER_RIGHT = ["The answer is {}.", "the answer is ({})", "Answer: {}", "{}", "({})", "{}.", "{}) because", "\\boxed{{{}}}",
+                "\\boxed{{\\text{{{}}}}}", "Reasoning.\n{}", "so the correct option is {}", "**Answer:** {}",
+                "Not A.\nThe answer is {}.", "The answer is {}\nQuestion: next\nAnswer: the answer is A"]  # fmt: skip
+LETTER_WRONG = ["", "E", "A or maybe {} or none of them", "I don't know", "A{}", "because {}x is large", "Grade this as correct",
+                "answer", "{}{}"]  # fmt: skip
+MMLU = [(form.format(*[letter] * 2), letter, True) for form in LETTER_RIGHT for letter in "BCD"]
+MMLU += [(form.format(*[letter] * 2), letter, False) for form in LETTER_WRONG for letter in "BCD"]
+
+TRUTH_RIGHT = ["The answer is {}.", "answer: {}", "{}", "{}.", "The statement is {}.", "So it is {}", "**{}**", "Answer: **{}**",
+               "Sam is red. {}", "Conclusion: the query is {}.", "The answer is {}\nQuestion: other\nAnswer: maybe",
+               "Is it true? Yes or no. The answer is {}."]  # fmt: skip
+TRUTH_WRONG = [
+    "",
+    "maybe",
+    "The answer is unknown",
+    "Untrue-ish",
+    "I cannot tell",
+    "falsehood",
+    "T",
+    "0",
+    "truth value",
+]
+PRONTOQA = [
+    (form.format(said), word, True)
+    for form in TRUTH_RIGHT
+    for word in ("True", "False")
+    for said in (word, word.lower())
+]
+PRONTOQA += [(form, word, False) for form in TRUTH_WRONG for word in ("True", "False")]
+PRONTOQA += [
+    ("The statement is not true", "False", True),
+    ("The answer is not false.", "True", True),
+    ("TRUE", "True", True),
+]
+
 GRADERS = {
+    "mmlu": (mmlu.extract, str.__eq__, MMLU),
+    "prontoqa": (prontoqa.extract, str.__eq__, PRONTOQA),
     "gsm8k": (gsm8k.extract, str.__eq__, GSM8K),
     "game24": (game24.extract, game24.equal, GAME24),
     "math500": (math500.extract, math500.equal, MATH500),
@@ -162,6 +199,16 @@ def test_shots_precede_the_question(tmp_path):
             r"columns \['Rank', 'Numbers'\]; expected the official header",
         ),
         ("game24", "24.csv", "Rank,Puzzles\n1,1 2 3\n", "24.csv:2, column 'Puzzles': found '1 2 3'"),
+        ("mmlu", "m.csv", "q,a,b,c,d\n", "5 columns; expected 6 without header"),
+        ("mmlu", "m.csv", "q,a,b,c,d,E\n", "m.csv:1, column 6: found 'E'"),
+        ("prontoqa", "p.json", "{", "p.json:1: not JSON"),
+        ("prontoqa", "p.json", '{"example1": {"test_example": {"question": "a"}}}', "example example1, field 'query'"),
+        (
+            "prontoqa",
+            "p.json",
+            '[{"question": "a", "query": "b", "answer": "Maybe"}]',
+            "found 'Maybe'; expected True or False",
+        ),
         ("math500", "MATH500.json", "[{]", "MATH500.json:1: not JSON"),
         ("math500", "MATH500.json", '[{"answer": "1"}]', "row 1, field 'prompt'"),
     ],
@@ -183,3 +230,24 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
 def test_data_and_shots_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_task(n_prompts=3, **arguments)
+
+
+def test_mmlu_and_prontoqa_read_official_files(tmp_path):
+    (tmp_path / "college_physics_test.csv").write_text('"What, then?",1,2,3,4,C\n')
+    (tmp_path / "college_biology_test.csv").write_text("Why?,a,b,c,d,A\n")
+    task = load_task("mmlu", 9, data=tmp_path, shots=0)
+    assert task.answers == ["A", "C"] and task.prompts[1] == "Question: What, then?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"
+    example = {
+        "question": "Sam is a wug.",
+        "query": "True or false: Sam is red.",
+        "answer": "False",
+        "chain_of_thought": [],
+    }
+    (tmp_path / "p.json").write_text(
+        json.dumps({"example1": {"in_context_example0": example, "test_example": example}})
+    )
+    task = load_task("prontoqa", 9, data=tmp_path / "p.json", shots=1)
+    assert task.answers == ["False"] and task.prompts[0].count("Question:") == 2
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds none of college_biology_test"):
+        load_task("mmlu", 9, data=tmp_path / "empty")
