@@ -295,12 +295,8 @@ def adaptive_best_of_n(
         raise ValueError(f"log_likelihood has shape {likelihood.shape}; expected {table.shape}, as log_probs")
     # A level set without mass is as good as one without likelihood.
     likelihood = np.where(table == -np.inf, -np.inf, likelihood)
-    ranking = levels(table, likelihood, tolerance=tolerance)
-    order = np.argsort(likelihood, axis=1)
-    log_value, log_p, log_cdf, log_ratio, log_share = (
-        np.take_along_axis(a, order, axis=1)
-        for a in (likelihood, table, ranking.log_cdf, ranking.log_ratio, ranking.log_share)
-    )
+    order, log_cdf, log_ratio, log_share, _ = _ranked(table, likelihood, tolerance)
+    log_value, log_p = (np.take_along_axis(a, order, axis=1) for a in (likelihood, table))
     first, last = level_bounds(level_starts(log_value, tolerance))
     log_level = np.take_along_axis(log_value, first, axis=1)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
