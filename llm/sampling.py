@@ -45,9 +45,7 @@ def sample_pool(
     """
     run = {
         **(identity or {}),
-        "task": task.name,
-        "prompts": hashlib.blake2b(json.dumps([task.prompts, task.answers]).encode(), digest_size=8).hexdigest(),
-        "n_prompts": len(task.prompts),
+        **task_identity(task),
         "samples": n,
         "seed": seed,
         "max_new_tokens": oracle.max_new_tokens,
@@ -97,6 +95,26 @@ def _row(oracle: HuggingFaceOracle, task: Task, prompt_id: int, sample_id: int, 
     }
 
 
+def task_identity(task: Task) -> dict:
+    """What makes two tasks the same run: name, and a hash of all prompts and answers."""
+    content = json.dumps([task.prompts, task.answers]).encode()
+    return {
+        "task": task.name,
+        "prompts": hashlib.blake2b(content, digest_size=8).hexdigest(),
+        "n_prompts": len(task.prompts),
+    }
+
+
+def refuse_other_run(place: Path, held: dict, run: dict) -> None:
+    """Raise a ValueError that names the first field in which the run held at `place` differs from this one."""
+    for key in {**held, **run}:
+        if held.get(key) != run.get(key):
+            raise ValueError(
+                f"{place} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
+                "choose another --out, repeat its settings to resume it, or discard it with --force"
+            )
+
+
 def claim_folder(folder: Path, run: dict, *, force: bool) -> None:
     """Make `folder` the home of `run`, or raise a ValueError if it holds a different run (unless `force`)."""
     path = folder / RUN_FILE
@@ -106,13 +124,7 @@ def claim_folder(folder: Path, run: dict, *, force: bool) -> None:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     elif path.is_file():
         held = json.loads(path.read_text())
-        differing = [key for key in {**held, **run} if held.get(key) != run.get(key)]
-        if differing:
-            key = differing[0]
-            raise ValueError(
-                f"{folder} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
-                "choose another --out, repeat its settings to resume it, or discard it with --force"
-            )
+        refuse_other_run(folder, held, run)
         return
     elif pools:
         raise ValueError(f"{folder} holds a pool of an unknown run; choose another --out or discard it with --force")

@@ -19,6 +19,7 @@ import torch
 from sharptheory.estimators import LIKELIHOOD_NOISE
 from sharptheory.llm.cache import GrowingLayer, new_cache
 from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.sampling import refuse_other_run, task_identity
 from sharptheory.llm.tasks import Task
 
 #: Expands prefixes: ``(node ids, token sequences) → next-token log-probabilities [B, V]``.
@@ -244,11 +245,20 @@ def search_task(
         `log_runner_up`, the likeliest response outside ``y*``, where `complete`; `greedy_log_p, greedy_correct`,
         `greedy_is_argmax`; `expanded`.
     """
-    run = {**(identity or {}), "task": task.name, "prompts": len(task.prompts), "gamma": gamma, "budget": budget}
-    run |= {"samples": samples, "seed": seed, "max_new_tokens": oracle.max_new_tokens}
+    # The seed first: it decides the prompts of a generated task, so it is what a refusal should name.
+    run = {
+        **(identity or {}),
+        "seed": seed,
+        **task_identity(task),
+        "gamma": gamma,
+        "budget": budget,
+        "samples": samples,
+    }
+    run["max_new_tokens"] = oracle.max_new_tokens
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [] if force else _continue(path, run)
-    with path.open("a" if rows or (path.is_file() and not force) else "w") as file:
+    with path.open("w" if force else "a") as file:
         if file.tell() == 0:
             file.write(json.dumps(run) + "\n")
         for i in range(len(rows), len(task.prompts)):
@@ -264,20 +274,13 @@ def search_task(
 
 def _continue(path: Path, run: dict) -> list[dict]:
     """Rows that a file already holds, after checking that it is this run; a half-written last line is dropped."""
-    if not path.is_file() or path.stat().st_size == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join(lines[:-1]) + b"\n" if len(lines) > 1 else b"")
     if len(lines) == 1:
         return []
-    held = json.loads(lines[0])
-    if held != run:
-        key = next(key for key in {**held, **run} if held.get(key) != run.get(key))
-        raise ValueError(
-            f"{path} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
-            "choose another --out, repeat its settings to go on, or discard it with --force"
-        )
+    refuse_other_run(path, json.loads(lines[0]), run)
     return [json.loads(line) for line in lines[1:-1]]
 
 
