@@ -5,11 +5,10 @@ Answers are compared as mathematics by math-verify; nothing from a response is e
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-from sharptheory.llm.tasks.task import Task, few_shot
+from sharptheory.llm.tasks.task import Task, few_shot, read_json
 
 EXAMPLES = [
     (
@@ -85,10 +84,7 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
     Raises:
         ValueError: names file, row and field of the first bad row.
     """
-    try:
-        rows = json.loads(Path(data).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{data}:{error.lineno}: not JSON ({error.msg}); expected a list of prompt, answer") from None
+    rows = read_json(data, expected="a list of prompt, answer")
     prompts, answers = [], []
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
         if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-from sharptheory.llm.tasks.task import Task, few_shot
+from sharptheory.llm.tasks.task import Task, few_shot, read_json
 
 EXAMPLES = [
     (
@@ -36,10 +35,7 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
     Raises:
         ValueError: names file, example and field of the first bad one.
     """
-    try:
-        held = json.loads(Path(data).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{data}:{error.lineno}: not JSON ({error.msg}); expected the official examples") from None
+    held = read_json(data, expected="the official examples")
     examples = held.items() if isinstance(held, dict) else enumerate(held, start=1)
     prompts, answers = [], []
     for name, example in examples:

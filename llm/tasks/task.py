@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,11 @@ def few_shot(examples: list[tuple[str, str]], question: str, shots: int) -> str:
         raise ValueError(f"shots={shots}; expected 0 to {len(examples)} for this task")
     blocks = [f"Question: {asked}\nAnswer: {answered}" for asked, answered in examples[:shots]]
     return "\n\n".join([*blocks, f"Question: {question}\nAnswer:"])
+
+
+def read_json(path: str | Path, *, expected: str):
+    """The content of a JSON file; a ValueError that names file and line, and says what was `expected`, if it is none."""
+    try:
+        return json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}:{error.lineno}: not JSON ({error.msg}); expected {expected}") from None
