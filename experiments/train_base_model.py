@@ -1,6 +1,7 @@
-"""Train the shipped base model: a ~1M-parameter Llama that solves signed sums step by step.
+"""Train a shipped base model: a ~1M-parameter Llama that solves a generated task step by step.
 
-    python -m experiments.train_base_model                       # the shipped recipe, about 20 minutes on two cores
+    python -m experiments.train_base_model                       # arithmetic-1m, about 25 minutes on two cores
+    python -m experiments.train_base_model --task multihop --batch-size 64 --steps 4000       # multihop-1m
     python -m experiments.train_base_model --minutes 2 --out /tmp/tiny
 
 The learning rate decays linearly to zero over the steps, or over the time budget that `--minutes` puts in their place.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,15 +25,44 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sharptheory.llm.tasks import arithmetic
+from sharptheory.llm.tasks import GENERATED
 from sharptheory.provenance import provenance
 
-SYMBOLS = "0123456789+-=#"
 SORTED_BATCHES = 16
 
 
 @dataclass(frozen=True)
+class Language:
+    """How a task's text is cut into tokens, the tokens there are (None: those of its problems), and what it says."""
+
+    pattern: str
+    symbols: str | None
+    about: str
+
+
+LANGUAGES = {
+    "arithmetic": Language(
+        ".",
+        "0123456789+-=#",
+        """a character tokenizer, float32. It solves signed sums of 3 to 5 terms of 2 to 99 step by step: `17-42+8=`
+continues `-25+8#-17`, then the end-of-sequence token. 60 % of its training solutions merge left to right and the rest
+merge random neighbours, so one answer has many responses.""",
+    ),
+    "multihop": Language(
+        " ?[A-Za-z]+| ?[0-9]|[^A-Za-z0-9]",
+        None,
+        """a tokenizer of words and digits, float32. It solves multi-hop word problems: "Cal has 5 more apples than Bob.
+Bob has 7 apples. How many apples does Cal have?" continues " Bob 7. Cal 7+5=12. Answer 12", then the end-of-sequence
+token. Problems take 2 to 4 facts and have up to 2 that do not matter. Half of its training solutions are canonical; the
+others vary the order of people and operands and may work out a person who does not matter, so one answer has many
+responses.""",
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Config:
+    task: str = "arithmetic"
     steps: int = 3000
     minutes: float | None = None
     seed: int = 0
@@ -46,12 +77,16 @@ class Config:
     max_positions: int = 256
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character, plus pad, end of sequence and unknown."""
+def build_tokenizer(language: Language, task) -> PreTrainedTokenizerFast:
+    """One token per match of the language's pattern, plus pad, end of sequence and unknown."""
     specials = ["<pad>", "<eos>", "<unk>"]
-    vocabulary = {token: i for i, token in enumerate([*specials, *SYMBOLS])}
+    pairs = [] if language.symbols else task.training_pairs(5_000, np.random.default_rng(0))
+    symbols = language.symbols or sorted(
+        {token for pair in pairs for token in re.findall(language.pattern, "".join(pair))}
+    )
+    vocabulary = {token: i for i, token in enumerate([*specials, *symbols])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(language.pattern), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side="left"
@@ -75,32 +110,33 @@ def build_model(config: Config, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
     )
 
 
-def make_batches(config: Config, rng: np.random.Generator, ids: dict[str, int], eos: int) -> Iterator[tuple]:
+def make_batches(config: Config, rng: np.random.Generator, tokenizer) -> Iterator[tuple]:
     """Endless batches of prompt + solution + EOS, right-padded; labels only on the solution and its EOS.
 
     Rows of similar length share a batch (drawn `SORTED_BATCHES` at a time, handed out in random order): without it 40 %
     of the work is padding.
     """
+    task, eos = GENERATED[config.task], [tokenizer.eos_token_id]
     while True:
-        problems = arithmetic.sample_problems(SORTED_BATCHES * config.batch_size, rng, split="train")
-        pairs = [(arithmetic.render(terms) + "=", arithmetic.sample_solution(terms, rng)) for terms in problems]
-        pairs.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
+        texts = task.training_pairs(SORTED_BATCHES * config.batch_size, rng)
+        prompts, solutions = (tokenizer(list(side))["input_ids"] for side in zip(*texts))
+        pairs = sorted(zip(prompts, solutions), key=lambda pair: len(pair[0]) + len(pair[1]))
         for start in config.batch_size * rng.permutation(SORTED_BATCHES):
             batch = pairs[start : start + config.batch_size]
             width = max(len(prompt) + len(solution) for prompt, solution in batch) + 1
             tokens = np.zeros((len(batch), width), dtype=np.int64)
             labels = np.full((len(batch), width), -100, dtype=np.int64)
             for i, (prompt, solution) in enumerate(batch):
-                encoded = [ids[character] for character in prompt + solution] + [eos]
+                encoded = prompt + solution + eos
                 tokens[i, : len(encoded)] = encoded
                 labels[i, len(prompt) : len(encoded)] = encoded[len(prompt) :]
             yield torch.from_numpy(tokens), torch.from_numpy(labels)
 
 
 @torch.no_grad()
-def accuracy(model, tokenizer, *, n_prompts: int = 500, sample: bool) -> float:
+def accuracy(model, tokenizer, task_name: str, *, n_prompts: int = 500, sample: bool) -> float:
     """Accuracy on test problems, greedy or sampled once at temperature 1."""
-    task = arithmetic.load(n_prompts, seed=1)
+    task = GENERATED[task_name].load(n_prompts, seed=1)
     inputs = tokenizer(task.prompts, return_tensors="pt", padding=True, return_token_type_ids=False)
     options = dict(do_sample=True, top_k=0, top_p=1.0) if sample else dict(do_sample=False)
     output = model.generate(**inputs.to(model.device), max_new_tokens=task.max_new_tokens, **options)
@@ -111,10 +147,10 @@ def accuracy(model, tokenizer, *, n_prompts: int = 500, sample: bool) -> float:
 def train(config: Config, device: str):
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(LANGUAGES[config.task], GENERATED[config.task])
     model = build_model(config, tokenizer).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    batches = make_batches(config, rng, tokenizer.get_vocab(), tokenizer.eos_token_id)
+    batches = make_batches(config, rng, tokenizer)
     log, step, smoothed, start = [], 0, None, time.perf_counter()
     columns = (
         TextColumn("training"),
@@ -148,14 +184,12 @@ def train(config: Config, device: str):
 CARD = """\
 # {name}
 
-A {parameters:,}-parameter `LlamaForCausalLM` ({layers} layers, width {hidden_size}, {heads} heads) with a character
-tokenizer, float32. It solves signed sums of 3 to 5 terms of 2 to 99 step by step: `17-42+8=` continues `-25+8#-17`,
-then the end-of-sequence token. 60 % of its training solutions merge left to right and the rest merge random
-neighbours, so one answer has many responses.
+A {parameters:,}-parameter `LlamaForCausalLM` ({layers} layers, width {hidden_size}, {heads} heads) with
+{about}
 
 Trained from scratch on generated problems by
 
-    python -m experiments.train_base_model --steps {steps} --seed {seed}
+    python -m experiments.train_base_model --task {task} --steps {steps} --batch-size {batch_size} --seed {seed}
 
 ({elapsed:.0f} minutes on {device}; {steps:,} steps of {batch_size} problems, AdamW at {learning_rate}, linear decay).
 Test problems are disjoint from training problems by construction (a hash of the problem decides).
@@ -165,7 +199,7 @@ Test problems are disjoint from training problems by construction (a hash of the
 | greedy decoding | {greedy:.3f} |
 | one sample at temperature 1 | {sampled:.3f} |
 
-It is meant as a base model with room to improve for the study of sharpening; it is not a calculator.
+It is meant as a base model with room to improve for the study of sharpening; of no other use.
 Training was stopped by its schedule, not by what sharpening gains. Licence: Apache-2.0.
 """
 
@@ -173,28 +207,36 @@ Training was stopped by its schedule, not by what sharpening gains. Licence: Apa
 def main() -> None:
     defaults = Config()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=list(LANGUAGES), default=defaults.task)
     parser.add_argument("--steps", type=int, default=defaults.steps)
     parser.add_argument("--minutes", type=float, help="train for this long instead of a number of steps")
+    parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "llm/models/arithmetic-1m")
+    parser.add_argument("--out", type=Path, help="default llm/models/TASK-1m")
     arguments = parser.parse_args()
-    config = Config(steps=arguments.steps, minutes=arguments.minutes, seed=arguments.seed)
+    out = arguments.out or Path(__file__).parents[1] / f"llm/models/{arguments.task}-1m"
+    given = {name: value for name, value in vars(arguments).items() if name != "out"}
+    config = Config(**given)
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     start = time.perf_counter()
     model, tokenizer, log, steps = train(config, device)
     elapsed = (time.perf_counter() - start) / 60
-    model.save_pretrained(arguments.out)
-    tokenizer.save_pretrained(arguments.out)
-    results = {"greedy": accuracy(model, tokenizer, sample=False), "sampled": accuracy(model, tokenizer, sample=True)}
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    results = {
+        name: accuracy(model, tokenizer, config.task, sample=sample)
+        for name, sample in (("greedy", False), ("sampled", True))
+    }
     parameters = sum(p.numel() for p in model.parameters())
     card = CARD.format(
         **asdict(config) | results | {"steps": steps, "elapsed": elapsed},
-        name=arguments.out.name,
+        name=out.name,
+        about=LANGUAGES[config.task].about,
         parameters=parameters,
         device=device.upper(),
     )
-    (arguments.out / "README.md").write_text(card)
+    (out / "README.md").write_text(card)
     record = {
         "config": asdict(config) | {"steps": steps},
         "parameters": parameters,
@@ -202,8 +244,8 @@ def main() -> None:
         "log": log,
         "provenance": provenance(seed=config.seed, device=device, wall_seconds=60 * elapsed),
     }
-    (arguments.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(f"{arguments.out}: {parameters:,} parameters, {steps:,} steps, {results}")
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(f"{out}: {parameters:,} parameters, {steps:,} steps, {results}")
 
 
 if __name__ == "__main__":

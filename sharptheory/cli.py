@@ -36,7 +36,8 @@ console = Console()
 
 # Options that every command on a model shares.
 MODEL = typer.Option(help="Model folder, shipped model (arithmetic-1m) or hub name.")
-TASK = typer.Option(help="arithmetic, gsm8k, game24, math500, mmlu, prontoqa, or a .jsonl file of prompt and answer.")
+TASKS = "arithmetic, multihop, gsm8k, game24, math500, mmlu, prontoqa, or a .jsonl file of prompt and answer"
+TASK = typer.Option(help=f"{TASKS}. How hard: arithmetic:max_terms=8,operators=+-*.")
 Prompts = Annotated[int, typer.Option(min=1, help="Number of prompts.")]
 Extract = Annotated[str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")]
 Data = Annotated[
@@ -101,9 +102,7 @@ def diagnose(
     if (pool is None) == (model is None):
         raise ValueError("give either --model and --task, or --pool")
     if pool is None and task is None:
-        raise ValueError(
-            "--model needs --task: arithmetic, gsm8k, game24, math500, mmlu, prontoqa, or a .jsonl file of prompt and answer"
-        )
+        raise ValueError(f"--model needs --task: {TASKS}")
     if resume and force:
         raise ValueError("--resume keeps the run in --out and --force discards it; give one of them")
     start = time.perf_counter()

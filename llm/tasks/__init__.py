@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
-from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500, mmlu, prontoqa
+from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500, mmlu, multihop, prontoqa
 from sharptheory.llm.tasks.task import Task
 
-#: Tasks with a generator, and tasks with an official file: its name, and their loaders.
-GENERATED = {"arithmetic": arithmetic.load}
+#: Tasks with a generator: their modules have `Difficulty`, `load` and `training_pairs`.
+GENERATED = {"arithmetic": arithmetic, "multihop": multihop}
+#: Tasks with an official file: its name, and their loaders.
 OFFICIAL = {
     "gsm8k": ("test.jsonl", gsm8k.load),
     "game24": ("24.csv", game24.load),
@@ -32,6 +34,7 @@ def load_task(
     """`n_prompts` problems of a registered task, or the first ones of a JSON-lines file.
 
     Args:
+        name: of a task or a file; a generated task may say how hard it is, ``arithmetic:max_terms=8,operators=+-*``.
         data: official file of the task, or the folder that holds it; shots: worked examples, default the task's own.
 
     Raises:
@@ -51,8 +54,24 @@ def load_task(
         return load(n_prompts, data=path, seed=seed, **({} if shots is None else {"shots": shots}))
     if data is not None or shots is not None:
         raise ValueError(f"--data and --shots belong to {', '.join(OFFICIAL)}; task {name!r} takes neither")
-    if name in GENERATED:
-        return GENERATED[name](n_prompts, seed=seed)
+    kind, _, knobs = name.partition(":")
+    if kind in GENERATED:
+        return GENERATED[kind].load(n_prompts, seed=seed, **_difficulty(kind, knobs))
     if Path(name).is_file():
         return file.load(name, n_prompts, extract=extract)
     raise ValueError(f"task {name!r} is neither a file nor one of: {', '.join([*GENERATED, *OFFICIAL])}")
+
+
+def _difficulty(kind: str, knobs: str) -> dict:
+    """The options in ``max_terms=8,operators=+-*``, checked against the generator's `Difficulty`."""
+    defaults = {field.name: field.default for field in fields(GENERATED[kind].Difficulty)}
+    options = {}
+    for knob in filter(None, knobs.split(",")):
+        key, _, text = knob.partition("=")
+        if key not in defaults:
+            raise ValueError(f"task {kind}:{knobs}: option {key!r} is unknown; expected {', '.join(defaults)}")
+        try:
+            options[key] = type(defaults[key])(text)
+        except ValueError:
+            raise ValueError(f"task {kind}:{knobs}: {key}={text!r}; expected a whole number") from None
+    return options

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+#: Share of all problems of a generated task that belong to its test split.
+TEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,9 @@ def read_json(path: str | Path, *, expected: str):
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not JSON ({error.msg}); expected {expected}") from None
+
+
+def is_test_prompt(prompt: str) -> bool:
+    """Whether a generated prompt is in the test split: a fixed hash of its text, uniform on [0, 1), is below `TEST_SHARE`."""
+    digest = hashlib.blake2b(prompt.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < TEST_SHARE * 2.0**64
