@@ -14,16 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
+from sharptheory.decoding import NextToken, beam_search
 from sharptheory.estimators import LIKELIHOOD_NOISE
-from sharptheory.llm.cache import GrowingLayer, new_cache
 from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.prefixes import PrefixTree
 from sharptheory.llm.sampling import refuse_other_run, task_identity
 from sharptheory.llm.tasks import Task
-
-#: Expands prefixes: ``(node ids, token sequences) → next-token log-probabilities [B, V]``.
-Expand = Callable[[list[int], list[tuple[int, ...]]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,10 @@ class Argmax:
 
 
 def best_first(
-    expand: Expand,
+    next_token: NextToken,
     stop_ids: Iterable[int],
     *,
+    prompt: int = 0,
     max_tokens: int,
     budget: int = 1_000,
     gamma: float = 0.0,
@@ -68,7 +66,7 @@ def best_first(
     """Search one prompt.
 
     Args:
-        expand: next-token log-probabilities of prefixes; the empty prefix has id 0.
+        next_token: log-probabilities after prefixes of prompts. prompt: the one to search.
         stop_ids: tokens that end a response. max_tokens: longest response; a prefix that reaches it unfinished cannot
             be completed, and only widens `log_upper`.
         budget: most prefixes to expand.
@@ -83,8 +81,8 @@ def best_first(
         raise ValueError(f"keep={keep}, budget={budget}; expected at least 1 of each")
     stop_ids = np.array(sorted(stop_ids))
     found = {tuple(tokens): float(log_p) for tokens, log_p in seeds}
-    # Heap of (-log p, id, tokens); ids number the prefixes in order of creation.
-    frontier, next_id, expanded, cut = [(0.0, 0, ())], 1, 0, -np.inf
+    # Heap of (-log p, tokens).
+    frontier, expanded, cut = [(0.0, ())], 0, -np.inf
 
     def bound() -> float:
         """Prefixes at or below this cannot change the answer."""
@@ -99,9 +97,9 @@ def best_first(
         nodes = []
         while frontier and len(nodes) < min(batch, budget - expanded) and -frontier[0][0] > limit:
             nodes.append(heapq.heappop(frontier))
-        log_probs = expand([node[1] for node in nodes], [node[2] for node in nodes])
+        log_probs = next_token([prompt] * len(nodes), [tokens for _, tokens in nodes])
         expanded += len(nodes)
-        for (cost, _, tokens), row in zip(nodes, np.asarray(log_probs, dtype=float)):
+        for (cost, tokens), row in zip(nodes, np.asarray(log_probs, dtype=float)):
             children = row - cost
             for token in stop_ids:
                 if children[token] > -np.inf and children[token] >= limit:
@@ -113,8 +111,7 @@ def best_first(
                 if len(tokens) + 1 >= max_tokens:
                     cut = max(cut, float(children[token]))
                     continue
-                heapq.heappush(frontier, (-float(children[token]), next_id, (*tokens, int(token))))
-                next_id += 1
+                heapq.heappush(frontier, (-float(children[token]), (*tokens, int(token))))
     ranked = sorted(found.items(), key=lambda item: -item[1])
     open_bound = max(-frontier[0][0] if frontier else -np.inf, cut)
     if not ranked:
@@ -127,98 +124,28 @@ def best_first(
     return Argmax(best, log_p, upper, kept, bool(open_bound <= limit), expanded)
 
 
-class PrefixExpander:
-    """Next-token log-probabilities of prefixes of one prompt, reusing the cache of every prefix's parent.
-
-    Keys and values of each expanded prefix's last token are kept once; a batch of prefixes gathers those of its
-    ancestors, padded on the left, so that prefixes of any lengths share one forward pass.
-
-    Args:
-        oracle: the model; prompt: its text; cached: False recomputes every prefix (for comparison, and for models whose
-            layers do not keep plain keys and values).
-    """
-
-    def __init__(self, oracle: HuggingFaceOracle, prompt: str, *, cached: bool = True):
-        self.model, [self.prompt] = oracle.model, oracle.encode([prompt])
-        # Other layers (sliding windows, linear attention) do not keep every token's keys and values.
-        self.cached = cached and all(isinstance(layer, GrowingLayer) for layer in new_cache(self.model).layers)
-        self._slots: dict[tuple[int, ...], int] = {}
-        self._keys: list[torch.Tensor] = []
-        self._values: list[torch.Tensor] = []
-        self._used = 0
-
-    @torch.inference_mode()
-    def __call__(self, ids: list[int], prefixes: list[tuple[int, ...]]) -> np.ndarray:
-        if not self.cached:
-            return np.stack([self._recompute(prefix) for prefix in prefixes])
-        if prefixes == [()]:
-            return self._start()[None]
-        device = self.model.device
-        # Slots of the tokens before each prefix's last one: prompt, then its ancestors.
-        paths = [[*range(len(self.prompt)), *(self._slots[p[:i]] for i in range(1, len(p)))] for p in prefixes]
-        width = max(map(len, paths))
-        index = torch.zeros((len(paths), width), dtype=torch.long)
-        mask = torch.zeros((len(paths), width + 1), dtype=torch.long)
-        for row, path in enumerate(paths):
-            index[row, width - len(path) :] = torch.tensor(path)
-            mask[row, width - len(path) :] = 1
-        cache = new_cache(self.model)
-        for layer, (keys, values) in enumerate(zip(self._keys, self._values)):
-            gathered = (pool[index.to(device)].transpose(1, 2) for pool in (keys, values))
-            cache.update(*gathered, layer)
-        output = self.model(
-            input_ids=torch.tensor([[p[-1]] for p in prefixes], device=device),
-            attention_mask=mask.to(device),
-            position_ids=torch.tensor([[len(path)] for path in paths], device=device),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        self._store(cache, prefixes)
-        return output.logits[:, -1].float().log_softmax(-1).cpu().numpy()
-
-    def _start(self) -> np.ndarray:
-        """Encode the prompt; its keys and values take the first slots."""
-        cache = new_cache(self.model)
-        output = self.model(
-            input_ids=torch.tensor([self.prompt], device=self.model.device), past_key_values=cache, use_cache=True
-        )
-        for layer in cache.layers:
-            self._keys.append(layer.keys[0].transpose(0, 1).clone())
-            self._values.append(layer.values[0].transpose(0, 1).clone())
-        self._used = len(self.prompt)
-        return output.logits[0, -1].float().log_softmax(-1).cpu().numpy()
-
-    def _store(self, cache, prefixes: list[tuple[int, ...]]) -> None:
-        """Keep the last token's keys and values of each batch row."""
-        start, stop = self._used, self._used + len(prefixes)
-        for pools, name in ((self._keys, "keys"), (self._values, "values")):
-            for layer, held in enumerate(cache.layers):
-                if stop > len(pools[layer]):
-                    room = pools[layer].new_empty((2 * stop, *pools[layer].shape[1:]))
-                    room[:start] = pools[layer][:start]
-                    pools[layer] = room
-                pools[layer][start:stop] = getattr(held, name)[:, :, -1]
-        for slot, prefix in enumerate(prefixes, start):
-            self._slots[prefix] = slot
-        self._used = stop
-
-    def _recompute(self, prefix: tuple[int, ...]) -> np.ndarray:
-        tokens = torch.tensor([[*self.prompt, *prefix]], device=self.model.device)
-        return self.model(input_ids=tokens, use_cache=False).logits[0, -1].float().log_softmax(-1).cpu().numpy()
-
-
 def find_argmax(
-    oracle: HuggingFaceOracle, prompt: str, *, samples: int = 16, seed: int = 0, cached: bool = True, **options
+    oracle: HuggingFaceOracle,
+    prompt: str,
+    *,
+    samples: int = 16,
+    beams: int = 4,
+    seed: int = 0,
+    cached: bool = True,
+    **options,
 ) -> Argmax:
-    """`best_first` on one prompt of a model, seeded by its greedy response and `samples` drawn ones.
+    """`best_first` on one prompt of a model, seeded by beam search (which `beams=1` makes greedy) and by samples.
 
     Args:
         options: budget, gamma, keep, batch, tolerance of `best_first`.
     """
-    drawn = oracle.greedy([prompt]) + (oracle.sample([prompt], samples, seed=seed)[0] if samples else [])
-    seeds = [(response.tokens, response.log_likelihood) for response in drawn if response.finished]
-    expander = PrefixExpander(oracle, prompt, cached=cached)
-    return best_first(expander, oracle.stop_ids, max_tokens=oracle.max_new_tokens, seeds=seeds, **options)
+    tree = PrefixTree(oracle, [prompt], cached=cached, remember=False)
+    [found] = beam_search(tree, oracle.stop_ids, [0], width=beams, max_tokens=oracle.max_new_tokens)
+    seeds = [(tokens, log_p) for tokens, log_p in found if tokens[-1] in oracle.stop_ids]
+    for response in oracle.sample([prompt], samples, seed=seed)[0] if samples else []:
+        if response.finished:
+            seeds.append((response.tokens, response.log_likelihood))
+    return best_first(tree, oracle.stop_ids, max_tokens=oracle.max_new_tokens, seeds=seeds, **options)
 
 
 def search_task(

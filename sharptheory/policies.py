@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
+
+from sharptheory.decoding import beam_search
 
 #: Rows may miss a sum of 1 by this much before they are refused; what is within it is renormalised.
 SUM_TOLERANCE = 1e-6
@@ -241,10 +243,26 @@ class AutoregressivePolicy:
         """Largest length H."""
         return len(self.conditionals)
 
-    @cached_property
+    @functools.cached_property
     def responses(self) -> list[tuple[int, ...]]:
         """All sequences, without end of sequence, in the order of the columns of `table`: by length, then index."""
         return [y for h in range(self.horizon + 1) for y in itertools.product(range(self.n_tokens), repeat=h)]
+
+    def next_token(self, prompts: Sequence[int], prefixes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Log-probabilities of the token after each prefix, ``[B, V + 1]``; after H tokens end of sequence is certain."""
+        rows = np.full((len(prefixes), self.n_tokens + 1), -np.inf)
+        rows[:, -1] = 0.0
+        for row, x, prefix in zip(rows, prompts, prefixes):
+            if len(prefix) < self.horizon:
+                index = functools.reduce(lambda i, token: i * self.n_tokens + token, prefix, 0)
+                row[:] = self.conditionals[len(prefix)][x, index]
+        return rows
+
+    @classmethod
+    def from_table(cls, policy: TabularPolicy) -> AutoregressivePolicy:
+        """A table as sequences of one token each."""
+        never = np.full((len(policy.log_probs), 1), -np.inf)
+        return cls((np.concatenate([policy.log_probs, never], axis=1)[:, None],), policy.mu)
 
     def table(self) -> TabularPolicy:
         """The law of the sequences, enumerated: ``[X, Σ_h V^h]``."""
@@ -260,27 +278,10 @@ class AutoregressivePolicy:
 
     def beam(self, width: int) -> list[list[tuple[int, ...]]]:
         """Beam search: up to `width` sequences per prompt, likeliest first."""
-        if width < 1:
-            raise ValueError(f"width={width}; expected at least 1")
-        return [self._beam(x, width) for x in range(len(self.mu))]
-
-    def _beam(self, x: int, width: int) -> list[tuple[int, ...]]:
-        live, done = [(0.0, (), 0)], []
-        for level in self.conditionals:
-            options = []
-            for score, tokens, index in live:
-                for token, log_prob in enumerate(level[x, index]):
-                    if log_prob == -np.inf:
-                        continue
-                    ended = token == self.n_tokens
-                    child = (tokens, None) if ended else ((*tokens, token), index * self.n_tokens + token)
-                    options.append((score + log_prob, *child))
-            # Finished sequences compete for the width with those that go on.
-            best = sorted(options, key=lambda option: -option[0])[:width]
-            done += [(score, tokens) for score, tokens, index in best if index is None]
-            live = [option for option in best if option[2] is not None]
-        ranked = sorted(done + [(score, tokens) for score, tokens, _ in live], key=lambda option: -option[0])
-        return [tokens for _, tokens in ranked[:width]]
+        found = beam_search(
+            self.next_token, [self.n_tokens], range(len(self.mu)), width=width, max_tokens=self.horizon + 1
+        )
+        return [[tokens[:-1] for tokens, _ in ranked] for ranked in found]
 
     def tempered(self, temperature: float) -> AutoregressivePolicy:
         """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power."""

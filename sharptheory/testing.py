@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax
 
 from sharptheory.checks import REGISTRY, SLACK, Check, ratio
 from sharptheory.divergences import kl
 from sharptheory.instances import Instance
-from sharptheory.policies import TabularPolicy
+from sharptheory.policies import AutoregressivePolicy, TabularPolicy
 
 #: What random floats never hit: exact ties, gaps of rounding size, gaps at the edge of the tie tolerance, underflow.
 SPECIAL_LOGITS = (0.0, 0.0, -1e-15, 1e-15, -1e-12, -3e-12, -np.log(2), -1.0, -36.0, -745.0, -1000.0)
@@ -50,6 +51,18 @@ def policies(draw, **options) -> TabularPolicy:
     table = draw(logits(**options))
     mu = draw(prompt_logits(len(table)))
     return TabularPolicy(table, np.exp(mu - mu.max()), normalize=True)
+
+
+@st.composite
+def token_trees(draw, *, max_tokens: int = 3, max_horizon: int = 4) -> AutoregressivePolicy:
+    """Small token trees of one prompt, ties and sequences without a choice included."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    v, horizon = draw(st.integers(1, max_tokens)), draw(st.integers(1, max_horizon))
+    scale = draw(st.sampled_from([0.0, 0.3, 1.0, 4.0]))
+    levels = [scale * rng.normal(size=(1, v**h, v + 1)) for h in range(horizon)]
+    if draw(st.booleans()):
+        levels = [np.round(level) for level in levels]  # ties
+    return AutoregressivePolicy(tuple(log_softmax(level, axis=-1) for level in levels))
 
 
 @st.composite

@@ -7,7 +7,8 @@ import torch
 
 from sharptheory.llm.loading import load_model
 from sharptheory.llm.oracle import HuggingFaceOracle
-from sharptheory.llm.search import PrefixExpander, best_first
+from sharptheory.llm.prefixes import PrefixTree
+from sharptheory.llm.search import best_first
 from sharptheory.llm.tasks import arithmetic
 
 pytestmark = pytest.mark.benchmark
@@ -25,7 +26,7 @@ def test_cached_prefixes(report):
         start = time.perf_counter()
         found = [
             best_first(
-                PrefixExpander(oracle, prompt, cached=cached),
+                PrefixTree(oracle, [prompt], cached=cached, remember=False),
                 oracle.stop_ids,
                 max_tokens=task.max_new_tokens,
                 keep=2,

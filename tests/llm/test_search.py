@@ -10,47 +10,19 @@ from scipy.special import log_softmax
 from sharptheory.coverage import coverage, maximizers
 from sharptheory.llm.loading import load_model
 from sharptheory.llm.oracle import HuggingFaceOracle
-from sharptheory.llm.search import PrefixExpander, best_first, find_argmax
+from sharptheory.llm.search import best_first, find_argmax
 from sharptheory.llm.tasks import arithmetic
 from sharptheory.policies import AutoregressivePolicy
+from sharptheory.testing import token_trees
 
 
-def tree_expander(policy: AutoregressivePolicy):
-    """Next-token log-probabilities of a token tree; end of sequence is forced at its horizon."""
-    v = policy.n_tokens
-
-    def expand(_, prefixes):
-        rows = []
-        for tokens in prefixes:
-            if len(tokens) == policy.horizon:
-                rows.append(np.append(np.full(v, -np.inf), 0.0))
-            else:
-                index = 0
-                for token in tokens:
-                    index = index * v + token
-                rows.append(policy.conditionals[len(tokens)][0, index])
-        return np.stack(rows)
-
-    return expand
-
-
-@st.composite
-def trees(draw):
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    v, horizon, scale = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.sampled_from([0.0, 0.3, 1.0, 4.0]))
-    levels = [scale * rng.normal(size=(1, v**h, v + 1)) for h in range(horizon)]
-    if draw(st.booleans()):
-        levels = [np.round(level) for level in levels]  # ties
-    return AutoregressivePolicy(tuple(log_softmax(level, axis=-1) for level in levels))
-
-
-@given(trees(), st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 4), st.integers(1, 7))
+@given(token_trees(), st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 4), st.integers(1, 7))
 @settings(deadline=None, derandomize=True, max_examples=150)
 def test_search_agrees_with_enumeration(policy, gamma, keep, batch):
     table = policy.table()
     exact = table.log_probs[0]
     result = best_first(
-        tree_expander(policy),
+        policy.next_token,
         [policy.n_tokens],
         max_tokens=policy.horizon + 1,
         budget=10_000,
@@ -70,19 +42,19 @@ def test_search_agrees_with_enumeration(policy, gamma, keep, batch):
     np.testing.assert_allclose(sorted(kept.values(), reverse=True)[: len(expected)], expected, atol=1e-9)
 
 
-@given(trees(), st.integers(1, 6))
+@given(token_trees(), st.integers(1, 6))
 @settings(deadline=None, derandomize=True)
 def test_a_cut_off_search_brackets_the_maximum(policy, budget):
     exact = policy.table().log_probs[0].max()
-    result = best_first(tree_expander(policy), [policy.n_tokens], max_tokens=policy.horizon + 1, budget=budget, batch=1)
+    result = best_first(policy.next_token, [policy.n_tokens], max_tokens=policy.horizon + 1, budget=budget, batch=1)
     assert result.log_p <= exact + 1e-9 and result.log_upper >= exact - 1e-9 and result.expanded <= budget
 
 
 def test_length_budgets_widen_the_bound():
     """A model that never ends in time has no argmax to certify."""
-    first = np.log(np.array([[[0.9, 0.1]]]))
-    policy = AutoregressivePolicy((first, first, first))
-    result = best_first(tree_expander(policy), [1], max_tokens=2)
+    level = np.log(np.array([[[0.9, 0.1]]]))
+    policy = AutoregressivePolicy((level, level, level))
+    result = best_first(policy.next_token, [1], max_tokens=2)
     assert not result.certified and result.log_p == pytest.approx(np.log(0.1))
     assert result.log_upper == pytest.approx(2 * np.log(0.9))
 
@@ -92,20 +64,6 @@ def shipped():
     model, tokenizer = load_model("arithmetic-1m", device="cpu")
     task = arithmetic.load(200)
     return HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens), task
-
-
-def test_cached_prefixes_give_the_recomputed_probabilities(shipped):
-    oracle, task = shipped
-    cached, plain = (PrefixExpander(oracle, task.prompts[0], cached=flag) for flag in (True, False))
-    for prefixes in (
-        [()],
-        [(3,), (5,), (12,)],
-        [(3, 4), (12, 6)],
-        [(5, 5), (3, 4, 5), (12, 6, 7)],
-        [(3, 4, 5, 6), (5, 5, 3)],
-    ):
-        given = [list(range(len(prefixes))), prefixes]
-        np.testing.assert_allclose(cached(*given), plain(*given), atol=1e-4)
 
 
 def test_the_argmax_of_the_shipped_model_is_certified(shipped):
@@ -150,6 +108,6 @@ def test_enumeration_gives_exact_coverage():
     """Threshold mode returns all of y*_γ, so q_γ is exact."""
     rng = np.random.default_rng(1)
     policy = AutoregressivePolicy(tuple(log_softmax(rng.normal(size=(1, 3**h, 4)), axis=-1) for h in range(3)))
-    result = best_first(tree_expander(policy), [3], max_tokens=4, budget=10_000, gamma=0.6)
+    result = best_first(policy.next_token, [3], max_tokens=4, budget=10_000, gamma=0.6)
     mass = sum(np.exp(log_p) for _, log_p in result.responses if log_p >= result.log_p + np.log(0.4) - 1e-9)
     assert mass == pytest.approx(float(np.exp(coverage(policy.table(), 0.6).log_mass[0])), rel=1e-9)
