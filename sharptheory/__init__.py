@@ -1,13 +1,11 @@
 """Can this language model improve itself by sharpening? Coverage, exact laws, bounds and measurement."""
 
 from sharptheory import bon_aware, bounds, checks, coverage, divergences, families, laws, learners, simulate
+from sharptheory.alignment import alignment_levels, auc, auc_pooled, auc_within, dominance, length_confound
 from sharptheory.estimators import (
     Estimate,
     HitRates,
     argmax_hit_rates,
-    auc,
-    auc_pooled,
-    auc_within,
     best_of_n_curve,
     best_of_n_weights,
     bootstrap,
@@ -20,6 +18,7 @@ from sharptheory.estimators import (
 from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 from sharptheory.pool import PoolWriter, greedy_responses, read_pool, samples, validate_pool
+from sharptheory.prediction import predict_best_of_n
 from sharptheory.report import Diagnosis, diagnose, write_report
 
 __all__ = [
@@ -34,6 +33,7 @@ __all__ = [
     "Response",
     "TableOracle",
     "TabularPolicy",
+    "alignment_levels",
     "argmax_hit_rates",
     "auc",
     "auc_pooled",
@@ -51,11 +51,14 @@ __all__ = [
     "curve",
     "diagnose",
     "divergences",
+    "dominance",
     "families",
     "greedy_responses",
     "laws",
     "learners",
+    "length_confound",
     "pass_at_n",
+    "predict_best_of_n",
     "read_pool",
     "samples",
     "simulate",

@@ -19,10 +19,11 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sharptheory.findings import findings, headline
 from sharptheory.policies import TabularPolicy
 from sharptheory.pool import read_pool
 from sharptheory.provenance import provenance
-from sharptheory.report import Diagnosis, findings, headline, write_report
+from sharptheory.report import Diagnosis, write_report
 from sharptheory.report import diagnose as diagnose_pool
 
 app = typer.Typer(

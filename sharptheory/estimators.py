@@ -255,58 +255,6 @@ def c_cov_bar_interval(certificate: pd.DataFrame, **options) -> Estimate:
     return Estimate(*(np.array([getattr(limit, side) for limit in limits]) for side in ("value", "low", "high")))
 
 
-# Does likelihood predict correctness? ---------------------------------------------------------------------------------
-
-
-def auc(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """``P(score of a correct response > score of a wrong one)``, ties counting half; NaN if either kind is absent.
-
-    Args:
-        scores, correct: ``[n]``; weights: non-negative multiplicities ``[n]``, default 1.
-    """
-    correct = np.asarray(correct, dtype=bool)
-    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float)
-    _, level = np.unique(scores, return_inverse=True)
-    right = np.bincount(level, weights * correct)
-    wrong = np.bincount(level, weights * ~correct)
-    pairs = right.sum() * wrong.sum()
-    return float(np.dot(right, np.cumsum(wrong) - wrong / 2) / pairs) if pairs > 0 else np.nan
-
-
-def auc_within(samples: pd.DataFrame, score: str = "log_likelihood", **options) -> tuple[Estimate, int]:
-    """AUC of a score for correctness inside each prompt, averaged over the prompts that have both kinds.
-
-    Only this is what sharpening uses: pooled over prompts, the AUC also rewards knowing which prompts are easy.
-
-    Returns:
-        The estimate, and the number of prompts behind it (its value is NaN if that is 0).
-    """
-    known = samples[samples["correct"].notna()]
-    mixed = known[known.groupby("prompt_id")["correct"].transform("nunique") == 2]
-    per_prompt = [auc(g[score].to_numpy(), g["correct"].to_numpy(dtype=bool)) for _, g in mixed.groupby("prompt_id")]
-    if not per_prompt:
-        return Estimate(*np.full((3,), np.nan)), 0
-    return bootstrap_mean(np.array(per_prompt), **options), len(per_prompt)
-
-
-def auc_pooled(
-    samples: pd.DataFrame, score: str = "log_likelihood", *, resamples: int = 1_000, seed: int = 0
-) -> Estimate:
-    """AUC of a score for correctness over all responses of all prompts together, with a prompt bootstrap."""
-    known = samples[samples["correct"].notna()]
-    prompt, ids = pd.factorize(known["prompt_id"])
-    _, scores = np.unique(known[score].to_numpy(), return_inverse=True)
-    correct = known["correct"].to_numpy(dtype=bool)
-    value = auc(scores, correct)
-    if np.isnan(value) or len(ids) < 2:
-        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan))
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=resamples)
-    values = [auc(scores, correct, weights[prompt]) for weights in draws]
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(np.asarray(value), low, high)
-
-
 # Theory against measurement -------------------------------------------------------------------------------------------
 
 

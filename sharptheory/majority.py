@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 
-def plurality(log_weights: np.ndarray, n: int) -> np.ndarray:
+def plurality(log_weights: np.ndarray, n: int, *, abstain: np.ndarray | None = None) -> np.ndarray:
     """Probability that each class has the most of `n` draws, ties split uniformly, for ``P(counts) ∝ Π_c w_c(count_c)``.
 
     For each winning count t the other classes contribute ``Σ_{i<t} w(i) z^i + u w(t) z^t``; ``∫_0^1 u^s du = 1/(1+s)``
@@ -17,31 +17,36 @@ def plurality(log_weights: np.ndarray, n: int) -> np.ndarray:
     Args:
         log_weights: ``log w_c(i)`` for i = 0..n, ``[C, n+1]``. ``log p_c^i/i!`` is the multinomial (`majority`),
             ``log C(m_c, i)`` drawing without replacement from a pool.
+        abstain: the same for draws that are no vote, ``[n+1]``; default there are none.
 
     Returns:
-        ``[C]``, sums to 1.
+        ``[C]``; sums to 1, less the probability that nobody votes.
     """
     n_classes = len(log_weights)
     # Rescaling a class's weights changes nothing; classes with equal weights are worked out once.
     scaled, group, size = np.unique(
         np.exp(log_weights - log_weights.max(axis=1, keepdims=True)), axis=0, return_inverse=True, return_counts=True
     )
+    # A class drawn from a pool has no more votes than members: its polynomial ends there.
+    last = scaled.shape[1] - 1 - np.argmax(scaled[:, ::-1] > 0, axis=1)
+    silent = np.ones(1) if abstain is None else np.trim_zeros(np.exp(abstain - abstain.max()), "b")
     wins = np.zeros(len(scaled))
-    for t in range(-(-n // n_classes), n + 1):
+    for t in range(max(1, -(-(n - len(silent) + 1) // n_classes)), min(n, last.max()) + 1):
         # A tie at t leaves room for few others: as many nodes as integrate that many powers of u exactly.
         ties = min(n_classes, n // t) - 1
         for u, weight in zip(*_legendre(ties // 2 + 1)):
-            factors = scaled[:, : t + 1].copy()
-            factors[:, t] *= u
+            factors = [np.append(row[:t], u * row[t]) if end >= t else row[: end + 1] for row, end in zip(scaled, last)]
             powers = [_power(factor, k, n - t) for factor, k in zip(factors, size)]
-            before = _prefix_products(powers, n - t)
+            before = _prefix_products(powers, n - t, start=silent)
             after = _prefix_products(powers[::-1], n - t)[::-1]
             for g, (factor, k) in enumerate(zip(factors, size)):
+                if last[g] < t:
+                    continue
                 # Coefficient of z^{n-t} in the product of all the other classes.
                 others = np.convolve(before[g], _power(factor, k - 1, n - t))[: n - t + 1]
                 wins[g] += weight * scaled[g, t] * np.dot(others, after[g + 1][n - t - np.arange(len(others))])
-    wins = wins[group]
-    return wins / wins.sum()
+    nobody = np.prod(scaled[:, 0] ** size) * silent[n] if len(silent) > n else 0.0
+    return wins[group] / (wins @ size + nobody)
 
 
 @cache
@@ -63,10 +68,10 @@ def _power(polynomial: np.ndarray, k: int, degree: int) -> np.ndarray:
     return result
 
 
-def _prefix_products(factors: list[np.ndarray], degree: int) -> np.ndarray:
-    """Products of the first c polynomials for c = 0..C, up to `degree`: ``[C+1, degree+1]``."""
+def _prefix_products(factors: list[np.ndarray], degree: int, *, start: np.ndarray = np.ones(1)) -> np.ndarray:  # noqa: B008
+    """Products of `start` and the first c polynomials for c = 0..C, up to `degree`: ``[C+1, degree+1]``."""
     products = np.zeros((len(factors) + 1, degree + 1))
-    products[0, 0] = 1.0
+    products[0, : len(start)] = start[: degree + 1]
     for c, factor in enumerate(factors):
         product = np.convolve(products[c], factor)[: degree + 1]
         products[c + 1, : len(product)] = product

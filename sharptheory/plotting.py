@@ -30,15 +30,26 @@ def _band(ax: Axes, curve: pd.DataFrame, column: str, low: str, high: str, *, co
 
 
 def accuracy_curve(
-    best_of_n: pd.DataFrame, pass_at_n: pd.DataFrame, ax: Axes, *, sampled: float, greedy: float | None = None
+    best_of_n: pd.DataFrame,
+    pass_at_n: pd.DataFrame,
+    ax: Axes,
+    *,
+    sampled: float,
+    greedy: float | None = None,
+    predicted: pd.DataFrame | None = None,
 ) -> Axes:
-    """Accuracy against N: best-of-N by likelihood, any-of-N, one sample and greedy decoding."""
+    """Accuracy against N: best-of-N by likelihood and its prediction beyond the pool, any-of-N, one sample, greedy."""
     _band(ax, pass_at_n, "accuracy", "low", "high", color=GREEN, label="any of N correct (pass@N)")
     _band(ax, best_of_n, "accuracy", "low", "high", color=BLUE, label="best of N by log-likelihood")
     if greedy is not None:
         ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
     ax.axhline(sampled, color=GREY, ls=":", label="one sample, temperature 1")
-    _log2_axis(ax, best_of_n["n"].max())
+    if predicted is not None:
+        ax.plot(predicted["n"], predicted["accuracy"], color=PINK, ls="--", label="predicted beyond the pool")
+        ax.fill_between(
+            predicted["n"], *(predicted[side].astype(float) for side in ("low", "high")), color=PINK, alpha=0.18, lw=0
+        )
+    _log2_axis(ax, (best_of_n if predicted is None else predicted)["n"].max())
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy")
@@ -92,6 +103,23 @@ def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None,
     ax.set_xlabel(f"{label}\n(dashed: medians; leftmost bar: the lowest 1 %)")
     ax.set_ylabel("density [1/nat]")
     ax.legend(loc="upper left")
+    return ax
+
+
+def alignment_levels(levels: dict[str, dict], ax: Axes) -> Axes:
+    """Concordance of log-likelihood with correctness at each level; the one that sharpening uses stands out."""
+    shown = {name: level for name, level in levels.items() if level["value"] is not None}
+    for y, (name, level) in enumerate(reversed(shown.items())):
+        color = ORANGE if name == "within a prompt" else BLUE
+        if level["low"] is not None:
+            ax.plot([level["low"], level["high"]], [y, y], color=color, lw=2.5, alpha=0.5, solid_capstyle="butt")
+        ax.plot(level["value"], y, "o", color=color)
+    ax.axvline(0.5, color=GREY, ls=":", label="knows nothing")
+    ax.set_yticks(range(len(shown)), [f"across {name}" if "within" not in name else name for name in reversed(shown)])
+    ax.set_ylim(-0.6, len(shown) - 0.4)
+    ax.set_xlim(0, 1.02)
+    ax.set_xlabel("probability that the more accurate is the likelier, 95 % interval")
+    ax.legend(loc="lower left")
     return ax
 
 

@@ -1,4 +1,4 @@
-"""From a pool to a summary, to sentences, to a self-contained HTML report."""
+"""From a pool to a summary, and to a self-contained HTML report."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sharptheory import plotting, rewards
+from sharptheory.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
 from sharptheory.estimators import (
     Estimate,
     HitRates,
     argmax_hit_rates,
-    auc_pooled,
-    auc_within,
     bootstrap_mean,
     c_cov_bar_interval,
     coverage_certificate,
     curve,
     doubling_grid,
 )
+from sharptheory.findings import findings, headline
 from sharptheory.pool import greedy_responses, samples
+from sharptheory.prediction import calibration, predicted_curve
+from sharptheory.tables import sharpening_cost
 
 TEMPLATE = Path(__file__).with_name("report.html")
 REWARD = "log_likelihood"
-UNFINISHED_WARNING = 0.05
+MAJORITY_LIMIT = 64
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,16 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
             "undersampled_fraction": float(np.mean(certificate["log_p_low"] < -np.log(certificate["n_samples"]))),
         },
         "rewards": {},
+        "prediction": None,
         "auc_pooled": None,
         "auc_within": None,
+        "alignment": {},
+        "dominance": {"pooled": None, "within": None},
+        "length_confound": None,
         "unfinished_fraction": float(1 - drawn["finished"].mean()),
         "length": None,
         "hit_rates": None,
+        "cost": _cost(certificate, ends, drawn),
     }
     if "length" in drawn:
         lengths = curve(drawn, REWARD, "length", n).mean()
@@ -130,7 +137,22 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
         "gain_over_sampling": _interval(bootstrap_mean(best - one, seed=seed)),
         "auc_pooled": _interval(auc_pooled(known, seed=seed)),
         "auc_within": _interval(within) | {"n_prompts": n_mixed},
+        "alignment": {
+            name: _interval(level) for name, level in alignment_levels(pd.concat([greedy, known]), seed=seed).items()
+        },
+        "dominance": {
+            name: None
+            if (test := dominance(known, within=within, seed=seed)) is None
+            else vars(test) | {"holds": test.holds}
+            for name, within in (("pooled", False), ("within", True))
+        },
     }
+    if "length" in known and known["length"].notna().all() and (found := length_confound(known, seed=seed)) is not None:
+        result["length_confound"] = {
+            name: _interval(value) if isinstance(value, Estimate) else value for name, value in vars(found).items()
+        }
+    if n[-1] >= 8:
+        result["prediction"] = _prediction(known, int(n[-1]), seed)
     if len(greedy) and "correct" in greedy and greedy["correct"].notna().any():
         right = greedy.set_index("prompt_id")["correct"].dropna().astype(float)
         right = right[right.index.intersection(best.index)]
@@ -140,6 +162,35 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
     return result
 
 
+def _prediction(known: pd.DataFrame, m: int, seed: int) -> dict:
+    """Best-of-N at up to eight times the pool, and how well the same method does from a quarter of it."""
+    n = m * 2 ** np.arange(4)
+    estimate = predicted_curve(known, n, seed=seed)
+    rows = [
+        dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
+        for k, value, low, high in zip(n, estimate.value, estimate.low, estimate.high)
+    ]
+    checks = calibration(known, seed=seed).astype(object)
+    return {"best_of_n": rows, "calibration": checks.where(checks.notna(), None).to_dict("records")}
+
+
+def _cost(certificate: pd.DataFrame, ends: Estimate, drawn: pd.DataFrame) -> list[dict]:
+    """The bounds' price of sharpening at both ends of the certified coverage, per unit of ``log(|Π|/ρ)``."""
+    length = float(drawn["length"].mean()) if "length" in drawn else None
+    with np.errstate(over="ignore"):
+        worst = [np.exp(-certificate[column].min()) for column in ("log_p_high", "log_p_low")]
+    sides = [
+        sharpening_cost(max(float(coverage), 1.0), largest_inverse=float(largest), tokens_per_response=length)
+        for coverage, largest in zip(ends.value, worst)
+    ]
+    return [
+        {"method": low["method"], "source": low["source"]}
+        | {f"{key}_{side}": None if row[key] is None else _number(row[key])
+           for key in ("prompts", "responses", "queries", "tokens") for side, row in (("low", low), ("high", high))}
+        for low, high in zip(*sides)
+    ]  # fmt: skip
+
+
 def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, list[dict]]:
     """Accuracy of best-of-N by every self-reward that the pool supports, and of the majority vote."""
     curves = {}
@@ -147,11 +198,12 @@ def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, l
         ranked = known.assign(**{"reward ": rewards.REWARDS[name][0](known)})
         curves[name] = curve(ranked, "reward ", "correct", n)
     if "answer" in known and known["answer"].notna().any():
-        curves["majority"] = rewards.majority_curve(known, n)
+        # Exact, but the time grows with the square of N: all values up to a point, and the whole pool.
+        curves["majority"] = rewards.majority_curve(known, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])
     return {
         name: [
             dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
-            for k, value, low, high in zip(n, estimate.value, estimate.low, estimate.high)
+            for k, value, low, high in zip(table.columns, estimate.value, estimate.low, estimate.high)
         ]
         for name, table in curves.items()
         for estimate in [bootstrap_mean(table.to_numpy(dtype=float), proportion=True, seed=seed)]
@@ -200,207 +252,6 @@ def _log_mean_exp(values: np.ndarray) -> float:
     return float(np.logaddexp.reduce(values) - np.log(len(values)))
 
 
-# Sentences ------------------------------------------------------------------------------------------------------------
-
-
-def percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f} %"
-
-
-def span(estimate: dict, *, scale: float = 1.0, digits: int = 2, sign: bool = False) -> str:
-    """``0.80 [0.77, 0.83]``."""
-    form = f"{{:{'+' if sign else ''}.{digits}f}}"
-    value = form.format(scale * estimate["value"])
-    if estimate["low"] is None:
-        return f"{value} [no interval: one prompt]"
-    return f"{value} [{form.format(scale * estimate['low'])}, {form.format(scale * estimate['high'])}]"
-
-
-def coverage_interval(coverage: dict) -> tuple[str, str]:
-    """Both ends of the certified interval for the coverage coefficient, readable where they overflow."""
-    low, high, log_high = (coverage[key] for key in ("c_cov_bar_low", "c_cov_bar_high", "log_c_cov_bar_high"))
-    if high is None or high >= 1e6:
-        upper = "∞ (a prompt without a finished response)" if log_high is None else f"10^{log_high / math.log(10):.1f}"
-    else:
-        upper = f"{high:,.1f}"
-    return f"{low:,.1f}", upper
-
-
-def findings(summary: dict) -> dict[str, str]:
-    """What the numbers of this run mean, one paragraph per figure, good news or bad."""
-    said = {
-        "accuracy": _accuracy_finding(summary),
-        "rewards": _rewards_finding(summary),
-        "likelihood": _likelihood_finding(summary),
-        "alignment": _alignment_finding(summary),
-        "coverage": _coverage_finding(summary),
-        "theory": _theory_finding(summary),
-    }
-    return {figure: text for figure, text in said.items() if text}
-
-
-def _accuracy_finding(summary: dict) -> str | None:
-    if summary["pass_at_n"] is None:
-        return None
-    last, best = summary["best_of_n"][-1], max(summary["best_of_n"], key=lambda row: row["accuracy"])
-    gain, n = summary["gain_over_sampling"], last["n"]
-    said = [
-        f"One sample is right on {percent(summary['sampled_accuracy'])} of prompts; the most likely of {n} on "
-        f"{percent(last['accuracy'])} [{percent(last['low'])}, {percent(last['high'])}]."
-    ]
-    if n == 1:
-        said = [
-            f"One sample is right on {percent(summary['sampled_accuracy'])} of prompts; best-of-N needs more samples."
-        ]
-    elif gain["low"] is None:
-        said.append("With a single prompt there is no interval, so no conclusion.")
-    elif gain["low"] > 0:
-        said.append(f"Sharpening pays: {span(gain, scale=100, digits=1, sign=True)} points over sampling.")
-    elif gain["high"] < 0:
-        said.append(
-            f"Bad news: sharpening hurts by {span(gain, scale=100, digits=1, sign=True)} points; this model's "
-            "likelihood prefers wrong responses here, and training on its own best-of-N would make it worse."
-        )
-    else:
-        said.append(f"The gain, {span(gain, scale=100, digits=1, sign=True)} points, is not distinguishable from none.")
-    if (over := summary["gain_over_greedy"]) is not None and n > 1:
-        verdict = (
-            "no interval"
-            if over["low"] is None
-            else (
-                "better than" if over["low"] > 0 else "worse than" if over["high"] < 0 else "not distinguishable from"
-            )
-        )
-        said.append(
-            f"Best-of-{n} is {verdict} greedy decoding ({percent(summary['greedy_accuracy'])}): "
-            f"{span(over, scale=100, digits=1, sign=True)} points."
-        )
-    if best["accuracy"] - last["accuracy"] > 0.02:
-        said.append(
-            f"Accuracy peaks at N = {best['n']} ({percent(best['accuracy'])}) and falls after it: do not take N larger."
-        )
-    left = summary["pass_at_n"][-1]["accuracy"] - last["accuracy"]
-    if left > 0.02:
-        said.append(
-            f"Another {100 * left:.1f} points have a correct response among the {n} that likelihood does not pick."
-        )
-    if summary["sampled_accuracy"] in (0.0, 1.0):
-        kind = "correct" if summary["sampled_accuracy"] else "incorrect"
-        said.append(f"Every response is {kind}, so there is nothing for any selection to improve.")
-    return " ".join(said)
-
-
-def _rewards_finding(summary: dict) -> str | None:
-    last = {name: rows[-1] for name, rows in summary["rewards"].items() if name not in ("correctness", "answer_share")}
-    if len(last) < 2 or next(iter(last.values()))["n"] == 1:
-        return None
-    best = max(last, key=lambda name: last[name]["accuracy"])
-    listed = ", ".join(f"{name.replace('_', ' ')} {percent(row['accuracy'])}" for name, row in last.items())
-    n = last[best]["n"]
-    said = [f"At N = {n}: {listed}."]
-    own = last["log_likelihood"]
-    if best != "log_likelihood" and last[best]["low"] is not None and last[best]["low"] > own["high"]:
-        said.append(f"On this task {best.replace('_', ' ')} is the better self-reward, beyond both intervals.")
-    else:
-        said.append("No other self-reward is better than log-likelihood beyond both intervals.")
-    return " ".join(said)
-
-
-def _likelihood_finding(summary: dict) -> str:
-    first, last = summary["best_of_n"][0], summary["best_of_n"][-1]
-    said = []
-    if last["n"] > 1:
-        said.append(
-            f"The log-likelihood of the best of {last['n']} is {last['log_likelihood']:.2f} nats on average, "
-            f"{last['log_likelihood'] - first['log_likelihood']:+.2f} over one sample."
-        )
-    else:
-        said.append(
-            f"One sample has {first['log_likelihood']:.2f} nats on average; with one sample there is nothing to select."
-        )
-    greedy = summary["greedy_log_likelihood"]
-    if greedy is not None and last["n"] > 1:
-        difference = last["log_likelihood"] - greedy
-        how = "above" if difference > 0 else "below"
-        said.append(f"That is {abs(difference):.2f} nats {how} greedy decoding.")
-    if (length := summary["length"]) is not None and last["n"] > 1 and length["sampled"]:
-        ratio = length["best_of_n"] / length["sampled"]
-        said.append(f"Its responses have {length['best_of_n']:.1f} tokens against {length['sampled']:.1f}.")
-        if ratio < 0.8:
-            said.append(
-                f"Short responses are winning ({1 - ratio:.0%} shorter): likelihood sums over tokens, so check that "
-                "the gain is not brevity; a length-normalised reward is the usual remedy."
-            )
-    if summary["unfinished_fraction"] > UNFINISHED_WARNING:
-        said.append(
-            f"Warning: {percent(summary['unfinished_fraction'])} of the responses were cut by the length budget. A cut "
-            "response scores its prefix only, which is too likely, and is usually graded wrong: raise --max-new-tokens."
-        )
-    return " ".join(said)
-
-
-def _alignment_finding(summary: dict) -> str | None:
-    within, pooled = summary["auc_within"], summary["auc_pooled"]
-    if within is None:
-        return None
-    if within["value"] is None:
-        return (
-            "No prompt has both correct and incorrect responses, so likelihood cannot be compared with correctness "
-            "within prompts."
-        )
-    said = [
-        f"Within a prompt, a correct response is likelier than a wrong one with probability {span(within)} "
-        f"({within['n_prompts']} prompts that have both)."
-    ]
-    if within["low"] is None:
-        said.append("One prompt is too few for a conclusion.")
-    elif within["low"] > 0.5:
-        said.append("Likelihood knows which responses are right: the premise of sharpening holds here.")
-    elif within["high"] < 0.5:
-        said.append(
-            "Likelihood is anti-aligned with correctness: the likelier a response, the more probably it is wrong."
-        )
-    else:
-        said.append("That is not distinguishable from a coin flip: sharpening has nothing to work with.")
-    said.append(f"Pooled over prompts it is {span(pooled)}, which also rewards knowing which prompts are easy.")
-    return " ".join(said)
-
-
-def _coverage_finding(summary: dict) -> str:
-    coverage, n = summary["coverage"], summary["n_samples"]
-    certified = coverage["certified_fraction"]
-    said = [f"The most likely response is certified, by this pool alone, on {percent(certified)} of the prompts."]
-    low, high = coverage_interval(coverage)
-    said.append(f"The coverage coefficient, the mean of 1/p*, lies between {low} and {high} on these prompts.")
-    undersampled = coverage["undersampled_fraction"]
-    if undersampled > 0.05:
-        said.append(
-            f"On {percent(undersampled)} of the prompts even the likeliest response seen has probability below one in "
-            f"the number of samples, so {n} samples are too few to expect the argmax among them."
-        )
-    else:
-        said.append(f"{n} samples per prompt are enough to have drawn the likeliest response on most prompts.")
-    return " ".join(said)
-
-
-def _theory_finding(summary: dict) -> str:
-    rates = summary["hit_rates"]
-    if rates is None:
-        return (
-            "No prompt has its argmax certified by half of its samples, so the exact law cannot be compared with a "
-            "measurement: draw more samples, or use a model or task with shorter responses."
-        )
-    off, total = rates["disagreements"], len(rates["n"])
-    if off == 0:
-        verdict = "Every measured point agrees with the exact law within its 95 % interval."
-    else:
-        verdict = f"{off} of {total} measured points lie outside their 95 % interval (neighbours share their samples)."
-    return (
-        f"On {rates['n_prompts']} prompts whose argmax half of the samples certify, the other half "
-        f"({rates['n_samples']:,} samples) tests the law 1 - (1 - p*)^N. {verdict}"
-    )
-
-
 # The report -----------------------------------------------------------------------------------------------------------
 
 FIGURES = {
@@ -409,8 +260,10 @@ FIGURES = {
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
+    "alignment_levels": ("Does likelihood know? At which level?", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
+    "cost": ("What training would cost by the bounds", None),
 }
 
 
@@ -442,7 +295,10 @@ def _draw(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
             ax,
             sampled=summary["sampled_accuracy"],
             greedy=summary["greedy_accuracy"],
+            predicted=None if summary["prediction"] is None else pd.DataFrame(summary["prediction"]["best_of_n"]),
         )
+        if sum(level["value"] is not None for level in summary["alignment"].values()) > 1:
+            figures["alignment_levels"] = lambda ax: plotting.alignment_levels(summary["alignment"], ax)
         if len(summary["rewards"]) > 2:
             figures["rewards"] = lambda ax: plotting.reward_curves(
                 {name: pd.DataFrame(rows) for name, rows in summary["rewards"].items()}, ax
@@ -465,7 +321,7 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
         if key in draw:
             path = plotting.save(draw[key], folder / filename, heading)
             image = base64.b64encode(path.read_bytes()).decode()
-        else:
+        elif filename is not None:
             (folder / filename).unlink(missing_ok=True)
         sections.append({"heading": heading, "image": image, "text": said.get(key, "")})
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -475,31 +331,3 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     path = folder / "report.html"
     path.write_text(html)
     return path
-
-
-def headline(summary: dict) -> list[tuple[str, str]]:
-    """The few numbers to see first, as (name, value) pairs."""
-    rows = [("prompts × samples", f"{summary['n_prompts']:,} × {summary['n_samples']:,}")]
-    if summary["pass_at_n"] is not None:
-        last = summary["best_of_n"][-1]
-        rows += [("one sample", percent(summary["sampled_accuracy"]))]
-        if summary["greedy_accuracy"] is not None:
-            rows += [("greedy decoding", percent(summary["greedy_accuracy"]))]
-        rows += [
-            (
-                f"best of {last['n']} by log-likelihood",
-                f"{percent(last['accuracy'])} [{percent(last['low'])}, {percent(last['high'])}]",
-            ),
-            (f"any of {last['n']} (pass@{last['n']})", percent(summary["pass_at_n"][-1]["accuracy"])),
-        ]
-        if summary["auc_within"]["value"] is not None:
-            rows += [("AUC of likelihood, within prompts", span(summary["auc_within"]))]
-        if summary["auc_pooled"]["value"] is not None:
-            rows += [("AUC of likelihood, pooled", span(summary["auc_pooled"]))]
-    coverage = summary["coverage"]
-    rows += [
-        ("argmax certified on", percent(coverage["certified_fraction"])),
-        ("coverage coefficient, mean of 1/p*", "[{}, {}]".format(*coverage_interval(coverage))),
-        ("unfinished responses", percent(summary["unfinished_fraction"])),
-    ]
-    return rows

@@ -66,6 +66,11 @@ def available(pool: pd.DataFrame) -> list[str]:
     return [name for name, (_, needs) in REWARDS.items() if all(map(complete, needs))]
 
 
+def selecting(pool: pd.DataFrame) -> list[str]:
+    """Those that a best-of-N could select by at inference: neither the skyline nor the share in the whole pool."""
+    return [name for name in available(pool) if name not in ("correctness", "answer_share")]
+
+
 def borda(pool: pd.DataFrame, reward: str = "self_certainty", *, p: float = 0.5) -> pd.Series:
     """Votes of each response's answer class, ranks by a reward: ``Σ (N - rank)^p``, rank from 0.
 
@@ -105,19 +110,13 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
     silent = m - sizes.sum()
     values = np.empty(len(n))
     for i, drawn in enumerate(n.astype(int)):
-        # The number of votes among the drawn is hypergeometric; given it, the votes are a draw from the voters.
-        low, high = max(0, drawn - silent), min(drawn, sizes.sum())
-        votes = np.arange(low, high + 1)
-        log_p = _log_choose(sizes.sum(), votes) + _log_choose(silent, drawn - votes) - _log_choose(m, drawn)
-        wins = [0.0 if v == 0 else float(right @ _plurality(sizes, int(v))) for v in votes]
-        values[i] = np.exp(log_p) @ wins
+        if drawn == m:  # the whole pool votes
+            values[i] = right[sizes == sizes.max()].mean()
+            continue
+        counts = np.arange(drawn + 1)
+        votes = np.stack([_log_choose(size, counts) for size in sizes])
+        values[i] = right @ plurality(votes, int(drawn), abstain=_log_choose(silent, counts))
     return values
-
-
-def _plurality(sizes: np.ndarray, votes: int) -> np.ndarray:
-    counts = np.arange(votes + 1)
-    with np.errstate(divide="ignore"):
-        return plurality(np.stack([_log_choose(size, counts) for size in sizes]), votes)
 
 
 def _log_choose(n, k) -> np.ndarray:

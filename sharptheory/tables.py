@@ -112,3 +112,43 @@ def law_table(
             for name, parameter, law, draws in rows
         ]
     )
+
+
+def sharpening_cost(
+    coverage: float,
+    *,
+    largest_inverse: float,
+    tokens_per_response: float | None = None,
+    eps: float = 0.1,
+    delta: float = 0.1,
+    log_class: float = 1.0,
+    rho: float = 1.0,
+) -> list[dict]:
+    """What the explicit bounds ask of SFT-, adaptive and RLHF-Sharpening, given the coverage of the base model.
+
+    Args:
+        coverage: ``C̄_cov = E_x[1/p*(x)]``, an upper bound on ``C_cov``.
+        largest_inverse: ``max_x 1/p*(x)``, which bounds ``C_{π_β}`` on every prompt (Lemma 4.1) and ``1/min_x p*``.
+        tokens_per_response: turns queries into forward tokens; None leaves those out.
+        eps, delta: at most a fraction ε of the prompts misses more than δ.
+        log_class, rho: ``log|Π|`` and the failure probability; by default costs are per unit of ``log(|Π|/ρ)``.
+
+    Returns:
+        One dict per method: `method, source, prompts, responses, queries, tokens`.
+    """
+    common = dict(eps=eps, delta=delta, rho=rho, log_class=log_class)
+    if np.isfinite(largest_inverse) and np.isfinite(coverage):
+        dpo = bounds.dpo_cost(**common, c_max=largest_inverse, min_max_prob=1 / largest_inverse, c_cov_bar=coverage)
+    else:
+        dpo = bounds.Cost(np.inf, 2.0)
+    costs = {
+        ("SFT-Sharpening", "Theorem 4.1′"): bounds.sft_cost(**common, coverage=coverage),
+        ("adaptive SFT-Sharpening", "Theorem D.1"): bounds.adaptive_cost(**common, c_cov_bar=coverage),
+        ("RLHF-Sharpening", "[S2]"): dpo,
+    }
+    return [
+        {"method": method, "source": source, "prompts": cost.n_prompts, "responses": cost.n_responses,
+         "queries": cost.queries,
+         "tokens": None if tokens_per_response is None else cost.queries * tokens_per_response}
+        for (method, source), cost in costs.items()
+    ]  # fmt: skip

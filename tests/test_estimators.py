@@ -12,9 +12,6 @@ from scipy import stats
 
 from sharptheory.estimators import (
     argmax_hit_rates,
-    auc,
-    auc_pooled,
-    auc_within,
     best_of_n_curve,
     best_of_n_weights,
     bootstrap_mean,
@@ -99,38 +96,6 @@ def test_curve_handles_prompts_with_different_numbers_of_samples():
     table = curve(pool, "r", "v", np.array([1, 2]))
     np.testing.assert_allclose(table.loc["a"], [1 / 3, 2 / 3])
     np.testing.assert_allclose(table.loc["b"], [1 / 2, 1])
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))
-def test_auc_is_mann_whitney(pairs):
-    scores, correct = map(np.array, zip(*pairs))
-    value = auc(scores, correct)
-    if correct.all() or not correct.any():
-        assert np.isnan(value)
-    else:
-        u = stats.mannwhitneyu(scores[correct], scores[~correct]).statistic
-        assert value == pytest.approx(u / (correct.sum() * (~correct).sum()))
-
-
-def test_auc_weights_are_multiplicities():
-    rng = np.random.default_rng(0)
-    scores, correct, weights = rng.integers(0, 5, 40), rng.random(40) < 0.5, rng.integers(0, 4, 40)
-    assert auc(scores, correct, weights) == pytest.approx(auc(np.repeat(scores, weights), np.repeat(correct, weights)))
-
-
-def test_within_prompt_auc_is_not_confounded_by_prompt_difficulty():
-    """Easy prompts have likelier responses, but inside a prompt likelihood knows nothing."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for x in range(60):
-        easy = x % 2
-        for i in range(40):
-            rows.append((x, i, rng.normal(-5 if easy else -15) - 3, rng.random() < (0.9 if easy else 0.1)))
-    pool = pd.DataFrame(rows, columns=["prompt_id", "sample_id", "log_likelihood", "correct"])
-    within, n_prompts = auc_within(pool)
-    pooled = auc_pooled(pool)
-    assert within.low < 0.5 < within.high and n_prompts > 50
-    assert pooled.low > 0.8 and pooled.low < pooled.value < pooled.high
 
 
 def test_bootstrap_interval_covers_the_mean():

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from sharptheory.report import headline
+from sharptheory.findings import headline
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

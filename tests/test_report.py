@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sharptheory import bounds
+from sharptheory.findings import findings
 from sharptheory.pool import validate_pool
-from sharptheory.report import FIGURES, curve_grid, diagnose, findings, write_report
+from sharptheory.report import FIGURES, curve_grid, diagnose, write_report
 from tests.conftest import pool_from_table
 
 
@@ -79,7 +81,7 @@ def test_likelihood_only_pool(tmp_path):
     diagnosis = diagnose(table_pool(aligned=1.0).drop(columns="correct"))
     assert diagnosis.summary["pass_at_n"] is None and diagnosis.summary["auc_within"] is None
     assert diagnosis.summary["best_of_n"][3]["accuracy"] is None
-    assert set(findings(diagnosis.summary)) == {"likelihood", "coverage", "theory"}
+    assert set(findings(diagnosis.summary)) == {"likelihood", "coverage", "theory", "cost"}
     write_report(diagnosis, tmp_path, title="t")
     assert not (tmp_path / "accuracy.png").exists() and (tmp_path / "log_likelihood.png").exists()
 
@@ -130,9 +132,10 @@ def test_minuscule_likelihoods_do_not_overflow(tmp_path):
 def test_report_is_complete_and_self_contained(tmp_path):
     diagnosis = diagnose(table_pool(aligned=0.8), provenance={"seed": 0})
     html = write_report(diagnosis, tmp_path, title="<my model>").read_text()
-    assert "&lt;my model&gt;" in html and html.count("data:image/png;base64,") == len(FIGURES)
+    images = list(filter(None, (name for _, name in FIGURES.values())))
+    assert "&lt;my model&gt;" in html and html.count("data:image/png;base64,") == len(images)
     assert "http" not in html.replace("http-equiv", "") and "<script" not in html
-    for _, name in FIGURES.values():
+    for name in images:
         assert (tmp_path / name).stat().st_size > 5_000
     for text in findings(diagnosis.summary).values():
         assert text.split(". ")[0].replace("'", "&#39;")[:40] in html
@@ -143,3 +146,20 @@ def test_curve_grid():
     assert curve_grid(5).tolist() == [1, 2, 3, 4, 5]
     large = curve_grid(10_000)
     assert large[0] == 1 and large[-1] == 10_000 and len(large) < 140 and np.all(np.diff(large) > 0)
+
+
+def test_cost_rows_are_the_bounds():
+    """At both ends of the certified coverage; adaptive needs a 1/ε less than SFT."""
+    summary = diagnose(table_pool(aligned=1.0).assign(length=5)).summary
+    sft, adaptive, rlhf = summary["cost"]
+    at = lambda key: bounds.sft_cost(eps=0.1, delta=0.1, rho=1.0, log_class=1.0, coverage=summary["coverage"][key])  # noqa: E731
+    assert sft["queries_low"] == at("c_cov_bar_low").queries and sft["queries_high"] == at("c_cov_bar_high").queries
+    assert sft["tokens_low"] == 5 * sft["queries_low"] and adaptive["queries_high"] < sft["queries_high"] / 5
+    assert rlhf["responses_low"] == 2 and rlhf["prompts_low"] <= rlhf["prompts_high"]
+    assert "1,8" not in findings(summary)["accuracy"] and "RLHF-Sharpening:" in findings(summary)["cost"]
+
+
+def test_prediction_levels_and_dominance_are_said():
+    said = findings(diagnose(table_pool(aligned=0.9)).summary)
+    assert "With N = 256 expect" in said["accuracy"] and "of 5 values of N" in said["accuracy"]
+    assert "stochastically dominate" in said["alignment"] and "within a prompt 0." in said["alignment_levels"]
