@@ -19,6 +19,7 @@ test-long: $(READY)  ## long statistical tests
 	cd $(ROOT) && $(BIN)/python -m pytest -m slow -n 2 $(ARGS)
 
 benchmark: $(READY)  ## speed and memory ratios, alone on the machine
+	cd $(ROOT) && $(BIN)/python -c "import lm_eval" 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(ROOT)constraints.txt '.[bench]'
 	cd $(ROOT) && $(BIN)/python -m pytest -m benchmark -s $(ARGS)
 
 figures: $(READY)  ## redraw the figures of the experiments from committed results
@@ -33,7 +34,7 @@ format: $(READY)
 # Reinstalled only when the requirements change; an interrupted installation leaves no stamp and is repeated.
 $(READY): $(ROOT)pyproject.toml $(ROOT)constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(ROOT).venv
-	cd $(ROOT) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[llm,tasks,dev]'
+	cd $(ROOT) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[llm,tasks,train,dev]'
 	touch $(READY)
 
 clean:

@@ -77,10 +77,11 @@ class Config:
     max_positions: int = 256
 
 
-def build_tokenizer(language: Language, task) -> PreTrainedTokenizerFast:
+def build_tokenizer(task: str = "arithmetic") -> PreTrainedTokenizerFast:
     """One token per match of the language's pattern, plus pad, end of sequence and unknown."""
+    language = LANGUAGES[task]
     specials = ["<pad>", "<eos>", "<unk>"]
-    pairs = [] if language.symbols else task.training_pairs(5_000, np.random.default_rng(0))
+    pairs = [] if language.symbols else GENERATED[task].training_pairs(5_000, np.random.default_rng(0))
     symbols = language.symbols or sorted(
         {token for pair in pairs for token in re.findall(language.pattern, "".join(pair))}
     )
@@ -147,7 +148,7 @@ def accuracy(model, tokenizer, task_name: str, *, n_prompts: int = 500, sample: 
 def train(config: Config, device: str):
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    tokenizer = build_tokenizer(LANGUAGES[config.task], GENERATED[config.task])
+    tokenizer = build_tokenizer(config.task)
     model = build_model(config, tokenizer).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     batches = make_batches(config, rng, tokenizer)

@@ -45,7 +45,7 @@ class GrowingLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep the rows `indices`."""
-        self._replace(lambda old: old[indices])
+        self._replace(lambda old: old[indices.to(old.device)])  # layers may be on several devices
 
     def _replace(self, rows_of) -> None:
         if self.get_seq_length() == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -86,7 +87,8 @@ def load_model(
 
     Args:
         model: folder, name of a shipped model, or hub name.
-        device: ``cpu``, ``cuda``, ``cuda:1`` …; default CUDA if there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …; ``auto`` spreads the layers over all devices (with accelerate), for
+            models that one cannot hold; default CUDA if there is one.
         dtype: ``float32``, ``bfloat16`` …; default the checkpoint's own on CUDA, float32 on the CPU.
         trust_remote_code: allow the model folder to bring its own Python code (off unless asked for).
 
@@ -97,20 +99,28 @@ def load_model(
     if Path(name).exists():
         check_folder(Path(name))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or ("float32" if device == "cpu" else "auto")
+    dtype = dtype or ("auto" if torch.cuda.is_available() and device != "cpu" else "float32")
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"dtype={dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
     options = dict(trust_remote_code=trust_remote_code)
+    spread = {"device_map": "auto"} if device == "auto" else {}
+    if spread and importlib.util.find_spec("accelerate") is None:
+        raise ValueError("device='auto' needs accelerate: pip install 'sharptheory[train]'")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         loaded = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype if dtype == "auto" else getattr(torch, dtype), use_safetensors=True, **options
+            name, dtype=dtype if dtype == "auto" else getattr(torch, dtype), use_safetensors=True, **options, **spread
         )
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         where = "" if Path(name).exists() else f"{name!r} is neither a folder nor reachable on the hub: "
         raise ValueError(f"{where}{reason}") from error
-    return loaded.to(device).eval(), tokenizer
+    rows = loaded.get_input_embeddings().num_embeddings
+    if rows < len(tokenizer):
+        raise ValueError(
+            f"{model}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; they do not belong together"
+        )
+    return (loaded if spread else loaded.to(device)).eval(), tokenizer
 
 
 def fingerprint(model: str | Path, loaded: PreTrainedModel) -> str:

@@ -14,7 +14,11 @@ from sharptheory.llm.cache import new_cache
 from sharptheory.oracle import Response
 
 BLOCK = 128
+#: What `HuggingFaceOracle.p_true` asks.
+JUDGE = "{prompt}{response}\n\nIs this answer correct? Answer yes or no.\nAnswer:"
 COMPACT_BELOW = 0.75
+#: Most logits that scoring holds at once (rows × tokens × vocabulary): 1 GB in float32.
+LOGITS = 2**28
 
 
 def self_certainty(logits: torch.Tensor) -> torch.Tensor:
@@ -250,25 +254,32 @@ class HuggingFaceOracle:
 
     @torch.inference_mode()
     def evaluate(self, prompts: Sequence[str], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
-        """Log-likelihoods in nats of token-id responses, one array per prompt; each prompt is encoded once."""
+        """Log-likelihoods in nats of token-id responses, one array per prompt.
+
+        Each prompt is encoded once, and each distinct response scored once, with others of about its length.
+        """
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
-        return [
-            np.array([value for chunk in self._chunks(ids, given) for value in self._score(ids, chunk)])
-            for ids, given in zip(self.encode(prompts), responses)
-        ]
+        if any(len(response) == 0 for given in responses for response in given):
+            raise ValueError("an empty response has no likelihood; it must hold at least the end-of-sequence token")
+        scores = []
+        for ids, given in zip(self.encode(prompts), responses):
+            distinct = sorted({tuple(response) for response in given}, key=len)
+            values = [value for chunk in self._chunks(ids, distinct) for value in self._score(ids, chunk)]
+            known = dict(zip(distinct, values))
+            scores.append(np.array([known[tuple(response)] for response in given]))
+        return scores
 
     def _chunks(self, prompt: list[int], responses: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
         width = len(prompt) + max(map(len, responses), default=0)
-        rows = max(1, self.batch_tokens // width)
+        logits = max(map(len, responses), default=1) * self._vocabulary
+        rows = max(1, min(self.batch_tokens // width, LOGITS // logits))
         for start in range(0, len(responses), rows):
             yield responses[start : start + rows]
 
     def _score(self, prompt: list[int], responses: Sequence[Sequence[int]]) -> list[float]:
         """Score responses to one prompt in one right-padded batch; the causal mask keeps padding out."""
         device = self.model.device
-        if any(len(response) == 0 for response in responses):
-            raise ValueError("an empty response has no likelihood; it must hold at least the end-of-sequence token")
         width = max(map(len, responses))
         targets = torch.zeros((len(responses), width), dtype=torch.long)
         mask = torch.zeros((len(responses), width), dtype=torch.bool)
@@ -291,6 +302,21 @@ class HuggingFaceOracle:
             scores += (chosen.double() * mask[:, span]).sum(-1)
             column = span.stop
         return scores.tolist()
+
+    def p_true(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """The model's own probability that each response is right: "yes" against "no" after `JUDGE`, ``[B]``.
+
+        Raises:
+            ValueError: the tokenizer has no words for the question.
+        """
+        yes, no = (self.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in (" yes", " no"))
+        if not yes or not no or yes == no or self.tokenizer.unk_token_id in (*yes, *no):
+            raise ValueError(
+                "the tokenizer cannot write 'yes' and 'no', so this model cannot be asked (--rewards p_true)"
+            )
+        asked = [JUDGE.format(prompt=prompt, response=response) for prompt, response in zip(prompts, responses)]
+        scores = np.stack(self.evaluate(asked, [[yes, no]] * len(asked)))
+        return 1 / (1 + np.exp(scores[:, 1] - scores[:, 0]))
 
 
 def _choose(logits: torch.Tensor, u: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,7 @@ class PrefixTree:
         max_bytes: keys, values and probabilities beyond this are dropped, but for the paths in use.
 
     Attributes:
-        forward_tokens: tokens that went through the model so far.
+        forward_tokens: tokens that went through the model so far, per prompt ``[X]``.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class PrefixTree:
         self.model, self.prompts, self.batch_tokens = oracle.model, oracle.encode(prompts), oracle.batch_tokens
         # Other layers (sliding windows, linear attention) do not keep every token's keys and values.
         self.cached = cached and all(isinstance(layer, GrowingLayer) for layer in new_cache(self.model).layers)
-        self.remember, self.max_bytes, self.forward_tokens = remember, max_bytes, 0
+        self.remember, self.max_bytes = remember, max_bytes
+        self.forward_tokens = np.zeros(len(prompts), dtype=np.int64)
         self._last_only = oracle._last_only
         self._forget()
 
@@ -81,10 +82,10 @@ class PrefixTree:
         for row, path in enumerate(paths):
             index[row, width - len(path) :] = path
             mask[row, width - len(path) :] = 1
-        index = torch.from_numpy(index).to(device)
-        cache = new_cache(self.model)
+        index, cache = torch.from_numpy(index), new_cache(self.model)
         for layer, pools in enumerate(zip(self._keys, self._values)):
-            cache.update(*(pool[index].transpose(1, 2) for pool in pools), layer)
+            where = index.to(pools[0].device)  # layers may be on several devices
+            cache.update(*(pool[where].transpose(1, 2) for pool in pools), layer)
         output = self.model(
             input_ids=torch.tensor([[prefix[-1]] for _, prefix in keys], device=device),
             attention_mask=torch.from_numpy(mask).to(device),
@@ -92,7 +93,7 @@ class PrefixTree:
             past_key_values=cache,
             use_cache=True,
         )
-        self.forward_tokens += len(keys)
+        np.add.at(self.forward_tokens, [prompt for prompt, _ in keys], 1)
         slots = self._store([(layer.keys[:, :, -1], layer.values[:, :, -1]) for layer in cache.layers])
         for key, path, slot in zip(keys, paths, slots):
             self._paths[key] = np.append(path, slot)
@@ -102,7 +103,7 @@ class PrefixTree:
     def _encode(self, prompt: int, prefix: tuple[int, ...]) -> np.ndarray:
         """One prefix from the start of its prompt."""
         tokens = torch.tensor([[*self.prompts[prompt], *prefix]], device=self.model.device)
-        self.forward_tokens += tokens.shape[1]
+        self.forward_tokens[prompt] += tokens.shape[1]
         if not self.cached:
             output = self.model(input_ids=tokens, use_cache=False, **self._last_only)
         else:

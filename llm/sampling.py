@@ -26,6 +26,7 @@ def sample_pool(
     folder: str | Path,
     *,
     seed: int = 0,
+    judge: bool = False,
     identity: dict | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -36,6 +37,7 @@ def sample_pool(
     an uninterrupted run draws them. A folder that holds a different run is refused.
 
     Args:
+        judge: also ask the model about every response (`HuggingFaceOracle.p_true`), one more pass over it each.
         identity: further facts that make two runs different (model fingerprint, dtype …).
         force: discard whatever run the folder holds.
         progress: called with ``(prompts done, prompts in all)``.
@@ -50,7 +52,7 @@ def sample_pool(
         "seed": seed,
         "max_new_tokens": oracle.max_new_tokens,
         "batch_tokens": oracle.batch_tokens,
-        "statistics": list(oracle.statistics),
+        "statistics": list(oracle.statistics) + ["p_true"] * judge,
         "chat": oracle.chat,
     }
     claim_folder(Path(folder), run, force=force)
@@ -67,7 +69,10 @@ def sample_pool(
                 for i, responses, best in zip(ids, drawn, greedy)
                 for sample_id, response in [(-1, best), *enumerate(responses)]
             ]
-            writer.write(pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string"}))
+            if judge:
+                asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
+                rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
+            writer.write(pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string", "unreadable": "string"}))
             done.update(ids)
             if progress:
                 progress(len(done), total)
@@ -90,6 +95,7 @@ def _row(oracle: HuggingFaceOracle, task: Task, prompt_id: int, sample_id: int, 
         "finished": response.finished,
         "answer": answer,
         "correct": correct,
+        "unreadable": None if correct else task.unreadable(answer, finished=response.finished),
         "source": GREEDY if sample_id < 0 else "model",
         **response.statistics,
     }
@@ -113,6 +119,41 @@ def refuse_other_run(place: Path, held: dict, run: dict) -> None:
                 f"{place} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
                 "choose another --out, repeat its settings to resume it, or discard it with --force"
             )
+
+
+class Lines:
+    """A ``.jsonl`` file that grows by one row at a time, so that a killed run goes on where it was.
+
+    Its first line says which run it is; a different run is refused unless `force`. A half-written last line is dropped.
+
+    Attributes:
+        rows: those the file holds.
+    """
+
+    def __init__(self, path: str | Path, run: dict, *, force: bool = False):
+        self.path, self.run, self.rows = Path(path), run, []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file() and not force:
+            lines = self.path.read_bytes().split(b"\n")
+            self.path.write_bytes(b"\n".join(lines[:-1]) + b"\n" if len(lines) > 1 else b"")
+            if len(lines) > 1:
+                refuse_other_run(self.path, json.loads(lines[0]), run)
+                self.rows = [json.loads(line) for line in lines[1:-1]]
+        self._file = self.path.open("w" if force else "a")
+        if self._file.tell() == 0:
+            self._file.write(json.dumps(run) + "\n")
+
+    def write(self, *rows: dict) -> None:
+        """Add rows, on disk when this returns."""
+        self.rows.extend(rows)
+        self._file.write("".join(json.dumps(row) + "\n" for row in rows))
+        self._file.flush()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
 
 
 def claim_folder(folder: Path, run: dict, *, force: bool) -> None:

@@ -7,9 +7,8 @@ response, that response is ``y*(x)``; until then the likeliest open prefix bound
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from sharptheory.decoding import NextToken, beam_search
 from sharptheory.estimators import LIKELIHOOD_NOISE
 from sharptheory.llm.oracle import HuggingFaceOracle
 from sharptheory.llm.prefixes import PrefixTree
-from sharptheory.llm.sampling import refuse_other_run, task_identity
+from sharptheory.llm.sampling import Lines, task_identity
 from sharptheory.llm.tasks import Task
 
 
@@ -35,6 +34,7 @@ class Argmax:
             every response within the factor ``1-γ`` of the best, and the `keep` likeliest, if `complete`.
         complete: whether `responses` is proved to be complete.
         expanded: number of prefixes expanded.
+        forward_tokens: tokens that the whole search put through a model, its seeds included (`find_argmax`).
     """
 
     tokens: tuple[int, ...] | None
@@ -43,6 +43,7 @@ class Argmax:
     responses: tuple[tuple[tuple[int, ...], float], ...]
     complete: bool
     expanded: int
+    forward_tokens: int = 0
 
     @property
     def certified(self) -> bool:
@@ -142,10 +143,11 @@ def find_argmax(
     tree = PrefixTree(oracle, [prompt], cached=cached, remember=False)
     [found] = beam_search(tree, oracle.stop_ids, [0], width=beams, max_tokens=oracle.max_new_tokens)
     seeds = [(tokens, log_p) for tokens, log_p in found if tokens[-1] in oracle.stop_ids]
-    for response in oracle.sample([prompt], samples, seed=seed)[0] if samples else []:
-        if response.finished:
-            seeds.append((response.tokens, response.log_likelihood))
-    return best_first(tree, oracle.stop_ids, max_tokens=oracle.max_new_tokens, seeds=seeds, **options)
+    drawn = oracle.sample([prompt], samples, seed=seed)[0] if samples else []
+    seeds += [(response.tokens, response.log_likelihood) for response in drawn if response.finished]
+    result = best_first(tree, oracle.stop_ids, max_tokens=oracle.max_new_tokens, seeds=seeds, **options)
+    sampled = sum(len(response.tokens) for response in drawn)
+    return replace(result, forward_tokens=int(tree.forward_tokens[0]) + sampled)
 
 
 def search_task(
@@ -170,7 +172,7 @@ def search_task(
     Returns:
         One row per prompt: `response, correct, log_p, log_upper, certified`; `log_q` and `n_maximizers` of ``y*_γ`` and
         `log_runner_up`, the likeliest response outside ``y*``, where `complete`; `greedy_log_p, greedy_correct`,
-        `greedy_is_argmax`; `expanded`.
+        `greedy_is_argmax`; `expanded`, `forward_tokens`.
     """
     # The seed first: it decides the prompts of a generated task, so it is what a refusal should name.
     run = {
@@ -182,33 +184,15 @@ def search_task(
         "samples": samples,
     }
     run["max_new_tokens"] = oracle.max_new_tokens
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [] if force else _continue(path, run)
-    with path.open("w" if force else "a") as file:
-        if file.tell() == 0:
-            file.write(json.dumps(run) + "\n")
-        for i in range(len(rows), len(task.prompts)):
+    with Lines(path, run, force=force) as lines:
+        for i in range(len(lines.rows), len(task.prompts)):
             if progress:
                 progress(i, len(task.prompts))
-            rows.append(_searched(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
-            file.write(json.dumps(rows[-1]) + "\n")
-            file.flush()
+            lines.write(_searched(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
+    rows = lines.rows
     if progress:
         progress(len(rows), len(task.prompts))
     return pd.DataFrame(rows).astype({"correct": "boolean", "greedy_correct": "boolean"})
-
-
-def _continue(path: Path, run: dict) -> list[dict]:
-    """Rows that a file already holds, after checking that it is this run; a half-written last line is dropped."""
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    path.write_bytes(b"\n".join(lines[:-1]) + b"\n" if len(lines) > 1 else b"")
-    if len(lines) == 1:
-        return []
-    refuse_other_run(path, json.loads(lines[0]), run)
-    return [json.loads(line) for line in lines[1:-1]]
 
 
 def _searched(oracle: HuggingFaceOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
@@ -236,6 +220,7 @@ def _searched(oracle: HuggingFaceOracle, task: Task, i: int, *, gamma: float, **
         "greedy_correct": task.grade(oracle.decode(greedy.tokens), task.answers[i])[1],
         "greedy_is_argmax": greedy.finished and greedy.log_likelihood >= found.log_p - LIKELIHOOD_NOISE,
         "expanded": found.expanded,
+        "forward_tokens": found.forward_tokens,
     }
 
 

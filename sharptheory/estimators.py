@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from sharptheory.laws import best_of_n_hit
+from sharptheory.majority import log_choose
 from sharptheory.pool import rectangles
 
 LEVEL = 0.95
@@ -167,6 +168,39 @@ def curve(pool: pd.DataFrame, reward: str, value: str, n: np.ndarray) -> pd.Data
         pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n) for ids, r, v in rectangles(known, reward, value)
     ]
     return pd.concat(blocks)
+
+
+def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
+    """The adaptive rule (10) on one prompt's pool, averaged over all orders in which its samples might be drawn.
+
+    Draws without replacement until ``1/max p ≤ k/μ_stop``, or until the pool is used up. With ranks r and
+    ``G_k = #{p < μ/k}``, sample j is returned after k draws with probability ``C(r_j - 1, k-1)/C(M, k)`` if
+    ``μ/k ≤ p_j < μ/(k-1)``, and ``C(G_{k-1}, k-1)/C(M, k-1) · 1/(M-k+1)`` if ``p_j ≥ μ/(k-1)``: [S1] without replacement.
+
+    Args:
+        log_likelihood: of the samples, ``[M]``; threshold: ``μ_stop``.
+
+    Returns:
+        Probability that each sample is the one returned ``[M]``, ties in likelihood sharing theirs equally, and the
+        expected number of draws.
+    """
+    order = np.argsort(log_likelihood, kind="stable")
+    values = np.asarray(log_likelihood, dtype=float)[order]
+    m = len(values)
+    k = np.arange(1, m + 1)[:, None]
+    with np.errstate(divide="ignore"):
+        stop, before = np.log(threshold / k), np.log(threshold / np.maximum(k - 1, 0))
+    below = np.searchsorted(values, before[:, 0], side="left")[:, None]  # G_{k-1}
+    running = log_choose(np.arange(m)[None], k - 1) - log_choose(m, k)
+    jumping = log_choose(below, k - 1) - log_choose(m, k - 1) - np.log(m - k + 1)
+    log_p = np.where(values < before, running, jumping)
+    chance = np.where(values >= stop, np.exp(log_p), 0.0)
+    chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are drawn and the best is returned
+    _, level = np.unique(values, return_inverse=True)
+    share = np.bincount(level, chance.sum(axis=0)) / np.bincount(level)
+    weights = np.empty(m)
+    weights[order] = share[level]
+    return weights, float(chance.sum(axis=1) @ k[:, 0])
 
 
 # Coverage -------------------------------------------------------------------------------------------------------------

@@ -98,6 +98,11 @@ def _accuracy_finding(summary: dict) -> str | None:
         said.append(
             f"Another {100 * left:.1f} points have a correct response among the {n} that likelihood does not pick."
         )
+    if (lost := sum(summary["unreadable"].values())) > 0.01:
+        reasons = ", ".join(f"{reason} {percent(share)}" for reason, share in summary["unreadable"].items())
+        said.append(
+            f"{percent(lost)} of the responses have no answer that could be read and count as wrong ({reasons})."
+        )
     if summary["sampled_accuracy"] in (0.0, 1.0):
         kind = "correct" if summary["sampled_accuracy"] else "incorrect"
         said.append(f"Every response is {kind}, so there is nothing for any selection to improve.")

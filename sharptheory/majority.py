@@ -95,3 +95,11 @@ def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
     rows = [plurality(row, n) for row in log_weights.reshape(-1, *log_weights.shape[-2:])]
     with np.errstate(divide="ignore"):
         return np.log(np.array(rows).reshape(log_probs.shape))
+
+
+def log_choose(n, k) -> np.ndarray:
+    """``log C(n, k)``, ``-inf`` outside ``0 ≤ k ≤ n``; broadcasts."""
+    n, k = np.broadcast_arrays(np.asarray(n, dtype=float), np.asarray(k, dtype=float))
+    inside = (k >= 0) & (k <= n)
+    n, k = np.where(inside, n, 0), np.where(inside, k, 0)
+    return np.where(inside, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)

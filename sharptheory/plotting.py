@@ -181,6 +181,52 @@ def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
+    """Accuracy or log-likelihood of every decoding method against the forward tokens it spends per prompt."""
+    markers = {"greedy": "*", "sampling": "o", "beam search": "s", "argmax search": "D", "majority vote": "^"}
+    known = summary[summary[column].notna()]
+    for _, row in known[known["forward_tokens"].isna()].iterrows():
+        ax.axhline(row[column], color=GREY, ls=":", lw=1)
+        label = row["setting"].split(",")[0]
+        ax.annotate(f"tilted law, {label}", (1.0, row[column]), xycoords=("axes fraction", "data"), fontsize=7, color=GREY,
+                    ha="right", va="bottom")  # fmt: skip
+    known = known[known["forward_tokens"].notna()]
+    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    for i, method in enumerate(dict.fromkeys(summary.loc[summary["forward_tokens"].notna(), "method"])):
+        rows = known[known["method"] == method].sort_values("forward_tokens")
+        errors = np.abs(np.stack([rows[f"{column}_{side}"] - rows[column] for side in ("low", "high")]).astype(float))
+        dashed = "power" in method
+        color = colors[i % len(colors)]
+        ax.plot(
+            rows["forward_tokens"], rows[column].astype(float), label=method, color=color, ms=5, lw=1.5,
+            ls="--" if dashed else "-", marker=markers.get(method, "v" if dashed else "o"),
+            mfc="white" if i >= len(colors) else None,
+        )  # fmt: skip
+        bars = dict(fmt="none", ecolor=color, elinewidth=0.8, capsize=0, alpha=0.3)
+        ax.errorbar(rows["forward_tokens"], rows[column].astype(float), yerr=errors, **bars)
+    ax.set_xscale("log")
+    ax.set_xlabel("forward tokens per prompt")
+    if column == "accuracy":
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("accuracy" if column == "accuracy" else "mean log-likelihood [nats]")
+    return ax
+
+
+def save_compare(summary: pd.DataFrame, path: Path, title: str) -> Path:
+    """Both panels of `compare`, or the likelihood's alone where nothing is graded, with one legend."""
+    columns = [column for column in ("accuracy", "log_likelihood") if summary[column].notna().any()]
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, len(columns), figsize=(5.2 * len(columns), 4.4), squeeze=False)
+        for ax, column in zip(axes[0], columns):
+            compare(summary, ax, column)
+        axes[0, 0].set_title(title)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=8)
+        figure.savefig(path, bbox_inches="tight")
+        plt.close(figure)
+    return path
+
+
 def save(draw, path: Path, title: str) -> Path:
     """Draw one figure with ``draw(ax)`` in the house style and save it as PNG."""
     with plt.style.context(STYLE):

@@ -14,6 +14,7 @@ A pool is a pandas DataFrame, one row per response, sorted by ``(prompt_id, samp
 | finished | False if cut off by the length budget; True if absent |
 | answer | extracted answer, null if none |
 | correct | whether the answer is right, null if unknown |
+| unreadable | why the answer could not be graded (cut off, no answer, answer not understood), null if it could |
 | source | who wrote the response; rows of source ``greedy`` are the greedy responses, not samples |
 
 Any further numeric column may serve as a reward.
@@ -32,7 +33,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 GREEDY = "greedy"
-TEXT_COLUMNS = ("prompt", "response", "answer", "source")
 
 
 def read_pool(path: str | Path) -> pd.DataFrame:

@@ -34,13 +34,35 @@ def predict_best_of_n(
     return pd.DataFrame.from_dict(rows, orient="index", columns=n)
 
 
+def predict_power(pool: pd.DataFrame, alpha: float, *, value: str = "correct") -> pd.Series:
+    """Expected value under the power law ``π^α / Z_α`` (the tilted law at ``β = 1/(α-1)``), per prompt.
+
+    Both ``Σ π^α v`` and ``Z_α`` are estimated without bias from the distinct responses, as in `predict_best_of_n`.
+    """
+    known = pool[pool[value].notna().groupby(pool["prompt_id"]).transform("all")]
+    known = known.assign(key=response_keys(known))
+    values = {}
+    for prompt_id, group in known.groupby("prompt_id"):
+        distinct = group.groupby("key").agg(v=(value, "mean"), ll=("log_likelihood", "max"))
+        log_p = distinct["ll"].to_numpy(dtype=float)
+        log_mass = np.log(_inclusion_weights(np.exp(log_p), len(group))) + (alpha - 1) * log_p
+        weights = np.exp(log_mass - log_mass.max())
+        values[prompt_id] = float(weights @ distinct["v"].to_numpy(dtype=float) / weights.sum())
+    return pd.Series(values)
+
+
+def _inclusion_weights(p: np.ndarray, m: int) -> np.ndarray:
+    """``π/(1 - (1-π)^M)``: the mass a distinct response of a pool of M stands for."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
+
+
 def _predict(group: pd.DataFrame, n: np.ndarray, reward: str, value: str) -> np.ndarray:
     m = len(group)
     distinct = group.groupby("key", sort=False).agg(r=(reward, "max"), v=(value, "mean"), ll=("log_likelihood", "max"))
     distinct = distinct.sort_values("r", kind="stable")
     p = np.exp(distinct["ll"].to_numpy(dtype=float))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mass = np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
+    mass = _inclusion_weights(p, m)
     top = p[-1] if reward == "log_likelihood" else 0.0  # another reward does not say how likely the better ones are
     unseen = min((1 - top) ** m / (m + 1), max(1 - p.sum(), 0.0))
     mass = (1 - unseen) * mass / mass.sum()

@@ -96,6 +96,7 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
         "alignment": {},
         "dominance": {"pooled": None, "within": None},
         "length_confound": None,
+        "unreadable": {},
         "unfinished_fraction": float(1 - drawn["finished"].mean()),
         "length": None,
         "hit_rates": None,
@@ -147,6 +148,8 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
             for name, within in (("pooled", False), ("within", True))
         },
     }
+    if "unreadable" in known:
+        result["unreadable"] = (known["unreadable"].value_counts() / len(known)).to_dict()
     if "length" in known and known["length"].notna().all() and (found := length_confound(known, seed=seed)) is not None:
         result["length_confound"] = {
             name: _interval(value) if isinstance(value, Estimate) else value for name, value in vars(found).items()

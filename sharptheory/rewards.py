@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaln
 
-from sharptheory.majority import plurality
+from sharptheory.majority import log_choose, plurality
 
 
 def log_likelihood(pool: pd.DataFrame) -> pd.Series:
@@ -44,6 +43,11 @@ def negative_entropy(pool: pd.DataFrame) -> pd.Series:
     return pool["negative_entropy"].astype(float)
 
 
+def p_true(pool: pd.DataFrame) -> pd.Series:
+    """The model's own probability that the response is right, asked for after sampling (`diagnose --rewards p_true`)."""
+    return pool["p_true"].astype(float)
+
+
 def correctness(pool: pd.DataFrame) -> pd.Series:
     """The skyline: best-of-N by correctness is pass@N."""
     return pool["correct"].astype(float)
@@ -56,6 +60,7 @@ REWARDS = {
     "answer_share": (answer_share, ("answer",)),
     "self_certainty": (self_certainty, ("self_certainty",)),
     "negative_entropy": (negative_entropy, ("negative_entropy",)),
+    "p_true": (p_true, ("p_true",)),
     "correctness": (correctness, ("correct",)),
 }
 
@@ -114,16 +119,9 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
             values[i] = right[sizes == sizes.max()].mean()
             continue
         counts = np.arange(drawn + 1)
-        votes = np.stack([_log_choose(size, counts) for size in sizes])
-        values[i] = right @ plurality(votes, int(drawn), abstain=_log_choose(silent, counts))
+        votes = np.stack([log_choose(size, counts) for size in sizes])
+        values[i] = right @ plurality(votes, int(drawn), abstain=log_choose(silent, counts))
     return values
-
-
-def _log_choose(n, k) -> np.ndarray:
-    n, k = np.broadcast_arrays(np.asarray(n, dtype=float), np.asarray(k, dtype=float))
-    inside = (k >= 0) & (k <= n)
-    k = np.where(inside, k, 0)
-    return np.where(inside, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
 
 
 def majority_curve(pool: pd.DataFrame, n: np.ndarray) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Estimators against brute force, simulation and the law they estimate."""
 
+import itertools
 from itertools import combinations
 from math import comb
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sharptheory.estimators import (
+    adaptive_weights,
     argmax_hit_rates,
     best_of_n_curve,
     best_of_n_weights,
@@ -20,6 +22,7 @@ from sharptheory.estimators import (
     curve,
     pass_at_n,
 )
+from sharptheory.laws import adaptive_best_of_n
 from tests.conftest import pool_from_table
 
 
@@ -96,6 +99,39 @@ def test_curve_handles_prompts_with_different_numbers_of_samples():
     table = curve(pool, "r", "v", np.array([1, 2]))
     np.testing.assert_allclose(table.loc["a"], [1 / 3, 2 / 3])
     np.testing.assert_allclose(table.loc["b"], [1 / 2, 1])
+
+
+@given(st.lists(st.sampled_from([0.02, 0.1, 0.11, 0.3, 0.5]), min_size=1, max_size=5), st.floats(0.1, 4))
+def test_adaptive_weights_average_over_all_orders(probs, threshold):
+    """Against running the rule on every permutation of the pool."""
+    expected, draws = np.zeros(len(probs)), []
+    orders = list(itertools.permutations(range(len(probs))))
+    for order in orders:
+        for k in range(1, len(order) + 1):
+            top = max(probs[j] for j in order[:k])
+            if np.log(top) >= np.log(threshold / k) or k == len(order):
+                tied = [j for j in range(len(probs)) if probs[j] == top]
+                expected[tied] += 1 / len(tied) / len(orders)
+                draws.append(k)
+                break
+    weights, mean = adaptive_weights(np.log(probs), threshold)
+    np.testing.assert_allclose(weights, expected, atol=1e-12)
+    assert mean == pytest.approx(np.mean(draws))
+
+
+def test_adaptive_weights_of_a_large_pool_follow_the_exact_law():
+    """On average over pools of 400 from one policy: [S1], which draws with replacement from the policy itself."""
+    rng = np.random.default_rng(0)
+    log_probs = np.log(rng.dirichlet(np.full(40, 0.5)))
+    exact = adaptive_best_of_n(log_probs, 3.0)
+    draws, mass = [], np.zeros(40)
+    for _ in range(100):
+        y = rng.choice(40, size=400, p=np.exp(log_probs))
+        weights, mean = adaptive_weights(log_probs[y], 3.0)
+        draws.append(mean)
+        mass += np.bincount(y, weights, minlength=40) / 100
+    assert abs(np.mean(draws) - exact.expected_n) < 4 * np.std(draws) / 10
+    np.testing.assert_allclose(mass, np.exp(exact.law), atol=0.03)
 
 
 def test_bootstrap_interval_covers_the_mean():

@@ -65,17 +65,38 @@ def equal(answer: str, gold: str) -> bool:
     # Numbers in another base, 52_8: the library reads the digits and drops the base.
     if BASE.search(normalize(gold)) or BASE.search(normalize(answer)):
         return re.sub(r"[{}]", "", normalize(answer)) == re.sub(r"[{}]", "", normalize(gold))
+    parsed = [_parsed(text) for text in (gold, answer)]
     try:
-        from math_verify import parse, verify
+        return all(parsed) and bool(_library().verify(*parsed, timeout_seconds=5, raise_on_error=False))
+    except Exception:  # an answer that the library cannot handle is a wrong one
+        return False
+
+
+def readable(answer: str) -> bool:
+    """Whether an answer is short enough, and mathematics or a plain word."""
+    # The library hands back what it cannot parse as a string.
+    return len(answer) <= LONGEST and (
+        normalize(answer).isalnum() or any(not isinstance(part, str) for part in _parsed(answer))
+    )
+
+
+def _parsed(text: str) -> list:
+    try:
+        return _library().parse(f"${text}$", parsing_timeout=5, raise_on_error=False)
+    except ModuleNotFoundError:
+        raise
+    except Exception:
+        return []
+
+
+def _library():
+    try:
+        import math_verify
     except ImportError as error:
         raise ModuleNotFoundError(
             "task math500 compares answers with math-verify; pip install 'sharptheory[tasks]'"
         ) from error
-    try:
-        parsed = [parse(f"${text}$", parsing_timeout=5, raise_on_error=False) for text in (gold, answer)]
-        return all(parsed) and bool(verify(*parsed, timeout_seconds=5, raise_on_error=False))
-    except Exception:  # an answer that the library cannot handle is a wrong one
-        return False
+    return math_verify
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:
@@ -93,4 +114,4 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
         answers.append(None if row.get("answer") is None else str(row["answer"]))
         if len(prompts) == n_prompts:
             break
-    return Task("math500", prompts, answers, extract, equal, max_new_tokens=512)
+    return Task("math500", prompts, answers, extract, equal, max_new_tokens=512, readable=readable)

@@ -22,6 +22,7 @@ class Task:
         answers: gold answers, same length; None marks a problem without one (likelihood-only).
         extract: reads the answer off a response; None if it holds no answer.
         equal: whether an extracted answer matches the gold one; default equality of strings.
+        readable: whether an extracted answer means anything (LaTeX that parses); default all do.
         max_new_tokens: a response budget that leaves few responses unfinished.
     """
 
@@ -31,6 +32,13 @@ class Task:
     extract: Callable[[str], str | None]
     equal: Callable[[str, str], bool] = str.__eq__
     max_new_tokens: int = 512
+    readable: Callable[[str], bool] | None = None
+
+    def unreadable(self, answer: str | None, *, finished: bool) -> str | None:
+        """Why a response has no answer to be graded: ``cut off``, ``no answer``, ``answer not understood``; or None."""
+        if answer is None:
+            return "no answer" if finished else "cut off"
+        return None if self.readable is None or self.readable(answer) else "answer not understood"
 
     def grade(self, response: str, gold: str | None) -> tuple[str | None, bool | None]:
         """The extracted answer and whether it is right (None when there is no gold answer)."""

@@ -22,6 +22,21 @@ def test_a_saved_model_loads(folder, model):
     torch.testing.assert_close(loaded(ids).logits, model(ids).logits)
 
 
+def test_a_model_spread_over_devices_gives_the_same(folder, model):
+    loaded, _ = load_model(folder, device="auto")
+    ids = torch.tensor([[3, 4, 5]])
+    torch.testing.assert_close(loaded(ids.to(loaded.device)).logits.cpu(), model(ids).logits)
+
+
+def test_a_tokenizer_of_another_model(folder):
+    """More tokens than embeddings: refused before anything is sampled."""
+    _, tokenizer = load_model(folder)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(100)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ValueError, match="the tokenizer has 117 tokens but the model embeds 17; they do not belong"):
+        load_model(folder)
+
+
 def test_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist; give a folder, a hub name or one of: arithmetic-1m"):
         load_model(tmp_path / "nowhere")

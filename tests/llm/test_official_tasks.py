@@ -251,3 +251,14 @@ def test_mmlu_and_prontoqa_read_official_files(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds none of college_biology_test"):
         load_task("mmlu", 9, data=tmp_path / "empty")
+
+
+def test_unparseable_latex_is_wrong_and_says_why(shared):
+    task = load_task("math500", 2, data=shared / "data/math500")
+    assert task.grade("\\boxed{\\frac{1}{}", task.answers[0])[1] is False
+    for answer, reason in (
+        ("\\frac{1}{2}", None), ("3", None), ("\\text{Evelyn}", None), ("x^2+1", None), ("\\frac{", "answer not understood"),
+        ("}{", "answer not understood"), ("9" * 400, "answer not understood"), (None, "no answer"),
+    ):  # fmt: skip
+        assert task.unreadable(answer, finished=True) == reason, answer
+    assert task.unreadable(None, finished=False) == "cut off"

@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 from transformers import MistralConfig, MistralForCausalLM
 
-from sharptheory.llm.oracle import HuggingFaceOracle, _choose
+from sharptheory.llm.loading import load_model
+from sharptheory.llm.oracle import JUDGE, HuggingFaceOracle, _choose
 from tests.llm.conftest import random_llama
 
 PROMPTS = ["1+2=", "12-34+5=", "9-9="]
@@ -262,3 +263,33 @@ def test_uniform_logits_have_no_certainty():
 
     assert float(self_certainty(torch.zeros(1, 7))) == pytest.approx(0, abs=1e-6)
     assert float(negative_entropy(torch.zeros(1, 7))) == pytest.approx(-np.log(7), abs=1e-6)
+
+
+def test_p_true_is_the_probability_of_yes(shared):
+    """Against a plain forward pass over prompt, response and question, with one answer token each."""
+    model, tokenizer = load_model(shared / "models/tinystories-260k")
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=8)
+    prompts, responses = ["Once upon a time", "One day"], [" there was a dog.", " Tim ran home."]
+    values = oracle.p_true(prompts, responses)
+    for prompt, response, value in zip(prompts, responses, values):
+        [asked] = oracle.encode([JUDGE.format(prompt=prompt, response=response)])
+        scores = []
+        for answer in (" yes", " no"):
+            ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+            with torch.inference_mode():
+                log_probs = model(torch.tensor([asked + ids])).logits[0].log_softmax(-1)
+            scores.append(sum(float(log_probs[len(asked) - 1 + j, token]) for j, token in enumerate(ids)))
+        assert value == pytest.approx(1 / (1 + np.exp(scores[1] - scores[0])), abs=1e-4)
+
+
+def test_a_model_without_words_cannot_be_asked(model, tokenizer):
+    with pytest.raises(ValueError, match="cannot write 'yes' and 'no'"):
+        HuggingFaceOracle(model, tokenizer, max_new_tokens=8).p_true(["1+1="], ["#2"])
+
+
+def test_equal_responses_get_one_score_in_the_order_given(model, tokenizer):
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=8)
+    given = [[(3, 4, 1), (5, 1), (3, 4, 1), (1,)]]
+    [scores] = oracle.evaluate(["1+1="], given)
+    alone = [oracle.evaluate(["1+1="], [[response]])[0][0] for response in given[0]]
+    assert scores[0] == scores[2] and np.allclose(scores, alone, atol=1e-4)
