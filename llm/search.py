@@ -170,7 +170,7 @@ def search_task(
         identity: further facts that make two runs different (model fingerprint, dtype …).
 
     Returns:
-        One row per prompt: `response, correct, log_p, log_upper, certified`; `log_q` and `n_maximizers` of ``y*_γ`` and
+        One row per prompt: `response, tokens, correct, log_p, log_upper, certified`; `log_q` and `n_maximizers` of ``y*_γ`` and
         `log_runner_up`, the likeliest response outside ``y*``, where `complete`; `greedy_log_p, greedy_correct`,
         `greedy_is_argmax`; `expanded`, `forward_tokens`.
     """
@@ -208,6 +208,7 @@ def _searched(oracle: HuggingFaceOracle, task: Task, i: int, *, gamma: float, **
         "prompt_id": i,
         "prompt": prompt,
         "response": text,
+        "tokens": None if found.tokens is None else list(found.tokens),
         "correct": None if text is None else task.grade(text, task.answers[i])[1],
         "log_p": _finite(found.log_p),
         "log_upper": found.log_upper,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500, mmlu, multihop, prontoqa
@@ -19,7 +19,7 @@ OFFICIAL = {
     "prontoqa": ("prontoqa.json", prontoqa.load),
 }
 
-__all__ = ["GENERATED", "OFFICIAL", "Task", "load_task"]
+__all__ = ["GENERATED", "OFFICIAL", "Task", "load_task", "split_task"]
 
 
 def load_task(
@@ -30,12 +30,14 @@ def load_task(
     extract: str = "last-number",
     data: str | Path | None = None,
     shots: int | None = None,
+    split: str = "test",
 ) -> Task:
     """`n_prompts` problems of a registered task, or the first ones of a JSON-lines file.
 
     Args:
         name: of a task or a file; a generated task may say how hard it is, ``arithmetic:max_terms=8,operators=+-*``.
         data: official file of the task, or the folder that holds it; shots: worked examples, default the task's own.
+        split: ``train`` or ``test`` of a generated task; files have one.
 
     Raises:
         ValueError: neither a registered name nor a file, or no data for a task that needs it.
@@ -56,10 +58,27 @@ def load_task(
         raise ValueError(f"--data and --shots belong to {', '.join(OFFICIAL)}; task {name!r} takes neither")
     kind, _, knobs = name.partition(":")
     if kind in GENERATED:
-        return GENERATED[kind].load(n_prompts, seed=seed, **_difficulty(kind, knobs))
+        return GENERATED[kind].load(n_prompts, seed=seed, split=split, **_difficulty(kind, knobs))
     if Path(name).is_file():
         return file.load(name, n_prompts, extract=extract)
     raise ValueError(f"task {name!r} is neither a file nor one of: {', '.join([*GENERATED, *OFFICIAL])}")
+
+
+def split_task(name: str, n_train: int, n_test: int, **options) -> tuple[Task, Task]:
+    """Prompts to learn from and prompts to measure on, disjoint: by the split of a generated task, else by place.
+
+    Of a file the first `n_test` problems are held out and the next `n_train` are learnt from.
+    """
+    if name.partition(":")[0] in GENERATED:
+        return load_task(name, n_train, split="train", **options), load_task(name, n_test, split="test", **options)
+    task = load_task(name, n_test + n_train, **options)
+    if len(task.prompts) < n_test + 1:
+        raise ValueError(
+            f"task {name!r} has {len(task.prompts)} problems; none is left to learn from after {n_test} held out"
+        )
+    parts = (slice(n_test, None), slice(0, n_test))
+    learnt, held_out = (replace(task, prompts=task.prompts[p], answers=task.answers[p]) for p in parts)
+    return learnt, held_out
 
 
 def _difficulty(kind: str, knobs: str) -> dict:

@@ -6,10 +6,10 @@ import warnings
 
 from rich.console import Console
 
-from sharptheory.cli import models, theory
+from sharptheory.cli import models, theory, training
 from sharptheory.cli.app import app, console
 
-__all__ = ["main", "models", "theory"]
+__all__ = ["main", "models", "theory", "training"]
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def names(text: str) -> list[str]:
 
 def task_and_oracle(
     model: str,
-    task: str,
+    task,
     prompts: int,
     *,
     seed: int,
@@ -63,16 +63,17 @@ def task_and_oracle(
     max_new_tokens: int | None,
     **options,
 ):
-    """The task, the model as an oracle, and what identifies both in a run; only here is torch imported."""
+    """The task (by name, or one already loaded), the model as an oracle, and what identifies both in a run."""
     from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
     from sharptheory.llm.oracle import HuggingFaceOracle
     from sharptheory.llm.tasks import load_task
 
     quiet_transformers()
-    problems = load_task(task, prompts, seed=seed, extract=extract, data=data, shots=shots)
+    if isinstance(task, str):
+        task = load_task(task, prompts, seed=seed, extract=extract, data=data, shots=shots)
     loaded, tokenizer = load_model(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    oracle = HuggingFaceOracle(loaded, tokenizer, max_new_tokens=max_new_tokens or problems.max_new_tokens, **options)
-    return problems, oracle, {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": extract}
+    oracle = HuggingFaceOracle(loaded, tokenizer, max_new_tokens=max_new_tokens or task.max_new_tokens, **options)
+    return task, oracle, {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": extract}
 
 
 def grid(text: str | None, option: str) -> list[float]:
