@@ -1,0 +1,128 @@
+"""`sharptheory train` on the shipped model, run as a user runs it, small."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.cli.test_diagnose import run
+
+SMALL = ("train", "--model", "arithmetic-1m", "--task", "arithmetic", "--prompts", 40, "--eval-prompts", 6, "--samples", 8,
+         "--eval-samples", 4, "--epochs", 2, "--batch-size", 8)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "out"
+    command = [sys.executable, "-m", "sharptheory", *map(str, SMALL), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_it_says_what_training_gained(trained):
+    out, printed = trained
+    assert "base, best of 8" in printed and "round 1, epoch 2" in printed and "of the way to best-of-8" in printed
+    table = pd.read_parquet(out / "evaluation.parquet")
+    assert table[["round", "epoch"]].to_numpy().tolist() == [[0, 0], [1, 1], [1, 2]]
+    for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
+        assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["base_lines"]["best_of_n_log_likelihood"] >= summary["base_lines"]["sampled_log_likelihood"]
+    assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
+
+
+def test_the_trained_model_is_an_ordinary_one(trained, tmp_path, monkeypatch, capsys):
+    """It loads in plain transformers, differs from the base, and `diagnose` takes it."""
+    out, _ = trained
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(out / "model"), AutoTokenizer.from_pretrained(out / "model")
+    assert model.num_parameters() > 900_000 and tokenizer.eos_token == "<eos>"
+    code, printed, error = run(
+        monkeypatch, capsys, "diagnose", "--model", out / "model", "--task", "arithmetic", "--prompts", 3, "--samples", 4,
+        "--out", tmp_path / "report",
+    )  # fmt: skip
+    assert code == 0 and "one sample" in printed, error
+
+
+def test_a_finished_run_is_read_and_another_refused(trained, monkeypatch, capsys):
+    out, _ = trained
+    before = pd.read_parquet(out / "evaluation.parquet")
+    code, printed, error = run(monkeypatch, capsys, *SMALL, "--out", out)
+    assert code == 0 and "round 1, epoch 2" in printed, error
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "evaluation.parquet"), before)
+    code, _, error = run(monkeypatch, capsys, *SMALL, "--lr", 1e-3, "--out", out)
+    assert code == 2 and "learning_rate is 0.0003 there and 0.001 here" in error
+
+
+def test_pools_of_others(trained, tmp_path, monkeypatch, capsys):
+    """Its own pool is taken; one with other likelihoods is refused, unless it is to be scored anew."""
+    out, _ = trained
+    given = (*SMALL, "--no-certify", "--pool")
+    code, _, error = run(monkeypatch, capsys, *given, out / "round-1/pool.parquet", "--out", tmp_path / "own")
+    assert code == 0, error
+    own = pd.read_parquet(tmp_path / "own/evaluation.parquet")
+    assert own["accuracy"].tolist() == pd.read_parquet(out / "evaluation.parquet")["accuracy"].tolist()
+    pool = pd.read_parquet(out / "round-1/pool.parquet")
+    pool.assign(log_likelihood=pool["log_likelihood"] * 1.5).to_parquet(tmp_path / "other.parquet")
+    code, _, error = run(monkeypatch, capsys, *given, tmp_path / "other.parquet", "--out", tmp_path / "no")
+    assert code == 2 and "its log-likelihoods are not this model's" in error
+    code, _, error = run(
+        monkeypatch, capsys, *given, tmp_path / "other.parquet", "--foreign", "--out", tmp_path / "yes"
+    )
+    assert code == 0, error
+    scored = pd.read_parquet(tmp_path / "yes/evaluation.parquet")
+    np.testing.assert_allclose(scored["accuracy"], own["accuracy"], atol=0.15)
+    code, _, error = run(
+        monkeypatch, capsys, *given, out / "round-1/pool.parquet", "--seed", 5, "--out", tmp_path / "seed"
+    )
+    assert code == 2 and "use the task and seed it was drawn with" in error
+
+
+@pytest.mark.parametrize("method", ["adaptive-sft", "dpo", "xpo", "bon-sft", "bon-rlb-p"])
+def test_every_method_runs(trained, tmp_path, monkeypatch, capsys, method):
+    out, _ = trained
+    extra = ("--rounds", 2) if method == "xpo" else ("--pool", out / "round-1/pool.parquet")
+    code, printed, error = run(
+        monkeypatch, capsys, *SMALL, "--epochs", 1, "--n", 4, "--method", method, "--lora-rank", 4, "--no-certify", *extra,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0 and f"round {2 if method == 'xpo' else 1}, epoch 1" in printed, error
+    assert (tmp_path / "out/model/config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--beta", 0, "--method", "dpo"), "beta=0.0; expected a positive number"),
+        (("--full", "--lora-rank", 4), "give one of them"),
+        (("--foreign",), "give --pool"),
+        (("--reward", "beauty"), "reward 'beauty' is unknown"),
+    ],
+)
+def test_bad_options(tmp_path, monkeypatch, capsys, arguments, message):
+    code, _, error = run(monkeypatch, capsys, *SMALL, "--no-certify", *arguments, "--out", tmp_path / "out")
+    assert code == 2 and message in error
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(trained, tmp_path):
+    """`accelerate launch` on two CPU processes: the same losses, to 1e-3, as one process with the same global batch."""
+    out, _ = trained
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "sharptheory"]
+    command += [
+        *map(str, SMALL),
+        "--no-certify",
+        "--pool",
+        str(out / "round-1/pool.parquet"),
+        "--out",
+        str(tmp_path / "two"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2_000:]
+    one, two = (pd.read_parquet(folder / "log.parquet")["loss"] for folder in (out, tmp_path / "two"))
+    np.testing.assert_allclose(two.to_numpy(), one.to_numpy(), rtol=1e-3)
