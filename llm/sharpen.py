@@ -131,6 +131,7 @@ def sharpen(
     n_eval: int = 16,
     eval_every: int = 1,
     certify: bool = True,
+    base_lines: str | Path | None = None,
     identity: dict | None = None,
     force: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
@@ -144,11 +145,14 @@ def sharpen(
             `foreign`, which scores them all under this model first (selection of the likeliest foreign response).
         n_eval: samples per held-out prompt and evaluation; eval_every: epochs between evaluations.
         certify: also search each held-out prompt's argmax, so that the mass on it is measured.
+        base_lines: where the base model's argmax and samples on the held-out prompts are kept, for runs that share them;
+            default `folder`.
 
     Returns:
         The evaluation (a row per round and epoch; epoch 0 is the base model) and the base lines.
     """
     folder, told = Path(folder), progress or (lambda *_: None)
+    shared = folder if base_lines is None else Path(base_lines)
     run = {**(identity or {}), **asdict(config), **task_identity(task), "held_out": task_identity(held_out)["prompts"],
            "pool": None if pool is None else str(Path(pool).resolve()), "foreign": foreign}  # fmt: skip
     # With several processes the main one samples and writes; the others wait, then read what it wrote.
@@ -157,11 +161,11 @@ def sharpen(
         _claim(folder, run, force=force and process.is_main_process)
         if certify:
             table = search_task(
-                oracle, held_out, folder / "argmax.jsonl", identity=identity, seed=config.seed,
+                oracle, held_out, shared / "argmax.jsonl", identity=identity, seed=config.seed,
                 progress=lambda done, total: told("certifying", done, total),
             )  # fmt: skip
         baseline_pool = sample_pool(
-            oracle, held_out, max(config.n_samples, n_eval), folder / "baseline", seed=config.seed, identity=identity,
+            oracle, held_out, max(config.n_samples, n_eval), shared / "baseline", seed=config.seed, identity=identity,
             progress=lambda done, total: told("base lines", done, total),
         )  # fmt: skip
     measure = Evaluation(oracle, held_out, n=n_eval, argmax=table, seed=config.seed)

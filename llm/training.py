@@ -67,7 +67,8 @@ def reward_column(pool: pd.DataFrame, reward: str) -> pd.DataFrame:
         if column not in drawn or (column != "answer" and drawn[column].isna().any()):
             raise ValueError(f"reward {reward!r} needs column {column!r} of the pool, without gaps")
     drawn = drawn.assign(reward=function(drawn))
-    if drawn.groupby("prompt_id")["reward"].nunique().max() < 2:
+    told_apart = drawn.groupby("prompt_id")["reward"].agg(["size", "nunique"]).max()
+    if told_apart["size"] > 1 and told_apart["nunique"] < 2:
         raise ValueError(
             f"reward {reward!r} is tied on every prompt, so there is nothing to prefer; use another reward"
         )
