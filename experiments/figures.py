@@ -209,6 +209,57 @@ def reward_error(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_title("More samples against a wrong reward")
 
 
+@figure(
+    "SFT-Sharpening of the shipped model, measured on held-out prompts at temperature 1. Left: how far one sample has come "
+    "from the base model's accuracy (0 %) to that of its best-of-50 (100 %), a line per seed. Middle: with fewer prompts, accuracy against "
+    "the N behind each training response; N = 1 trains on plain samples. Right: other rewards and methods on the same prompts; "
+    "correctness is the control with a verifiable reward. Intervals over prompts."
+)
+def sharpening(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
+    table = table.assign(seed_cell=table["cell"].str.startswith("seed-"), n_cell=table["cell"].str.match("N-"))
+    for (_, rows), color in zip(table[table["seed_cell"]].groupby("seed"), (BLUE, ORANGE, GREEN)):
+        scale = rows["base_best_of_n_accuracy"] - rows["base_sampled_accuracy"]
+        sides = [(rows[f"accuracy_{side}"] - rows["base_sampled_accuracy"]) / scale for side in ("low", "high")]
+        left.plot(rows["epoch"], rows["gap_closed"], "o-", color=color, label=f"seed {rows['seed'].iloc[0]}")
+        left.fill_between(rows["epoch"], *sides, color=color, alpha=0.12, lw=0)
+    left.axhline(1, color=GREY, ls="--", label="best of N, untrained")
+    left.axhline(1 / 3, color=GREY, ls=":")
+    left.yaxis.set_major_formatter(PercentFormatter(1.0))
+    left.set(xlabel="epoch", ylabel="gap to best-of-N closed")
+    left.set_title("Training takes over what inference gained")
+    left.legend()
+    final = table[table["epoch"] == table.groupby("cell")["epoch"].transform("max")]
+    rows = final[final["n_cell"]].sort_values("responses")
+    middle.errorbar(
+        rows["responses"], rows["accuracy"], yerr=_errors(rows), fmt="o-", color=BLUE, label="after SFT on best-of-N"
+    )
+    cells = final[~final["seed_cell"] & (~final["n_cell"] | (final["responses"] == rows["responses"].max()))]
+    names = [
+        {"dpo": f"DPO, β = {row.beta:g}", "sft": row.reward.replace("_", " ")}.get(row.method, row.method)
+        for row in cells.itertuples()
+    ]
+    right.errorbar(cells["accuracy"], range(len(cells)), xerr=_errors(cells), fmt="o", color=BLUE)
+    right.set_yticks(range(len(cells)), names)
+    for ax, line in ((middle, "axhline"), (right, "axvline")):
+        for column, style, label in (("sampled", ":", "base, one sample"), ("best_of_n", "--", "base, best of N")):
+            getattr(ax, line)(cells[f"base_{column}_accuracy"].iloc[0], color=GREY, ls=style, label=label)
+        (ax.yaxis if ax is middle else ax.xaxis).set_major_formatter(PercentFormatter(1.0))
+    middle.set_xscale("log")
+    middle.set_xticks(rows["responses"], [f"{n:g}" for n in rows["responses"]])
+    middle.set(xlabel="N, responses per training prompt", ylabel="accuracy, one sample")
+    middle.set_title("More responses, better teachers")
+    middle.legend()
+    right.set_xlabel("accuracy, one sample")
+    right.set_title("Rewards and methods")
+
+
+def _errors(rows: pd.DataFrame) -> list[pd.Series]:
+    return [
+        (rows["accuracy"] - rows["accuracy_low"]).clip(lower=0),
+        (rows["accuracy_high"] - rows["accuracy"]).clip(lower=0),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"default all: {', '.join(DRAW)}")

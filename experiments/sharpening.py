@@ -6,6 +6,7 @@ The first cells, SFT-Sharpening with N = 50 for every seed, are the claim; the o
 of seed 0's prompts and samples. Pools and checkpoints stay in out/sharpening, and an interrupted run goes on from there.
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +62,14 @@ def compute(config: Config) -> pd.DataFrame:
     quiet_transformers()
     model, tokenizer = load_model(config.model)
     identity, tables = {"model": fingerprint(config.model, model)}, []
+    # A small run is a check, and starts anew.
+    work = WORK / str(config.n_prompts) if config.n_prompts >= 1_000 else Path(tempfile.mkdtemp())
     for name, training, n_prompts, responses in cells(config):
         task, held_out = split_task(config.task, config.n_prompts, config.eval_prompts, seed=training.seed)
         oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens, statistics=("self_certainty",))
-        place, pool = WORK / str(config.n_prompts) / name, None
+        place, pool = work / name, None
         if not name.startswith("seed-"):
-            drawn = pd.read_parquet(WORK / str(config.n_prompts) / f"seed-{training.seed}/round-1/pool.parquet")
+            drawn = pd.read_parquet(work / f"seed-{training.seed}/round-1/pool.parquet")
             pool = place.with_suffix(".parquet")
             drawn[(drawn["prompt_id"] < n_prompts) & (drawn["sample_id"] < max(responses, 1))].to_parquet(pool)
         table, base = sharpen(

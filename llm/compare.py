@@ -40,6 +40,7 @@ def compare_task(
     steps: Sequence[int] = (8, 32),
     deltas: Sequence[float] = (0.5, 0.1, 0.01),
     budget: int = 1_000,
+    judge: bool = False,
     seed: int = 0,
     identity: dict | None = None,
     force: bool = False,
@@ -53,6 +54,7 @@ def compare_task(
     Args:
         n: samples of the pool that the best-of-N methods share. beams: widths. alphas: of power sampling, by `particles`
             (SMC) and `steps` (MCMC). deltas: of adaptive best-of-N. budget: prefixes of the argmax search.
+        judge: also best-of-N by the model's own verdict, one more pass over every response (not counted).
         identity: further facts that make two runs different (model fingerprint, dtype …).
         progress: called with ``(stage, done, total)``.
 
@@ -62,7 +64,7 @@ def compare_task(
     """
     folder, told = Path(folder), progress or (lambda *_: None)
     pool = sample_pool(
-        oracle, task, n, folder, seed=seed, identity=identity, force=force,
+        oracle, task, n, folder, seed=seed, judge=judge, identity=identity, force=force,
         progress=lambda done, total: told("sampling", done, total),
     )  # fmt: skip
     run = {**(identity or {}), "seed": seed, **task_identity(task), "max_new_tokens": oracle.max_new_tokens,

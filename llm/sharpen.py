@@ -278,6 +278,13 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
         raise ValueError(
             f"{path}: column 'tokens' is missing; training needs the token ids (or --foreign and 'response')"
         )
+    vocabulary = len(oracle.tokenizer)
+    if (alien := pool["tokens"].map(max) >= vocabulary).any():
+        i = int(np.flatnonzero(alien)[0])
+        raise ValueError(
+            f"{path}: row {i} has token {max(pool['tokens'].iloc[i])} but this tokenizer has {vocabulary}; the pool is of a model "
+            "with another tokenizer: drop column 'tokens' and use --foreign, which tokenises 'response' anew"
+        )
     last = max(pool["prompt_id"])
     if last >= len(task.prompts):
         raise ValueError(

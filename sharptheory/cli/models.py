@@ -239,7 +239,7 @@ def compare(
     dtype: Dtype = None,
     chat: Chat = None,
     rewards: Annotated[
-        str, typer.Option(help="Further self-rewards: self_certainty,negative_entropy.")
+        str, typer.Option(help="Further self-rewards: self_certainty,negative_entropy,p_true.")
     ] = "self_certainty",
     force: Force = False,
     trust_remote_code: TrustRemoteCode = False,
@@ -251,7 +251,8 @@ def compare(
     start = time.perf_counter()
     problems, oracle, identity = task_and_oracle(
         model, task, prompts, seed=seed, extract=extract, data=data, shots=shots, device=device, dtype=dtype, chat=chat,
-        max_new_tokens=max_new_tokens, trust_remote_code=trust_remote_code, statistics=names(rewards),
+        max_new_tokens=max_new_tokens, trust_remote_code=trust_remote_code,
+        statistics=[name for name in names(rewards) if name != "p_true"],
     )  # fmt: skip
     with progress_bar() as bar:
         stages: dict[str, int] = {}
@@ -272,6 +273,7 @@ def compare(
             steps=[int(k) for k in grid(steps, "--steps")],
             deltas=grid(delta, "--delta"),
             budget=budget,
+            judge="p_true" in names(rewards),
             seed=seed,
             identity=identity,
             force=force,
