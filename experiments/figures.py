@@ -211,9 +211,9 @@ def reward_error(table: pd.DataFrame, ax: Axes) -> None:
 
 @figure(
     "SFT-Sharpening of the shipped model, measured on held-out prompts at temperature 1. Left: how far one sample has come "
-    "from the base model's accuracy (0 %) to that of its best-of-50 (100 %), a line per seed. Middle: with fewer prompts, accuracy against "
-    "the N behind each training response; N = 1 trains on plain samples. Right: other rewards and methods on the same prompts; "
-    "correctness is the control with a verifiable reward. Intervals over prompts."
+    "from the base model's accuracy (0 %) to that of its best-of-50 (100 %), a line per seed; dotted, a third. Middle: with "
+    "fewer prompts, accuracy against the N behind each training response; N = 1 trains on plain samples. Right: other rewards "
+    "and methods on the same prompts; correctness is the control with a verifiable reward. Intervals over prompts."
 )
 def sharpening(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
     table = table.assign(seed_cell=table["cell"].str.startswith("seed-"), n_cell=table["cell"].str.match("N-"))
@@ -246,8 +246,9 @@ def sharpening(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
         (ax.yaxis if ax is middle else ax.xaxis).set_major_formatter(PercentFormatter(1.0))
     middle.set_xscale("log")
     middle.set_xticks(rows["responses"], [f"{n:g}" for n in rows["responses"]])
+    middle.minorticks_off()
     middle.set(xlabel="N, responses per training prompt", ylabel="accuracy, one sample")
-    middle.set_title("More responses, better teachers")
+    middle.set_title("The N behind each training response")
     middle.legend()
     right.set_xlabel("accuracy, one sample")
     right.set_title("Rewards and methods")
