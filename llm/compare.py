@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sharptheory import rewards
+from sharptheory.alignment import across_methods
 from sharptheory.decoding import beam_search
-from sharptheory.estimators import adaptive_weights, bootstrap_mean, curve, doubling_grid
+from sharptheory.estimators import Estimate, adaptive_weights, bootstrap_mean, curve, doubling_grid
 from sharptheory.laws import stopping_threshold
 from sharptheory.llm.oracle import HuggingFaceOracle
 from sharptheory.llm.power import mcmc, smc
@@ -150,6 +151,8 @@ def _decoded(oracle, task: Task, chunk: list[int], beams, alphas, particles, ste
 
     def add(method: str, setting: str, responses: list[list[Response]], tokens) -> None:
         for place, (drawn, cost) in enumerate(zip(responses, tokens)):
+            if not drawn:
+                continue
             i = chunk[place]
             grades = [task.grade(oracle.decode(response.tokens), task.answers[i])[1] for response in drawn]
             rows.append({
@@ -174,11 +177,23 @@ def _decoded(oracle, task: Task, chunk: list[int], beams, alphas, particles, ste
             drawn = mcmc(tree, stop, places, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=seed)
             add(f"power α = {alpha:g}, MCMC", f"{length} steps", drawn.responses, tree.forward_tokens)
     found = [find_argmax(oracle, prompt, budget=budget, seed=seed + i) for i, prompt in zip(chunk, prompts)]
-    finished = all(result.tokens is not None for result in found)
-    if finished:  # an argmax that never ended within the budget has nothing to grade
-        best = [[Response(result.tokens, min(result.log_p, 0.0))] for result in found]
-        add("argmax search", f"{budget} prefixes", best, [result.forward_tokens for result in found])
+    # A search that found no finished response within its budget has nothing to grade.
+    best = [[] if result.tokens is None else [Response(result.tokens, min(result.log_p, 0.0))] for result in found]
+    add("argmax search", f"{budget} prefixes", best, [result.forward_tokens for result in found])
     return rows
+
+
+def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:
+    """Across all methods with a cost: whether the likelier is the more accurate (`alignment.across_methods`)."""
+    paid = table[table["forward_tokens"].notna()].dropna(subset=["accuracy", "log_likelihood"])
+    accuracy, likelihood = (
+        paid.pivot_table(index="prompt_id", columns=["method", "setting"], values=column).dropna(axis=1)
+        for column in ("accuracy", "log_likelihood")
+    )
+    shared = accuracy.columns.intersection(likelihood.columns)
+    if len(shared) < 2:
+        return None
+    return across_methods(likelihood[shared].to_numpy(), accuracy[shared].to_numpy(), seed=seed)
 
 
 def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

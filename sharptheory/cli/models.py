@@ -246,7 +246,7 @@ def compare(
 ) -> None:
     """Every way to decode side by side: accuracy and log-likelihood against the forward tokens they cost."""
     from sharptheory import plotting
-    from sharptheory.llm.compare import compare_task, summarize
+    from sharptheory.llm.compare import alignment, compare_task, summarize
 
     start = time.perf_counter()
     problems, oracle, identity = task_and_oracle(
@@ -296,6 +296,11 @@ def compare(
                 "" if pd.isna(row["log_likelihood"]) else f"{row['log_likelihood']:.2f}",
             )
     console.print(printed)
+    if (level := alignment(table, seed=seed)) is not None:
+        console.print(
+            f"Of two of these methods the likelier is the more accurate with probability {level.value:.2f} "
+            f"[{level.low:.2f}, {level.high:.2f}]; what sharpening needs is that within a prompt (`diagnose`)."
+        )
     path = plotting.save_compare(summary, out / "compare.png", title)
     console.print(f"{path}")
     facts = provenance(
