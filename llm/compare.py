@@ -119,6 +119,10 @@ def _pooled(pool: pd.DataFrame, prompt_tokens: pd.Series, deltas: Sequence[float
         votes = rewards.majority_curve(drawn, n[n > 2])
         for k in votes:
             yield from rows("majority vote", k, k * lengths, votes[k], None)
+        if "self_certainty" in rewards.selecting(drawn):
+            votes = rewards.borda_curve(drawn, n[n > 2])
+            for k in votes:
+                yield from rows("Borda vote, self certainty", k, k * lengths, votes[k], None)
     for delta in deltas:
         spent, accuracy, likelihood = {}, {}, {}
         for i, group in drawn.groupby("prompt_id"):

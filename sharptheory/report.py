@@ -203,6 +203,8 @@ def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, l
     if "answer" in known and known["answer"].notna().any():
         # Exact, but the time grows with the square of N: all values up to a point, and the whole pool.
         curves["majority"] = rewards.majority_curve(known, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])
+        if "self_certainty" in curves:
+            curves["Borda vote by self-certainty"] = rewards.borda_curve(known, n, seed=seed)
     return {
         name: [
             dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))

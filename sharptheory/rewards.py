@@ -132,3 +132,49 @@ def majority_curve(pool: pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
         for prompt_id, group in pool.groupby("prompt_id")
     }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(n))
+
+
+def borda_curve(
+    pool: pd.DataFrame,
+    n: np.ndarray,
+    *,
+    reward: str = "self_certainty",
+    p: float = 0.5,
+    subsets: int = 64,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Expected accuracy of the answer with the most Borda votes among N responses, over random subsets of the pool.
+
+    Unlike the other curves it is estimated, not exact: votes depend on ranks inside each subset. N = 1 and N = M need
+    one subset each.
+
+    Returns:
+        One row per prompt_id, one column per N.
+    """
+    rng, values = np.random.default_rng(seed), REWARDS[reward][0](pool)
+    rows = {}
+    for prompt_id, group in pool.assign(score=values).groupby("prompt_id"):
+        codes, classes = pd.factorize(group["answer"])
+        right = np.bincount(
+            codes[codes >= 0], group["correct"].to_numpy(dtype=float)[codes >= 0], minlength=len(classes)
+        )
+        right = right / np.maximum(np.bincount(codes[codes >= 0], minlength=len(classes)), 1)
+        score, m = group["score"].to_numpy(), len(group)
+        rows[prompt_id] = [
+            float(np.mean(group["correct"].to_numpy(dtype=float) * (codes >= 0))) if k == 1
+            else _borda_accuracy(score, codes, right, int(k), 1 if k == m else subsets, p, rng)
+            for k in n
+        ]  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(n))
+
+
+def _borda_accuracy(score, codes, right, n: int, subsets: int, p: float, rng: np.random.Generator) -> float:
+    if len(right) == 0:
+        return 0.0
+    drawn = rng.permuted(np.tile(np.arange(len(score)), (subsets, 1)), axis=1)[:, :n]
+    rank = np.argsort(np.argsort(-score[drawn], axis=1, kind="stable"), axis=1)
+    votes = np.zeros((subsets, len(right) + 1))  # the last column collects those without an answer
+    np.add.at(votes, (np.arange(subsets)[:, None], codes[drawn]), (n - rank) ** p)
+    votes = votes[:, :-1]
+    best = (votes == votes.max(axis=1, keepdims=True)) & (votes > 0)
+    return float(np.mean((best * right).sum(axis=1) / np.maximum(best.sum(axis=1), 1)))

@@ -98,3 +98,24 @@ def test_borda_is_majority_at_0_and_best_of_n_at_infinity(pool):
 def test_majority_curve_reads_a_pool(pool):
     table = rewards.majority_curve(pool, [1, 3, 4])
     assert table.loc[0, 1] == pytest.approx(0.5) and table.loc[1, 4] == pytest.approx(1) and table.shape == (2, 3)
+
+
+def test_borda_curve_has_the_vote_of_the_whole_pool_at_its_end():
+    """N = M is `borda` itself, p = 0 is majority, and subsets average to the enumerated vote."""
+    rng = np.random.default_rng(0)
+    answers = rng.choice(["a", "b", "c"], size=7).tolist()
+    pool = pd.DataFrame({"prompt_id": 0, "answer": answers, "self_certainty": rng.random(7), "log_likelihood": -1.0})
+    pool["correct"] = pool["answer"] == "b"
+    winner = pool.loc[rewards.borda(pool).idxmax(), "answer"]
+    assert rewards.borda_curve(pool, [7]).iloc[0, 0] == float(winner == "b")
+    assert rewards.borda_curve(pool, [1]).iloc[0, 0] == pytest.approx(pool["correct"].mean())
+    exact = rewards.majority_accuracy(pool["answer"].to_numpy(dtype=object), pool["correct"].to_numpy(), np.array([4]))[
+        0
+    ]
+    assert rewards.borda_curve(pool, [4], p=0.0, subsets=4_000).iloc[0, 0] == pytest.approx(exact, abs=0.03)
+    votes = []
+    for subset in itertools.combinations(range(7), 4):
+        part = pool.iloc[list(subset)]
+        scores = rewards.borda(part).groupby(part["answer"]).first()
+        votes.append(np.mean(scores[scores == scores.max()].index == "b"))
+    assert rewards.borda_curve(pool, [4], subsets=4_000).iloc[0, 0] == pytest.approx(np.mean(votes), abs=0.03)
