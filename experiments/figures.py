@@ -210,6 +210,17 @@ def reward_error(table: pd.DataFrame, ax: Axes) -> None:
 
 
 @figure(
+    "Accuracy of the shipped models under every way to decode, against the forward tokens a prompt costs (100 test prompts; bars: "
+    "95 % intervals over prompts). Dotted: what the tilted laws would give, estimated from the pool of 64 samples."
+)
+def decoding(table: pd.DataFrame, left: Axes, right: Axes) -> None:
+    for ax, (model, rows) in zip((left, right), table.groupby("model", sort=False)):
+        plotting.compare(rows, ax, "accuracy")
+        ax.set_title(f"{model}: accuracy at equal cost")
+    right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+
+
+@figure(
     "SFT-Sharpening of the shipped model, measured on held-out prompts at temperature 1. Left: how far one sample has come "
     "from the base model's accuracy (0 %) to that of its best-of-50 (100 %), a line per seed; dotted, a third. Middle: with "
     "fewer prompts, accuracy against the N behind each training response; N = 1 trains on plain samples. Right: other rewards "
