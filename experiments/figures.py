@@ -272,6 +272,11 @@ def _errors(rows: pd.DataFrame) -> list[pd.Series]:
     ]
 
 
+#: From what sharpening costs, over when it fails, to what it does to a model.
+ORDER = ("minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "bon_aware", "iterated", "reward_error",
+         "decoding", "sharpening")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"default all: {', '.join(DRAW)}")
@@ -289,6 +294,23 @@ def main() -> None:
             plt.close(fig)
         (arguments.out / f"{name}.md").write_text(caption + "\n")
         print(arguments.out / f"{name}.png")
+    (arguments.out / "README.md").write_text(gallery(arguments.out))
+
+
+def gallery(folder: Path) -> str:
+    """The figures that a folder holds, in reading order, with captions and what redraws and recomputes each."""
+    parts = [
+        "# Figures\n\nWritten by `make figures`, which redraws them all from `experiments/results/` in seconds; each experiment "
+        "recomputes its own data.\n"
+    ]
+    for name in ORDER:
+        if (folder / f"{name}.png").is_file():
+            parts.append(
+                f"## {name.replace('_', ' ')}\n\n![{name}]({name}.png)\n\n{DRAW[name][1]}\n\n"
+                f"`python -m experiments.{name}` writes "
+                f"[the data](../experiments/results/{name}.parquet) with [its provenance](../experiments/results/{name}.json).\n"
+            )
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,14 @@ def test_experiment_runs_and_its_figure_draws(name, tmp_path, monkeypatch):
     assert (tmp_path / f"f/{name}.png").stat().st_size > 10_000 and (tmp_path / f"f/{name}.md").read_text().strip()
 
 
+def test_the_gallery_has_every_figure():
+    assert set(figures.ORDER) == set(figures.DRAW)
+    text = figures.gallery(figures.FIGURES)
+    assert (figures.FIGURES / "README.md").read_text() == text
+    for name in figures.DRAW:
+        assert f"]({name}.png)" in text and (RESULTS / f"{name}.parquet").is_file()
+
+
 def table(name: str) -> pd.DataFrame:
     return pd.read_parquet(RESULTS / f"{name}.parquet")
 
