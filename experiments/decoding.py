@@ -20,7 +20,7 @@ MODELS = {"arithmetic-1m": "arithmetic", "multihop-1m": "multihop"}
 
 @dataclass(frozen=True)
 class Config:
-    n_prompts: int = 100
+    n_prompts: int = 50
     n_samples: int = 64
     seed: int = 0
 

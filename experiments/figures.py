@@ -210,7 +210,7 @@ def reward_error(table: pd.DataFrame, ax: Axes) -> None:
 
 
 @figure(
-    "Accuracy of the shipped models under every way to decode, against the forward tokens a prompt costs (100 test prompts; bars: "
+    "Accuracy of the shipped models under every way to decode, against the forward tokens a prompt costs (50 test prompts; bars: "
     "95 % intervals over prompts). Dotted: what the tilted laws would give, estimated from the pool of 64 samples."
 )
 def decoding(table: pd.DataFrame, left: Axes, right: Axes) -> None:

@@ -191,6 +191,7 @@ def sharpen(
             with process.main_process_first():
                 drawn = sample_pool(
                     policy, task, config.n_samples, place, seed=config.seed + 1000 * round_, identity=identity,
+                    judge=config.reward == "p_true",
                     progress=lambda done, total: told("sampling", done, total),
                 )  # fmt: skip
         drawn = drawn[drawn["prompt_id"].isin(range(len(task.prompts)))]
