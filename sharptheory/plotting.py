@@ -189,7 +189,7 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
         ax.axhline(row[column], color=GREY, ls=":", lw=1)
         label = row["setting"].split(",")[0]
         ax.annotate(f"tilted law, {label}", (1.0, row[column]), xycoords=("axes fraction", "data"), fontsize=7, color=GREY,
-                    ha="right", va="bottom")  # fmt: skip
+                    ha="right", va="bottom", bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5})  # fmt: skip
     known = known[known["forward_tokens"].notna()]
     colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for i, method in enumerate(dict.fromkeys(summary.loc[summary["forward_tokens"].notna(), "method"])):

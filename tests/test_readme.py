@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from sharptheory.findings import headline
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +27,17 @@ def test_benchmark_numbers_are_those_measured():
     ):
         assert form.format(ratios[name]["ratio"]) in README, name
     assert all(held["ratio"] >= held["required"] for held in ratios.values())
+
+
+def test_what_training_gained_is_what_was_measured():
+    rows = pd.read_parquet(ROOT / "experiments/results/sharpening.parquet")
+    seeds = rows[rows["cell"].str.startswith("seed-") & (rows["epoch"] == rows["epoch"].max())].sort_values("seed")
+    listed = lambda values: ", ".join(f"{100 * value:.0f}" for value in values[:-1]) + f" and {100 * values[-1]:.0f} %"  # noqa: E731
+    for column in ("base_sampled_accuracy", "accuracy", "gap_closed"):
+        assert listed(seeds[column].to_list()) in " ".join(README.split()), column
+    assert (seeds["gap_closed"] > 1 / 3).all() and (
+        seeds["log_likelihood"] > seeds["base_sampled_log_likelihood"]
+    ).all()
 
 
 def test_links_lead_somewhere():
