@@ -70,7 +70,7 @@ def compute(config: Config) -> pd.DataFrame:
         place, pool = work / name, None
         if not name.startswith("seed-"):
             drawn = pd.read_parquet(work / f"seed-{training.seed}/round-1/pool.parquet")
-            pool = place.with_suffix(".parquet")
+            pool = work / f"{name}.parquet"
             drawn[(drawn["prompt_id"] < n_prompts) & (drawn["sample_id"] < max(responses, 1))].to_parquet(pool)
         table, base = sharpen(
             oracle, task, held_out, place, training, pool=pool, n_eval=config.eval_samples, eval_every=2,

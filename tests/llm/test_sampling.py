@@ -26,7 +26,7 @@ def test_pool_holds_samples_and_greedy_responses(oracle, tmp_path):
     assert len(pool) == 5 * (4 + 1) and seen[0] == (0, 5) and seen[-1] == (5, 5)
     assert list(pool.columns) == [
         "prompt_id", "sample_id", "prompt", "response", "tokens", "log_likelihood", "length", "finished", "answer",
-        "correct", "source",
+        "correct", "unreadable", "source",
     ]  # fmt: skip
     for row in pool.itertuples():
         assert row.prompt == task.prompts[row.prompt_id] and row.length == len(row.tokens)
