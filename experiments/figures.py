@@ -236,7 +236,7 @@ def sharpening(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
     left.axhline(1, color=GREY, ls="--", label="best of N, untrained")
     left.axhline(1 / 3, color=GREY, ls=":")
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
-    left.set(xlabel="epoch", ylabel="gap to best-of-N closed")
+    left.set(xlabel="epoch", ylabel="gap to best-of-N closed", ylim=(-0.3, 1.6))
     left.set_title("Training takes over what inference gained")
     left.legend()
     final = table[table["epoch"] == table.groupby("cell")["epoch"].transform("max")]
