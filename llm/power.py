@@ -247,7 +247,7 @@ def _draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     cdf = np.cumsum(np.exp(logits - logits.max(axis=1, keepdims=True)), axis=1, dtype=float)
     tokens = (cdf <= uniforms[:, None] * cdf[:, -1:]).sum(axis=1)
     # Rounding may point past the last column that has any mass.
-    return np.minimum(tokens, (logits > -np.inf).shape[1] - 1 - np.argmax(logits[:, ::-1] > -np.inf, axis=1))
+    return np.minimum(tokens, logits.shape[1] - 1 - np.argmax(logits[:, ::-1] > -np.inf, axis=1))
 
 
 def _systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

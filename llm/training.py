@@ -150,9 +150,8 @@ def bon_rlb_examples(drawn: pd.DataFrame, *, n: int, positive: bool, **_) -> lis
     """
     found = []
     for ids, reward in rectangles(drawn, "reward"):
-        success = reward >= reward.max(axis=1, keepdims=True) - LIKELIHOOD_NOISE
         binary = np.isin(reward, (0.0, 1.0)).all()
-        success = (reward > 0.5) if binary else success
+        success = reward > 0.5 if binary else reward >= reward.max(axis=1, keepdims=True) - LIKELIHOOD_NOISE
         m = reward.shape[1]
         if n > m:
             raise ValueError(f"best-of-N-aware training for N={n} needs at least as many samples per prompt, found {m}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -93,6 +94,18 @@ def write_json(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
     console.print(f"{path}")
+
+
+def stages(bar: Progress, label: str = "{stage}") -> Callable[[str, int, int], None]:
+    """``told(stage, done, total)``: a line of the bar per stage, from the first time it is heard of."""
+    lines: dict[str, int] = {}
+
+    def told(stage: str, done: int, total: int) -> None:
+        if stage not in lines:
+            lines[stage] = bar.add_task(label.format(stage=stage, total=total), total=total)
+        bar.update(lines[stage], completed=done, total=total)
+
+    return told
 
 
 def progress_bar() -> Progress:

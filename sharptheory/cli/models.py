@@ -31,6 +31,7 @@ from sharptheory.cli.app import (
     grid,
     names,
     progress_bar,
+    stages,
     task_and_oracle,
     write_json,
 )
@@ -255,13 +256,6 @@ def compare(
         statistics=[name for name in names(rewards) if name != "p_true"],
     )  # fmt: skip
     with progress_bar() as bar:
-        stages: dict[str, int] = {}
-
-        def told(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bar.add_task(f"{stage} {total} prompts", total=total)
-            bar.update(stages[stage], completed=done)
-
         table = compare_task(
             oracle,
             problems,
@@ -277,7 +271,7 @@ def compare(
             seed=seed,
             identity=identity,
             force=force,
-            progress=told,
+            progress=stages(bar, "{stage} {total} prompts"),
         )
     table.to_parquet(out / "compare.parquet", index=False)
     summary = summarize(table, seed=seed)

@@ -26,6 +26,7 @@ from sharptheory.cli.app import (
     app,
     console,
     progress_bar,
+    stages,
     task_and_oracle,
     write_json,
 )
@@ -107,16 +108,9 @@ def train(
         max_new_tokens=max_new_tokens, trust_remote_code=trust_remote_code, statistics=statistics,
     )  # fmt: skip
     with progress_bar() as bar:
-        stages: dict[str, int] = {}
-
-        def told(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bar.add_task(stage, total=total)
-            bar.update(stages[stage], completed=done, total=total)
-
         table, base = sharpen(
             oracle, problems, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
-            certify=not no_certify, identity=identity, force=force, progress=told,
+            certify=not no_certify, identity=identity, force=force, progress=stages(bar),
         )  # fmt: skip
     _print(table, base, f"{Path(model).name} on {problems.name}: {method} by {reward}, N = {samples}")
     facts = provenance(
