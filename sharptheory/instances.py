@@ -105,8 +105,8 @@ def neighbour(instance: Instance, rng: np.random.Generator, *, fixed_policy: boo
     if rng.random() < 0.3 and values.size > 1:
         i, j = rng.integers(values.size, size=2)
         values.flat[i] = values.flat[j]
-        if name == "logits" and not np.isfinite(values).any(axis=1).all():
-            return instance
+        if values.ndim == 2 and not np.isfinite(values).any(axis=1).all():
+            return instance  # a row without mass is no policy
     else:
         values = values + scale * rng.normal(size=values.shape) * chosen
     return replace(instance, **{name: values})

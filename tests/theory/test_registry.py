@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, target
 
 from sharptheory.checks import REGISTRY, ratio, run
+from sharptheory.instances import Instance, neighbour
 from sharptheory.policies import TabularPolicy
 from sharptheory.testing import assert_holds, instances
 
@@ -80,3 +81,14 @@ def test_statement_holds_on_many_adversarial_instances(name, instance):
     value = assert_holds(name, instance)
     if value is not None and np.isfinite(value):
         target(value, label=name)
+
+
+def test_the_search_never_leaves_the_policies():
+    """Copying an impossible response over the last possible one would leave a row without mass."""
+    rng = np.random.default_rng(0)
+    instance = Instance(
+        np.array([[0.0, -np.inf]]), np.array([[0.0, -np.inf]]), np.zeros((1, 2)), np.zeros(1), np.full(5, 0.5)
+    )
+    for _ in range(500):
+        moved = neighbour(instance, rng)
+        assert np.isfinite(moved.logits).any() and np.isfinite(moved.other).any()
