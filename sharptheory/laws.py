@@ -5,7 +5,9 @@ Functions take log-probabilities ``[..., Y]`` of the base policy and return thos
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,18 +163,30 @@ def best_of_n(
     columns = [
         column.reshape(-1) for column in (ranking.log_cdf, ranking.log_ratio, ranking.log_share, ranking.log_hazard)
     ]
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        for start in range(0, law.size, BLOCK):
-            log_cdf, log_ratio, log_share, log_hazard = (column[start : start + BLOCK] for column in columns)
-            out = law[start : start + BLOCK]
-            log_gain(n, log_ratio, log_hazard, out=out)
-            out += n * log_cdf
-            out += log_share
+
+    def fill(blocks: range) -> None:
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            for start in blocks:
+                log_cdf, log_ratio, log_share, log_hazard = (column[start : start + BLOCK] for column in columns)
+                out = law[start : start + BLOCK]
+                log_gain(n, log_ratio, log_hazard, out=out)
+                out += n * log_cdf
+                out += log_share
+
+    blocks = range(0, law.size, BLOCK)
+    workers = min(os.cpu_count() or 1, len(blocks) // BLOCKS_PER_THREAD)
+    if workers > 1:
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(fill, (blocks[i::workers] for i in range(workers))))
+    else:
+        fill(blocks)
     return law.reshape(ranking.shape)
 
 
 #: Entries worked on at once, so that every pass over them stays in cache.
 BLOCK = 1 << 14
+#: A thread is worth its start from about this many blocks on.
+BLOCKS_PER_THREAD = 16
 
 #: Interpolation of ``log(sinh(√u)/√u)/u`` on [0, 4], lowest power first; its error is below 1e-13.
 _LOG_SINH = (
