@@ -33,7 +33,6 @@ from sharptheory.tables import sharpening_cost
 
 TEMPLATE = Path(__file__).with_name("report.html")
 REWARD = "log_likelihood"
-MAJORITY_LIMIT = 64
 
 
 @dataclass(frozen=True)
@@ -196,21 +195,12 @@ def _cost(certificate: pd.DataFrame, ends: Estimate, drawn: pd.DataFrame) -> lis
 
 def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, list[dict]]:
     """Accuracy of best-of-N by every self-reward that the pool supports, and of the majority vote."""
-    curves = {}
-    for name in rewards.available(known):
-        ranked = known.assign(**{"reward ": rewards.REWARDS[name][0](known)})
-        curves[name] = curve(ranked, "reward ", "correct", n)
-    if "answer" in known and known["answer"].notna().any():
-        # Exact, but the time grows with the square of N: all values up to a point, and the whole pool.
-        curves["majority"] = rewards.majority_curve(known, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])
-        if "self_certainty" in curves:
-            curves["Borda vote by self-certainty"] = rewards.borda_curve(known, n, seed=seed)
     return {
         name: [
             dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
             for k, value, low, high in zip(table.columns, estimate.value, estimate.low, estimate.high)
         ]
-        for name, table in curves.items()
+        for name, table in rewards.accuracy_curves(known, n, seed=seed).items()
         for estimate in [bootstrap_mean(table.to_numpy(dtype=float), proportion=True, seed=seed)]
     }
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sharptheory.estimators import curve
 from sharptheory.majority import log_choose, plurality
+
+#: The majority vote is exact, but takes time that grows with the square of N: every N up to this, and the whole pool.
+MAJORITY_LIMIT = 64
 
 
 def log_likelihood(pool: pd.DataFrame) -> pd.Series:
@@ -74,6 +78,23 @@ def available(pool: pd.DataFrame) -> list[str]:
 def selecting(pool: pd.DataFrame) -> list[str]:
     """Those that a best-of-N could select by at inference: neither the skyline nor the share in the whole pool."""
     return [name for name in available(pool) if name not in ("correctness", "answer_share")]
+
+
+def accuracy_curves(pool: pd.DataFrame, n: np.ndarray, *, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Expected accuracy of best-of-N by every reward that a graded pool supports, and of the votes over answers.
+
+    Returns:
+        By name, one row per prompt_id and one column per N; the majority vote has fewer N if they are large.
+    """
+    n = np.asarray(n)
+    curves = {
+        name: curve(pool.assign(reward=REWARDS[name][0](pool)), "reward", "correct", n) for name in available(pool)
+    }
+    if "answer" in pool and pool["answer"].notna().any():
+        curves["majority"] = majority_curve(pool, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])
+        if "self_certainty" in curves:
+            curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
+    return curves
 
 
 def borda(pool: pd.DataFrame, reward: str = "self_certainty", *, p: float = 0.5) -> pd.Series:
