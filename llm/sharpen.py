@@ -84,21 +84,19 @@ class Evaluation:
             prompts = [task.prompts[i] for i in known["prompt_id"]]
             mass = oracle.evaluate(prompts, [[tuple(tokens)] for tokens in known["tokens"]])
             columns["argmax_mass"] = np.exp(np.concatenate(mass)) if len(prompts) else np.zeros(0)
+            # Definition 3.1: a prompt is sharpened where π(y*|x) ≥ 1-δ.
+            columns |= {f"sharpened_{delta:g}": 1.0 * (columns["argmax_mass"] >= 1 - delta) for delta in (0.5, 0.1)}
         row = {}
         for name, values in columns.items():
             if len(values) == 0:
                 continue
-            estimate = bootstrap_mean(
-                values, proportion=name in ("accuracy", "pass_at_n", "argmax_mass"), seed=self.seed
-            )
+            share = name in ("accuracy", "pass_at_n", "argmax_mass") or name.startswith("sharpened")
+            estimate = bootstrap_mean(values, proportion=share, seed=self.seed)
             row |= {
                 name: float(estimate.value),
                 f"{name}_low": float(estimate.low),
                 f"{name}_high": float(estimate.high),
             }
-        if "argmax_mass" in columns and len(columns["argmax_mass"]):
-            for delta in (0.5, 0.1):
-                row[f"sharpened_{delta:g}"] = float(np.mean(columns["argmax_mass"] >= 1 - delta))
         return row
 
 
@@ -217,7 +215,7 @@ def sharpen(
             learning_rate=config.learning_rate, batch_size=config.batch_size, max_grad_norm=config.max_grad_norm,
             weight_decay=config.weight_decay, seed=config.seed, callbacks=[callback],
         )  # fmt: skip
-        logs.append(log.assign(round=round_, examples=len(found)))
+        logs.append(log.assign(round=round_, examples=len(found), tokens=training.forward_tokens(prompts, found)))
         if config.lora_rank:
             model = model.merge_and_unload()
         policy = _oracle_like(oracle, model)

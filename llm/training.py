@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,13 +275,40 @@ def loss(model, inputs: dict[str, torch.Tensor], *, beta: float) -> torch.Tensor
     return torch.where(pair, regression, -weight * first).mean()
 
 
+def forward_tokens(prompts: Sequence[Sequence[int]], data: Sequence[Example]) -> int:
+    """Tokens that one pass over the examples puts through the model; a pair's prompt goes through twice."""
+    rows = ((example.prompt_id, row) for example in data for row in (example.tokens, example.other) if row is not None)
+    return sum(len(prompts[i]) + len(row) for i, row in rows)
+
+
+class _Clock(TrainerCallback):
+    """Seconds in steps, without what callbacks do between them; of resumed training, those of the log it goes on with."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def on_train_begin(self, args, state, control, **_):
+        self.seconds = max((row.get("seconds", 0.0) for row in state.log_history), default=0.0)
+
+    def on_step_begin(self, args, state, control, **_):
+        self.started = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **_):
+        self.seconds += time.perf_counter() - self.started
+
+
 class SharpeningTrainer(Trainer):
-    """`Trainer` with the losses above; stops at the first loss that is not a number."""
+    """`Trainer` with the losses above, and seconds in its log; stops at the first loss that is not a number."""
 
     def __init__(self, *args, beta: float, **kwargs):
         super().__init__(*args, **kwargs)
         self.beta = beta
         self.model_accepts_loss_kwargs = False
+        self.clock = _Clock()
+        self.add_callback(self.clock)
+
+    def log(self, logs, *args, **kwargs):
+        super().log({**logs, "seconds": self.clock.seconds}, *args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         value = loss(model, inputs, beta=self.beta)
