@@ -110,7 +110,7 @@ def _accuracy_finding(summary: dict) -> str | None:
 
 
 def _rewards_finding(summary: dict) -> str | None:
-    last = {name: rows[-1] for name, rows in summary["rewards"].items() if name not in ("correctness", "answer_share")}
+    last = {name: rows[-1] for name, rows in summary["rewards"].items() if name != "correctness"}
     if len(last) < 2 or next(iter(last.values()))["n"] == 1:
         return None
     best = max(last, key=lambda name: last[name]["accuracy"])

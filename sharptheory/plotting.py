@@ -17,15 +17,16 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#666666"
 
 
-def _log2_axis(ax: Axes, largest: float) -> None:
+def log_n_axis(ax: Axes, largest: float) -> None:
+    """Puts N on a logarithmic axis from 1 to `largest`."""
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
     ax.set_xlim(0.93, largest * 1.08)
     ax.set_xlabel("N, responses per prompt")
 
 
-def _band(ax: Axes, curve: pd.DataFrame, column: str, low: str, high: str, *, color: str, label: str) -> None:
-    ax.plot(curve["n"], curve[column], color=color, label=label, marker="o" if len(curve) == 1 else None)
+def _band(ax: Axes, curve: pd.DataFrame, column: str, low: str, high: str, *, color: str, label: str, ls="-") -> None:
+    ax.plot(curve["n"], curve[column], color=color, ls=ls, label=label, marker="o" if len(curve) == 1 else None)
     ax.fill_between(curve["n"], curve[low].astype(float), curve[high].astype(float), color=color, alpha=0.18, lw=0)
 
 
@@ -49,7 +50,7 @@ def accuracy_curve(
         ax.fill_between(
             predicted["n"], *(predicted[side].astype(float) for side in ("low", "high")), color=PINK, alpha=0.18, lw=0
         )
-    _log2_axis(ax, (best_of_n if predicted is None else predicted)["n"].max())
+    log_n_axis(ax, (best_of_n if predicted is None else predicted)["n"].max())
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy")
@@ -61,10 +62,12 @@ def reward_curves(curves: dict[str, pd.DataFrame], ax: Axes) -> Axes:
     """Accuracy against N of best-of-N by each self-reward and of the majority vote; correctness is the skyline."""
     for (name, rows), color in zip(curves.items(), plt.rcParams["axes.prop_cycle"].by_key()["color"]):
         if name == "correctness":
-            ax.plot(rows["n"], rows["accuracy"], color=GREY, ls="--", label="any correct (skyline)")
+            ax.plot(rows["n"], rows["accuracy"], color=GREY, ls=":", label="any correct (skyline)")
         else:
-            _band(ax, rows, "accuracy", "low", "high", color=color, label=name.replace("_", " "))
-    _log2_axis(ax, max(rows["n"].max() for rows in curves.values()))
+            # Rewards often agree: a line of dashes lets the one below be seen.
+            style = "-" if name == "log_likelihood" else "--"
+            _band(ax, rows, "accuracy", "low", "high", color=color, label=name.replace("_", " "), ls=style)
+    log_n_axis(ax, max(rows["n"].max() for rows in curves.values()))
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy")
@@ -78,7 +81,7 @@ def log_likelihood_curve(best_of_n: pd.DataFrame, ax: Axes, *, greedy: float | N
     _band(ax, best_of_n, *columns, color=BLUE, label="best of N by log-likelihood")
     if greedy is not None:
         ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
-    _log2_axis(ax, best_of_n["n"].max())
+    log_n_axis(ax, best_of_n["n"].max())
     ax.set_ylabel("mean log-likelihood [nats]")
     ax.legend(loc="best")
     return ax
@@ -155,7 +158,7 @@ def hit_rates(rates: HitRates, ax: Axes) -> Axes:
     ax.plot(n, rates.law(n), color=BLUE, label="theory: $E_x[1-(1-p^*)^N]$")
     errors = np.abs(np.stack([rates.measured.low, rates.measured.high]) - rates.measured.value)
     ax.errorbar(rates.n, rates.measured.value, yerr=errors, color=ORANGE, fmt="o", label="measured on held-out samples")
-    _log2_axis(ax, rates.n.max())
+    log_n_axis(ax, rates.n.max())
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("best-of-N is the argmax")

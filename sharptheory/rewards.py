@@ -88,7 +88,9 @@ def accuracy_curves(pool: pd.DataFrame, n: np.ndarray, *, seed: int = 0) -> dict
     """
     n = np.asarray(n)
     curves = {
-        name: curve(pool.assign(reward=REWARDS[name][0](pool)), "reward", "correct", n) for name in available(pool)
+        name: curve(pool.assign(reward=REWARDS[name][0](pool)), "reward", "correct", n)
+        for name in available(pool)
+        if name != "answer_share"  # it has seen the whole pool, however small N is
     }
     if "answer" in pool and pool["answer"].notna().any():
         curves["majority"] = majority_curve(pool, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])

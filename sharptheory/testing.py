@@ -7,8 +7,6 @@ def test_my_law(policy):
 ```
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
