@@ -15,7 +15,7 @@ from scipy import stats
 
 from sharptheory import rewards
 from sharptheory.estimators import LEVEL, Estimate, bootstrap_mean, curve, doubling_grid
-from sharptheory.pool import greedy_responses, samples
+from sharptheory.pool import graded, greedy_responses, samples
 
 RESAMPLES = 1_000
 #: Lengths within this factor of each other count as equal when length is held fixed.
@@ -89,7 +89,7 @@ def concordance(scores: np.ndarray, values: np.ndarray, weights: np.ndarray | No
 
 def across_prompts(pool: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts."""
-    known = _graded(pool)
+    known = graded(pool)
     means = (
         known.assign(correct=known["correct"].astype(float)).groupby("prompt_id")[["log_likelihood", "correct"]].mean()
     )
@@ -121,7 +121,7 @@ def alignment_levels(pool: pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate
     ``decoding methods`` are one sample, greedy decoding and the best of all samples by each self-reward; ``N of
     best-of-N`` is best-of-N by log-likelihood at N = 1, 2, 4, …
     """
-    drawn, greedy = _graded(samples(pool)), greedy_responses(pool)
+    drawn, greedy = graded(samples(pool)), greedy_responses(pool)
     m = int(drawn.groupby("prompt_id").size().min())
     n = doubling_grid(m)
     by_n = [curve(drawn, "log_likelihood", value, n) for value in ("log_likelihood", "correct")]
@@ -193,7 +193,7 @@ def dominance(
     Returns:
         None if there are not two prompts with responses of both kinds (pooled: of either kind).
     """
-    known = _mixed(pool) if within else _graded(pool)
+    known = _mixed(pool) if within else graded(pool)
     values = known[score].astype(float)
     if within:
         values = values.groupby(known["prompt_id"]).rank(method="max", pct=True)
@@ -257,7 +257,7 @@ def length_confound(pool: pd.DataFrame, *, seed: int = 0) -> LengthConfound | No
     Returns:
         None where lengths do not vary within any prompt, or correctness is unknown.
     """
-    known = _graded(pool)
+    known = graded(pool)
     length, score = known["length"].astype(float), known["log_likelihood"].astype(float)
     centred = lambda values: (values - values.groupby(known["prompt_id"]).transform("mean")).to_numpy()  # noqa: E731
     x, y = centred(length), centred(score)
@@ -296,11 +296,6 @@ def _auc_given_length(group: pd.DataFrame) -> float | None:
         if n := correct.sum() * (~correct).sum():
             total, pairs = total + n * auc(part["log_likelihood"].to_numpy(), correct), pairs + n
     return total / pairs if pairs else None
-
-
-def _graded(pool: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the prompts all of whose responses are graded."""
-    return pool[pool["correct"].notna().groupby(pool["prompt_id"]).transform("all")]
 
 
 def _mixed(pool: pd.DataFrame) -> pd.DataFrame:

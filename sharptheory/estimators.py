@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 from sharptheory.laws import best_of_n_hit
 from sharptheory.majority import log_choose
-from sharptheory.pool import rectangles
+from sharptheory.pool import graded, rectangles
 
 LEVEL = 0.95
 RESAMPLES = 2_000
@@ -163,7 +163,7 @@ def curve(pool: pd.DataFrame, reward: str, value: str, n: np.ndarray) -> pd.Data
     Returns:
         One row per prompt_id, one column per N.
     """
-    known = pool[pool[value].notna().groupby(pool["prompt_id"]).transform("all")]
+    known = graded(pool, value)
     blocks = [
         pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n) for ids, r, v in rectangles(known, reward, value)
     ]

@@ -152,6 +152,11 @@ def samples(pool: pd.DataFrame) -> pd.DataFrame:
     return pool[pool["source"] != GREEDY]
 
 
+def graded(pool: pd.DataFrame, column: str = "correct") -> pd.DataFrame:
+    """Rows of the prompts all of whose rows have a value in `column`."""
+    return pool[pool[column].notna().groupby(pool["prompt_id"]).transform("all")]
+
+
 def greedy_responses(pool: pd.DataFrame) -> pd.DataFrame:
     """The greedy responses of a pool, one row per prompt at most."""
     return pool[pool["source"] == GREEDY]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.estimators import Estimate, bootstrap_mean, curve, response_keys
+from sharptheory.pool import graded
 
 
 def predict_best_of_n(
@@ -28,7 +29,7 @@ def predict_best_of_n(
         One row per prompt_id, one column per N.
     """
     n = np.atleast_1d(np.asarray(n, dtype=float))
-    known = pool[pool[value].notna().groupby(pool["prompt_id"]).transform("all")]
+    known = graded(pool, value)
     known = known.assign(key=response_keys(known))
     rows = {prompt_id: _predict(group, n, reward, value) for prompt_id, group in known.groupby("prompt_id")}
     return pd.DataFrame.from_dict(rows, orient="index", columns=n)
@@ -39,7 +40,7 @@ def predict_power(pool: pd.DataFrame, alpha: float, *, value: str = "correct") -
 
     Both ``Σ π^α v`` and ``Z_α`` are estimated without bias from the distinct responses, as in `predict_best_of_n`.
     """
-    known = pool[pool[value].notna().groupby(pool["prompt_id"]).transform("all")]
+    known = graded(pool, value)
     known = known.assign(key=response_keys(known))
     values = {}
     for prompt_id, group in known.groupby("prompt_id"):

@@ -27,7 +27,7 @@ from sharptheory.estimators import (
     doubling_grid,
 )
 from sharptheory.findings import findings, headline
-from sharptheory.pool import greedy_responses, samples
+from sharptheory.pool import graded, greedy_responses, samples
 from sharptheory.prediction import calibration, predicted_curve
 from sharptheory.tables import sharpening_cost
 
@@ -124,7 +124,7 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
 
 def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> dict:
     """The part of the summary that needs to know which responses are right, on the prompts where that is known."""
-    known = drawn[drawn["correct"].notna().groupby(drawn["prompt_id"]).transform("all")]
+    known = graded(drawn)
     accuracy = curve(known, REWARD, "correct", n)
     one, best = accuracy[n[0]], accuracy[n[-1]]
     within, n_mixed = auc_within(known, seed=seed)
