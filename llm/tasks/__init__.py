@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
-from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, math500, mmlu, multihop, prontoqa
+from sharptheory.llm.tasks import arithmetic, file, game24, gsm8k, hub, math500, mmlu, multihop, prontoqa
 from sharptheory.llm.tasks.task import Task
 
 #: Tasks with a generator: their modules have `Difficulty`, `load` and `training_pairs`.
@@ -36,7 +36,8 @@ def load_task(
 
     Args:
         name: of a task or a file; a generated task may say how hard it is, ``arithmetic:max_terms=8,operators=+-*``.
-        data: official file of the task, or the folder that holds it; shots: worked examples, default the task's own.
+        data: official file of the task, or the folder that holds it; by default those in `hub.HUB` come from the hub.
+        shots: worked examples, default the task's own.
         split: ``train`` or ``test`` of a generated task; files have one.
 
     Raises:
@@ -46,6 +47,8 @@ def load_task(
         raise ValueError(f"prompts={n_prompts}; expected at least 1")
     if name in OFFICIAL:
         filename, load = OFFICIAL[name]
+        if data is None and name in hub.HUB:
+            data = hub.fetch(name)
         if data is None:
             raise ValueError(
                 f"task {name!r} reads an official file; give --data PATH to {filename or 'it'} or its folder"

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from sharptheory.llm.tasks import game24, gsm8k, load_task, math500, mmlu, prontoqa
@@ -222,7 +223,7 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(name="gsm8k"), "give --data PATH to test.jsonl or its folder"),
+        (dict(name="game24"), "give --data PATH to 24.csv or its folder"),
         (dict(name="gsm8k", data="nowhere"), "does not exist; expected the official test.jsonl"),
         (dict(name="arithmetic", shots=1), "task 'arithmetic' takes neither"),
     ],
@@ -230,6 +231,52 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
 def test_data_and_shots_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_task(n_prompts=3, **arguments)
+
+
+@pytest.fixture
+def a_hub(tmp_path, monkeypatch):
+    """Files with the columns that the hub's datasets have, in place of downloads."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    hub = {
+        "main/test-00000-of-00001.parquet": pd.DataFrame({"question": ["1+1?"], "answer": ["1+1=2\n#### 2"]}),
+        "test.jsonl": pd.DataFrame({"problem": ["Half of 1?"], "solution": ["…"], "answer": ["\\frac{1}{2}"]}),
+    }
+    for subject in ("college_biology", "college_physics", "college_chemistry"):
+        hub[f"{subject}/test-00000-of-00001.parquet"] = pd.DataFrame(
+            {"question": ["What, then?"], "subject": [subject], "choices": [["1", "2", "3", "4"]], "answer": [2]}
+        )
+    downloads = []
+
+    def download(repo, remote, *, repo_type):
+        downloads.append(remote)
+        if remote not in hub:
+            raise ConnectionError("no network")
+        path = tmp_path / remote.replace("/", "-")
+        frame = hub[remote]
+        frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_json(path, orient="records", lines=True)
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    return hub, downloads
+
+
+def test_tasks_come_from_the_hub_once(a_hub):
+    for name, answers in (("gsm8k", ["2"]), ("math500", ["\\frac{1}{2}"]), ("mmlu", ["C", "C", "C"])):
+        assert load_task(name, 9).answers == answers
+    before = len(a_hub[1])
+    assert "What, then?\nA. 1\nB. 2\nC. 3\nD. 4" in load_task("mmlu", 9).prompts[0] and len(a_hub[1]) == before == 5
+
+
+def test_a_hub_out_of_reach_is_said(a_hub):
+    hub, _ = a_hub
+    hub["main/test-00000-of-00001.parquet"] = pd.DataFrame({"question": ["1+1?"]})
+    with pytest.raises(ValueError, match=r"is missing; give --data PATH to the official test.jsonl"):
+        load_task("gsm8k", 3)
+    del hub["main/test-00000-of-00001.parquet"]
+    with pytest.raises(
+        ValueError, match=r"could not be fetched from the hub .ConnectionError.; give --data PATH to the official"
+    ):
+        load_task("gsm8k", 3)
 
 
 def test_mmlu_and_prontoqa_read_official_files(tmp_path):
