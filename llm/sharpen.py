@@ -127,6 +127,7 @@ def sharpen(
     pool: str | Path | None = None,
     foreign: bool = False,
     n_eval: int = 16,
+    n_base: int | None = None,
     eval_every: int = 1,
     certify: bool = True,
     base_lines: str | Path | None = None,
@@ -141,7 +142,8 @@ def sharpen(
         task: prompts to learn from. held_out: prompts to measure on.
         pool: samples for the first round instead of drawing them; refused if they are not this model's, unless
             `foreign`, which scores them all under this model first (selection of the likeliest foreign response).
-        n_eval: samples per held-out prompt and evaluation; eval_every: epochs between evaluations.
+        n_eval: samples per held-out prompt and evaluation; n_base: of the base model, the N of the best-of-N to compare with,
+            default `config.n_samples` or `n_eval`, whichever is larger. eval_every: epochs between evaluations.
         certify: also search each held-out prompt's argmax, so that the mass on it is measured.
         base_lines: where the base model's argmax and samples on the held-out prompts are kept, for runs that share them;
             default `folder`.
@@ -163,7 +165,7 @@ def sharpen(
                 progress=lambda done, total: told("certifying", done, total),
             )  # fmt: skip
         baseline_pool = sample_pool(
-            oracle, held_out, max(config.n_samples, n_eval), shared / "baseline", seed=config.seed, identity=identity,
+            oracle, held_out, n_base or max(config.n_samples, n_eval), shared / "baseline", seed=config.seed, identity=identity,
             progress=lambda done, total: told("base lines", done, total),
         )  # fmt: skip
     measure = Evaluation(oracle, held_out, n=n_eval, argmax=table, seed=config.seed)
