@@ -4,9 +4,9 @@ PYTHON ?= python3
 BIN := $(ROOT).venv/bin
 READY := $(ROOT).venv/.ready
 
-.PHONY: run quick test test-long benchmark figures lint format clean
+.PHONY: run quick reproduce test test-long benchmark figures docs lint format clean
 
-run: $(READY)  ## the main job: report on the shipped model, about two minutes on two cores
+run: $(READY)  ## the main job: report on the shipped model, half a minute on two cores
 	cd $(ROOT) && $(BIN)/sharptheory diagnose --model arithmetic-1m --task arithmetic --out out/first-light $(ARGS)
 
 quick: $(READY)  ## the main job in a few seconds
@@ -22,8 +22,16 @@ benchmark: $(READY)  ## speed and memory ratios, alone on the machine
 	cd $(ROOT) && $(BIN)/python -c "import lm_eval" 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(ROOT)constraints.txt '.[bench]'
 	cd $(ROOT) && $(BIN)/python -m pytest -m benchmark -s $(ARGS)
 
-figures: $(READY)  ## redraw the figures of the experiments from committed results
-	cd $(ROOT) && $(BIN)/python -m experiments.figures $(ARGS)
+reproduce: $(READY)  ## the paper's protocol, quick: about five minutes on two cores, report in out/reproduce
+	cd $(ROOT) && $(BIN)/python -m experiments.reproduce $(ARGS)
+
+figures: $(READY)  ## redraw every figure and table from committed results
+	cd $(ROOT) && $(BIN)/python -m experiments.figures $(ARGS) && $(BIN)/python -m experiments.tables
+
+docs: $(READY)  ## API reference as a static site in out/docs
+	cd $(ROOT) && $(BIN)/pdoc --docformat google --output-directory out/docs sharptheory sharptheory.llm \
+		$$($(BIN)/python -c "import pkgutil, sharptheory as st; print(*(f'sharptheory.{m.name}' for m in \
+		pkgutil.iter_modules(st.__path__) if not m.ispkg and m.name not in (*st.__all__, '__main__')))")
 
 lint: $(READY)
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .

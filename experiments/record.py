@@ -26,7 +26,7 @@ def main(name: str, doc: str, compute: Callable, config, quick: dict) -> None:
     parser.add_argument("--quick", action="store_true", help="a small version, for a check that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS)
     for field in fields(config):
-        if isinstance(getattr(config, field.name), int | float):
+        if type(getattr(config, field.name)) in (int, float):
             parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(getattr(config, field.name)))
     given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
     out, chosen = given.pop("out"), replace(config, **(quick if given.pop("quick") else {}))

@@ -1,106 +1,249 @@
-"""Sharpening the shipped model by training: seeds, responses per prompt, rewards and methods, against the base model.
+"""Sharpening the shipped models by training: methods, rewards, N, β, and what limits the gain, over seeds.
 
 python -m experiments.sharpening [--quick]
 
-The first cells, SFT-Sharpening with N = 50 for every seed, are the claim; the others vary one thing at a time on a share
-of seed 0's prompts and samples. Pools and checkpoints stay in out/sharpening, and an interrupted run goes on from there.
+Two kinds of cells. `full` is the claim, for each model and seed (the second model has fewer): SFT-Sharpening with N = 50 on
+all prompts. The others share a reference cell (SFT by log-likelihood on a part of the prompts of the first model) and change
+one thing at a time: N, reward, method, β and prompts for every seed; XPO, β = 2, epochs, learning rate and rank of the
+adapters for the first. They learn from the pool of `full`. Pools and checkpoints stay in out/sharpening, and an interrupted
+run goes on from there.
 """
 
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import torch
 
 from experiments import record
+from sharptheory import bounds, laws
+from sharptheory.estimators import bootstrap_mean, curve
 from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.sampling import sample_pool
+from sharptheory.llm.search import search_task
 from sharptheory.llm.sharpen import Config as Training
 from sharptheory.llm.sharpen import sharpen
-from sharptheory.llm.tasks import split_task
+from sharptheory.llm.tasks import Task, split_task
+from sharptheory.pool import samples
 
 WORK = Path(__file__).parents[1] / "out/sharpening"
+#: A backward pass costs about two forward passes.
+PASSES = 3
+PARAMETER_BITS = 32
+SFT = Training(n_samples=50, epochs=8)
 
 
 @dataclass(frozen=True)
 class Config:
-    model: str = "arithmetic-1m"
-    task: str = "arithmetic"
+    #: Model, task, prompts to learn from, and the official file of a task that has one.
+    models: tuple = (("arithmetic-1m", "arithmetic", 4_000), ("multihop-1m", "multihop", 1_000))
+    training: Training = SFT
     seeds: int = 3
-    n_prompts: int = 4_000
-    epochs: int = 8
-    n_samples: int = 50
+    #: Of the models after the first.
+    other_seeds: int = 1
     study_prompts: int = 1_000
-    study_epochs: int = 6
-    eval_prompts: int = 100
+    eval_prompts: int = 200
     eval_samples: int = 16
+    certify: bool = True
     seed: int = 0
 
 
-def cells(config: Config) -> Iterator[tuple[str, Training, int, int]]:
-    """Name, training, number of prompts and of samples used of each cell; those after the seeds reuse seed 0's pool."""
-    n = config.n_samples
-    for seed in range(config.seed, config.seed + config.seeds):
-        yield f"seed-{seed}", Training(n_samples=n, epochs=config.epochs, seed=seed), config.n_prompts, n
-    study = dict(n_samples=n, epochs=config.study_epochs, seed=config.seed)
-    for responses in (1, 5, 10, 25, 50):
-        if responses <= n:
-            yield f"N-{responses}", Training(**study), config.study_prompts, responses
+@dataclass(frozen=True)
+class Cell:
+    """A training, the number of prompts and of responses per prompt it uses, and whether it draws its own pool."""
+
+    training: Training
+    n_prompts: int
+    responses: int
+    own_pool: bool = False
+
+
+def cells(config: Config, seed: int) -> Iterator[tuple[str, Cell]]:
+    """By name: ``factor=value``, what the cell changes of the reference cell, the first."""
+    training = replace(config.training, seed=seed)
+    n, epochs = training.n_samples, training.epochs
+    reference = Cell(training, config.study_prompts, n)
+
+    def with_(prompts: int = config.study_prompts, responses: int = n, **changes) -> Cell:
+        return replace(reference, training=replace(training, **changes), n_prompts=prompts, responses=min(responses, n))
+
+    for responses in (n, *(few for few in (25, 10, 5, 1) if few < n)):
+        yield f"N={responses}", with_(responses=responses)
     for reward in ("length_normalized", "majority", "self_certainty", "correctness"):
-        yield reward, Training(**study, reward=reward), config.study_prompts, n
-    yield "adaptive-sft", Training(**study, method="adaptive-sft", delta=0.5), config.study_prompts, n
-    for beta in (0.5, 2.0):
-        pairs = Training(**study | {"epochs": 2}, method="dpo", beta=beta)
-        yield f"dpo-{beta:g}", pairs, config.study_prompts, min(n, 10)
-    control = Training(**study | {"epochs": 1}, method="bon-rlb-p", n=4, reward="correctness", learning_rate=1e-4)
-    yield "bon-rlb-p", control, config.study_prompts, min(n, 16)
+        yield f"reward={reward}", with_(reward=reward)
+    for prompts in (config.study_prompts // 4, config.study_prompts // 2, 2 * config.study_prompts):  # and all: `full`
+        yield f"prompts={prompts}", with_(prompts)
+    yield "method=adaptive-sft", with_(method="adaptive-sft", delta=0.5)
+    pairs = dict(learning_rate=3e-5, epochs=1)  # a rate of 1e-4 gains less on seed 0
+    for beta in (0.5, 1.0):
+        yield f"beta={beta:g}", with_(responses=30, method="dpo", beta=beta, **pairs)
+    weighted = dict(n=4, epochs=1, learning_rate=1e-4)
+    yield "method=bon-sft", with_(responses=16, method="bon-sft", **weighted)
+    yield "method=bon-rlb", with_(responses=16, method="bon-rlb", reward="correctness", **weighted)
+    yield "method=bon-rlb-p", with_(responses=16, method="bon-rlb-p", reward="correctness", **weighted)
+    if seed != config.seed:
+        return
+    yield "beta=2", with_(responses=30, method="dpo", beta=2.0, **pairs)
+    few = dict(rounds=2, n_samples=4, optimism=1e-3)  # pairs of all rounds are learnt from again in each
+    yield "method=xpo", with_(responses=4, method="xpo", beta=1.0, **few, **pairs)
+    for passes in (epochs // 2, 2 * epochs):
+        yield f"epochs={passes}", with_(epochs=passes)
+    for rate in (1e-4, 1e-3):
+        yield f"rate={rate:g}", with_(learning_rate=rate)
+    for rank in (4, 16, 64):
+        yield f"rank={rank}", with_(lora_rank=rank, learning_rate=1e-3)
 
 
-def compute(config: Config) -> pd.DataFrame:
+def compute(config: Config, work: Path | None = None) -> pd.DataFrame:
+    """Rows of the panels ``training`` and ``pass@k``; resumable in `work`. Without `study_prompts` only ``full`` is run."""
     quiet_transformers()
-    model, tokenizer = load_model(config.model)
-    identity, tables = {"model": fingerprint(config.model, model)}, []
     # A small run is a check, and starts anew.
-    work = WORK / str(config.n_prompts) if config.n_prompts >= 1_000 else Path(tempfile.mkdtemp())
-    for name, training, n_prompts, responses in cells(config):
-        task, held_out = split_task(config.task, config.n_prompts, config.eval_prompts, seed=training.seed)
-        oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens, statistics=("self_certainty",))
-        place, pool = work / name, None
-        if not name.startswith("seed-"):
-            drawn = pd.read_parquet(work / f"seed-{training.seed}/round-1/pool.parquet")
-            pool = work / f"{name}.parquet"
-            drawn[(drawn["prompt_id"] < n_prompts) & (drawn["sample_id"] < max(responses, 1))].to_parquet(pool)
-        table, base = sharpen(
-            oracle, task, held_out, place, training, pool=pool, n_eval=config.eval_samples, eval_every=2,
-            identity=identity, base_lines=place.with_name(f"base-{training.seed}"),
-        )  # fmt: skip
-        gap = base["best_of_n_accuracy"] - base["sampled_accuracy"]
-        table = table.assign(
-            cell=name, method=training.method, reward=training.reward, beta=training.beta, seed=training.seed,
-            n_prompts=n_prompts, responses=responses, base_n=base["n"],
-            **{f"base_{key}": value for key, value in base.items() if key != "n"},
-            gap_closed=(table["accuracy"] - base["sampled_accuracy"]) / gap,
-        )  # fmt: skip
-        tables.append(table)
-        last = table.iloc[-1]
-        print(
-            f"{name}: accuracy {base['sampled_accuracy']:.3f} → {last['accuracy']:.3f}, gap closed {last['gap_closed']:.0%}",
-            flush=True,
-        )
+    work = work or (WORK if config.eval_prompts >= 100 else Path(tempfile.mkdtemp()))
+    tables = []
+    for number, (name, *problems) in enumerate(config.models):
+        model, tokenizer = load_model(name)
+        for seed in range(config.seed, config.seed + (config.other_seeds if number else config.seeds)):
+            place = work / Path(name).name / f"seed-{seed}"
+            setting = Setting(model, tokenizer, name, *problems, work=place, config=config, seed=seed)
+            for cell_name, cell in [
+                ("full", setting.full),
+                *(cells(config, seed) if number == 0 and config.study_prompts else ()),
+            ]:
+                table = setting.run(cell_name, cell)
+                tables.append(table.assign(model=Path(name).name, cell=cell_name, seed=seed))
+                last = table[table["panel"] == "training"].iloc[-1]
+                print(
+                    f"{name}, seed {seed}, {cell_name}: accuracy {last['base_sampled_accuracy']:.3f} → {last['accuracy']:.3f}, "
+                    f"gap closed {last['gap_closed']:.0%}",
+                    flush=True,
+                )
     return pd.concat(tables, ignore_index=True)
 
 
+class Setting:
+    """A model, a task and a seed: the base lines that its cells share."""
+
+    def __init__(
+        self, model, tokenizer, name: str, task: str, n_prompts: int, data: str | None = None, *, work: Path, config: Config,
+        seed: int,
+    ):  # fmt: skip
+        self.work, self.config, self.seed = work, config, seed
+        self.identity = {"model": fingerprint(name, model)}
+        self.problems, self.held_out = split_task(task, n_prompts, config.eval_prompts, seed=seed, data=data)
+        self.n_base = max(config.training.n_samples, config.eval_samples)
+        self.full = Cell(replace(config.training, seed=seed), n_prompts, config.training.n_samples, own_pool=True)
+        self.oracle = HuggingFaceOracle(
+            model, tokenizer, max_new_tokens=self.held_out.max_new_tokens, statistics=("self_certainty",)
+        )
+        start = time.perf_counter()
+        drawn = self.oracle.sample(self.held_out.prompts, 16, seed=seed)
+        tokens = sum(map(len, self.oracle.encode(self.held_out.prompts)))
+        tokens += sum(len(response.tokens) for row in drawn for response in row)
+        self.tokens_per_second = tokens / (time.perf_counter() - start)
+
+    def run(self, name: str, cell: Cell) -> pd.DataFrame:
+        """The evaluation of one cell with its base lines, the theory and its costs; of ``full``, pass@k as well."""
+        config, training = self.config, cell.training
+        few = slice(cell.n_prompts)
+        task = replace(self.problems, prompts=self.problems.prompts[few], answers=self.problems.answers[few])
+        pool, place = None, self.work / name
+        if not cell.own_pool:
+            drawn = pd.read_parquet(self.work / "full/round-1/pool.parquet")
+            pool = self.work / f"{name}.parquet"
+            drawn = drawn[(drawn["prompt_id"] < cell.n_prompts) & (drawn["sample_id"] < cell.responses)]
+            drawn.to_parquet(pool)
+        table, base = sharpen(
+            self.oracle, task, self.held_out, place, training, pool=pool, n_eval=config.eval_samples, n_base=self.n_base,
+            eval_every=2 if cell.own_pool else training.epochs, identity=self.identity, base_lines=self.work / "base",
+            certify=config.certify,
+        )  # fmt: skip
+        gap = base["best_of_n_accuracy"] - base["sampled_accuracy"]
+        table = table.assign(
+            panel="training", method=training.method, reward=training.reward, beta=training.beta, n_prompts=cell.n_prompts,
+            responses=cell.responses, learning_rate=training.learning_rate, lora_rank=training.lora_rank or 0,
+            **{f"base_{key}": value for key, value in base.items()},
+            **{
+                column.replace("accuracy", "gap_closed"): (table[column] - base["sampled_accuracy"]) / gap
+                for column in ("accuracy", "accuracy_low", "accuracy_high")
+            },
+            **self.theory(cell), **self.costs(task, place, cell),
+        )  # fmt: skip
+        if config.certify:
+            table = table.assign(base_sharpened=table["sharpened_0.5"].iloc[0])
+        return pd.concat([table, self.pass_at_k(place)]) if cell.own_pool else table
+
+    def theory(self, cell: Cell) -> dict:
+        """What infinitely many prompts would give (the law of best-of-N itself), and what Theorem 4.1′ promises.
+
+        The class is every setting of the model's float32 parameters, of which the trained ones are one.
+        """
+        if not self.config.certify:
+            return {}
+        argmax = search_task(
+            self.oracle, self.held_out, self.work / "base/argmax.jsonl", identity=self.identity, seed=self.seed
+        )
+        best = np.exp(argmax.loc[argmax["certified"], "log_p"].to_numpy(dtype=float))
+        mass = laws.best_of_n_hit(best, cell.responses)
+        found = {"law_argmax_mass": mass.mean(), "coverage": np.mean(1 / best), "certified": argmax["certified"].mean()}
+        log_class = PARAMETER_BITS * np.log(2) * sum(p.numel() for p in self.oracle.model.parameters())
+        for delta in (0.5, 0.1):
+            n_star = cell.responses / laws.stopping_threshold(delta)
+            bad = bounds.sft_bad_prompts(
+                cell.n_prompts, n_star, delta=delta, rho=0.05, coverage=found["coverage"], log_class=log_class
+            )
+            found |= {
+                f"law_sharpened_{delta:g}": np.mean(mass >= 1 - delta),
+                f"bound_{delta:g}": max(0.0, 1 - bad),
+                f"bound_coverage_{delta:g}": max(0.0, 1 - found["coverage"] / n_star),
+                f"bound_prompts_{delta:g}": bounds.sft_cost(
+                    eps=0.5, delta=delta, rho=0.05, coverage=found["coverage"], log_class=log_class
+                ).n_prompts,
+            }
+        return found
+
+    def costs(self, task: Task, place: Path, cell: Cell) -> dict:
+        """Forward tokens and seconds of sampling and of training; sampling at the rate measured on the held-out prompts."""
+        pools = [pd.read_parquet(path) for path in sorted(place.glob("round-*/pool.parquet"))]
+        if not cell.own_pool:
+            pools = [pd.read_parquet(place.with_name(f"{place.name}.parquet")), *pools]
+        prompts = sum(map(len, self.oracle.encode(task.prompts)))
+        sampled = sum(prompts + int(samples(pool)["tokens"].map(len).sum()) for pool in pools)
+        rounds = pd.read_parquet(place / "log.parquet").groupby("round")[["tokens", "seconds"]].max()
+        return {
+            "sampling_tokens": sampled,
+            "sampling_seconds": sampled / self.tokens_per_second,
+            "training_tokens": PASSES * cell.training.epochs * int(rounds["tokens"].sum()),
+            "training_seconds": float(rounds["seconds"].sum()),
+        }
+
+    def pass_at_k(self, place: Path) -> pd.DataFrame:
+        """pass@k and best-of-k by the own likelihood, for the base model and the trained one, on the held-out prompts."""
+        model, tokenizer = load_model(str(place / "model"))
+        trained = HuggingFaceOracle(model, tokenizer, max_new_tokens=self.held_out.max_new_tokens)
+        rows, n = [], self.n_base
+        sizes = np.unique([k for k in (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, n) if k <= n])
+        for policy, oracle in (("base", self.oracle), ("trained", trained)):
+            folder = self.work / "base/baseline" if policy == "base" else place / "after"
+            identity = self.identity if policy == "base" else {"model": fingerprint(str(place / "model"), model)}
+            drawn = samples(sample_pool(oracle, self.held_out, n, folder, seed=self.seed, identity=identity))
+            for kind, reward in (("pass", "correct"), ("best_of_k", "log_likelihood")):
+                values = curve(drawn, reward, "correct", sizes)
+                for k in sizes:
+                    estimate = bootstrap_mean(values[k].to_numpy(), proportion=True, seed=self.seed)
+                    rows.append(
+                        dict(policy=policy, kind=kind, k=int(k), value=float(estimate.value), low=float(estimate.low),
+                             high=float(estimate.high))
+                    )  # fmt: skip
+        return pd.DataFrame(rows).assign(panel="pass@k")
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(max(2, torch.get_num_threads()))
-    quick = {
-        "seeds": 1,
-        "n_prompts": 40,
-        "n_samples": 8,
-        "study_prompts": 20,
-        "epochs": 2,
-        "study_epochs": 1,
-        "eval_prompts": 6,
-    }
-    record.main("sharpening", __doc__, compute, Config(), quick | {"eval_samples": 4})
+    few = tuple((name, task, 40) for name, task, _ in Config.models)
+    small = dict(
+        models=few, training=Training(n_samples=12, epochs=2), seeds=1, study_prompts=20, eval_prompts=6, eval_samples=4
+    )
+    record.main("sharpening", __doc__, compute, Config(), small)

@@ -1,6 +1,7 @@
 """Every experiment runs in its quick version and its figure draws; what the captions say is true of committed results."""
 
 import json
+import re
 import runpy
 import sys
 
@@ -8,26 +9,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import figures
+from experiments import figures, tables
+from experiments.drawing.training import final
 from experiments.record import RESULTS
 
 
-@pytest.mark.parametrize("name", figures.DRAW)
-def test_experiment_runs_and_its_figure_draws(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path)])
-    runpy.run_module(f"experiments.{name}", run_name="__main__")
-    assert json.loads((tmp_path / f"{name}.json").read_text())["provenance"]["versions"]
-    monkeypatch.setattr(sys, "argv", ["figures", name, "--results", str(tmp_path), "--out", str(tmp_path / "f")])
+@pytest.mark.parametrize("experiment", sorted({drawn.data for drawn in figures.DRAW.values()}))
+def test_experiment_runs_and_its_figures_draw(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [experiment, "--quick", "--out", str(tmp_path)])
+    runpy.run_module(f"experiments.{experiment}", run_name="__main__")
+    assert json.loads((tmp_path / f"{experiment}.json").read_text())["provenance"]["versions"]
+    names = [name for name, drawn in figures.DRAW.items() if drawn.data == experiment]
+    monkeypatch.setattr(sys, "argv", ["figures", *names, "--results", str(tmp_path), "--out", str(tmp_path / "f")])
     figures.main()
-    assert (tmp_path / f"f/{name}.png").stat().st_size > 10_000 and (tmp_path / f"f/{name}.md").read_text().strip()
+    for name in names:
+        assert (tmp_path / f"f/{name}.png").stat().st_size > 10_000 and (tmp_path / f"f/{name}.pdf").is_file()
+        assert (tmp_path / f"f/{name}.md").read_text().strip()
 
 
-def test_the_gallery_has_every_figure():
-    assert set(figures.ORDER) == set(figures.DRAW)
+def test_the_gallery_has_every_figure_and_its_links_lead_somewhere():
+    assert {name for names in figures.CHAPTERS.values() for name in names} == set(figures.DRAW)
     text = figures.gallery(figures.FIGURES)
     assert (figures.FIGURES / "README.md").read_text() == text
     for name in figures.DRAW:
-        assert f"]({name}.png)" in text and (RESULTS / f"{name}.parquet").is_file()
+        assert f"]({name}.png)" in text
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert (figures.FIGURES / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_tables_of_numbers_are_those_of_the_results(page):
+    text = (tables.ROOT / page).read_text()
+    assert text == tables.filled(text) and len(re.findall("<!-- end -->", text)) >= 3
 
 
 def table(name: str) -> pd.DataFrame:
@@ -88,3 +101,34 @@ def test_other_captions():
     assert table("iterated")["gap"].max() < 1e-9
     rows = table("reward_error").set_index("method")["true_reward"]
     assert rows["best-of-N"].iloc[-1] < 0.01 < 0.6 < rows["χ²-pessimism, β = 0.1"].iloc[-1]
+    rows = table("laws")
+    frontier = rows[rows["panel"] == "frontier"]
+    for best, cost in (("tilted", "kl"), ("χ²-regularised", "concentrability")):
+        optimal = frontier[frontier["law"] == best].sort_values(cost)
+        loss = frontier["reward"] - np.interp(frontier[cost], optimal[cost], optimal["reward"])
+        assert loss.max() < 1e-3 and loss[frontier["law"] == "best-of-N"].min() > -0.03
+    rows = rows[rows["panel"] == "greedy"]
+    assert (rows.loc[rows["p_best"] > 0.5, "found"] == 1).all() and (rows.loc[rows["p_best"] < 0.5, "found"] < 1).any()
+
+
+def test_the_papers_protocol_captions():
+    rows = table("paper")
+    exact = rows[rows["panel"] == "theory"]
+    inside = (exact["law_low"] <= exact["accuracy_high"]) & (exact["accuracy_low"] <= exact["law_high"])
+    assert inside.all() and (exact["law_low"] <= exact["limit"] + 1e-12).all()
+    settings = rows.groupby(["model", "label"])
+    assert len(settings) == 6 and (settings["finding"].nunique() == 6).all()
+
+
+def test_training_captions():
+    rows = final(table("sharpening"))
+    full = rows[rows["cell"] == "full"]
+    assert (full["gap_closed"] > 1 / 3).groupby(full["model"]).all()["arithmetic-1m"]
+    assert (full["log_likelihood"] > full["base_sampled_log_likelihood"]).all() and (full["seed"].nunique() == 3)
+    gained = rows.groupby("cell")["gap_closed"].mean()
+    assert gained["N=1"] < gained["N=50"] < full["gap_closed"].max()
+    curves = table("sharpening")
+    curves = curves[(curves["panel"] == "pass@k") & (curves["kind"] == "pass")]
+    mean = curves.groupby(["policy", "k"])["value"].mean()
+    assert mean["trained", 1] > mean["base", 1] and mean["trained", 50] < mean["base", 50]
+    assert (rows["bound_0.5"] <= rows["sharpened_0.5"] + 1e-12).all()
