@@ -100,8 +100,8 @@ def cell_name(row) -> str:
 
 @figure(
     "One change at a time from SFT-Sharpening with N = 50 on 1,000 prompts of arithmetic-1m: mean over seeds, bars: from the "
-    "worst seed to the best. Left: N = 1 trains on plain samples. Right: rewards and methods; those marked verified "
-    "are the control that sees whether an answer is correct.",
+    "worst seed to the best; of XPO and β = 2, run with one seed, 95 % intervals over prompts. Left: N = 1 trains on plain "
+    "samples. Right: rewards and methods; those marked verified are the control that sees whether an answer is correct.",
     data="sharpening",
     width=5.4,
 )
