@@ -49,14 +49,17 @@ def configs(arguments: argparse.Namespace) -> tuple[paper.Config, sharpening.Con
     if arguments.large:
         root = arguments.data_root
         settings = tuple(paper.Setting(model, task, task, str(root / task)) for model in MODELS for task in TASKS)
-        pairs = tuple((model, task, 2_000, str(root / task)) for model, task in TRAINED)
+        problems = tuple(
+            sharpening.Problem(model, task, 2_000, data=str(root / task), label=f"{Path(model).name}, {task}")
+            for model, task in TRAINED
+        )
         return replace(measured, settings=settings), replace(
-            trained, models=pairs, training=PAPER_TRAINING, study_prompts=0, certify=False
+            trained, problems=problems, training=PAPER_TRAINING, certify=False
         )
     if not arguments.full:
         measured = replace(measured, n_prompts=48, budget=300)
         trained = replace(
-            trained, models=(("arithmetic-1m", "arithmetic", 800),), seeds=1, study_prompts=0, eval_prompts=100,
+            trained, problems=(sharpening.Problem("arithmetic-1m", "arithmetic", 800),), seeds=1, eval_prompts=100,
             training=replace(sharpening.SFT, n_samples=25, epochs=6),
         )  # fmt: skip
     if arguments.model:
@@ -125,7 +128,7 @@ def cells_of(markdown: str) -> tuple[list[str], list[list[str]]]:
 
 
 def described(measured: paper.Config, trained: sharpening.Config) -> str:
-    prompts = ", ".join(f"{Path(model).name} on {n:,} prompts" for model, _, n, *_ in trained.models)
+    prompts = ", ".join(f"{problem} on {problem.n_prompts:,} prompts" for problem in trained.problems)
     sizes = f"{measured.n_prompts} prompts × {measured.n_samples} samples in each of {len(measured.settings)} settings"
     return (
         f"This run measured {sizes} and trained {prompts} with N = {trained.training.n_samples} and {trained.seeds} seed(s). "

@@ -2,21 +2,25 @@
 
 python -m experiments.sharpening [--quick]
 
-Two kinds of cells. `full` is the claim, for each model and seed (the second model has fewer): SFT-Sharpening with N = 50 on
-all prompts. The others share a reference cell (SFT by log-likelihood on a part of the prompts of the first model) and change
-one thing at a time: N, reward, method, β and prompts for every seed; XPO, β = 2, epochs, learning rate and rank of the
-adapters for the first. They learn from the pool of `full`. Pools and checkpoints stay in out/sharpening, and an interrupted
-run goes on from there.
+Two kinds of cells, for each model and seed. `full` is the claim: SFT-Sharpening with N = 50 on all prompts. The others share
+a reference cell (SFT by log-likelihood on a part of the prompts) and change one thing at a time: N, reward, method, β and
+prompts; of the first model also epochs, learning rate and rank of the adapters. They learn from the pool of `full`. A seed of
+a model is one job; without a GPU as many run at a time as there are cores. Pools and checkpoints stay in out/sharpening, and
+an interrupted run goes on from there.
 """
 
+import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from experiments import record
 from sharptheory import bounds, laws
@@ -38,14 +42,33 @@ SFT = Training(n_samples=50, epochs=8)
 
 
 @dataclass(frozen=True)
+class Problem:
+    """A model and a task to sharpen it on.
+
+    Attributes:
+        n_prompts: to learn from. study_prompts: those of the reference cell; without them, only `full` is run. data: the
+            official file of a task that has one. label: names it in tables and figures.
+    """
+
+    model: str
+    task: str
+    n_prompts: int
+    study_prompts: int = 0
+    data: str | None = None
+    label: str = ""
+
+    def __str__(self) -> str:
+        return self.label or Path(self.model).name
+
+
+@dataclass(frozen=True)
 class Config:
-    #: Model, task, prompts to learn from, and the official file of a task that has one.
-    models: tuple = (("arithmetic-1m", "arithmetic", 4_000), ("multihop-1m", "multihop", 1_000))
+    problems: tuple[Problem, ...] = (
+        Problem("arithmetic-1m", "arithmetic", 4_000, study_prompts=1_000),
+        Problem("multihop-1m", "multihop", 1_000, study_prompts=500),
+    )
     training: Training = SFT
     seeds: int = 3
-    #: Of the models after the first.
-    other_seeds: int = 1
-    study_prompts: int = 1_000
     eval_prompts: int = 200
     eval_samples: int = 16
     certify: bool = True
@@ -62,34 +85,33 @@ class Cell:
     own_pool: bool = False
 
 
-def cells(config: Config, seed: int) -> Iterator[tuple[str, Cell]]:
+def cells(problem: Problem, training: Training, *, limits: bool) -> Iterator[tuple[str, Cell]]:
     """By name: ``factor=value``, what the cell changes of the reference cell, the first."""
-    training = replace(config.training, seed=seed)
-    n, epochs = training.n_samples, training.epochs
-    reference = Cell(training, config.study_prompts, n)
+    n, epochs, study_prompts = training.n_samples, training.epochs, problem.study_prompts
+    reference = Cell(training, study_prompts, n)
 
-    def with_(prompts: int = config.study_prompts, responses: int = n, **changes) -> Cell:
+    def with_(prompts: int = study_prompts, responses: int = n, **changes) -> Cell:
         return replace(reference, training=replace(training, **changes), n_prompts=prompts, responses=min(responses, n))
 
     for responses in (n, *(few for few in (25, 10, 5, 1) if few < n)):
         yield f"N={responses}", with_(responses=responses)
     for reward in ("length_normalized", "majority", "self_certainty", "correctness"):
         yield f"reward={reward}", with_(reward=reward)
-    for prompts in (config.study_prompts // 4, config.study_prompts // 2, 2 * config.study_prompts):  # and all: `full`
-        yield f"prompts={prompts}", with_(prompts)
+    for prompts in (study_prompts // 4, study_prompts // 2, 2 * study_prompts):
+        if prompts < problem.n_prompts:
+            yield f"prompts={prompts}", with_(prompts)
     yield "method=adaptive-sft", with_(method="adaptive-sft", delta=0.5)
     pairs = dict(learning_rate=3e-5, epochs=1)  # a rate of 1e-4 gains less on seed 0
-    for beta in (0.5, 1.0):
+    for beta in (0.5, 1.0, 2.0):
         yield f"beta={beta:g}", with_(responses=30, method="dpo", beta=beta, **pairs)
     weighted = dict(n=4, epochs=1, learning_rate=1e-4)
     yield "method=bon-sft", with_(responses=16, method="bon-sft", **weighted)
     yield "method=bon-rlb", with_(responses=16, method="bon-rlb", reward="correctness", **weighted)
     yield "method=bon-rlb-p", with_(responses=16, method="bon-rlb-p", reward="correctness", **weighted)
-    if seed != config.seed:
-        return
-    yield "beta=2", with_(responses=30, method="dpo", beta=2.0, **pairs)
     few = dict(rounds=2, n_samples=4, optimism=1e-3)  # pairs of all rounds are learnt from again in each
     yield "method=xpo", with_(responses=4, method="xpo", beta=1.0, **few, **pairs)
+    if not limits:
+        return
     for passes in (epochs // 2, 2 * epochs):
         yield f"epochs={passes}", with_(epochs=passes)
     for rate in (1e-4, 1e-3):
@@ -99,43 +121,57 @@ def cells(config: Config, seed: int) -> Iterator[tuple[str, Cell]]:
 
 
 def compute(config: Config, work: Path | None = None) -> pd.DataFrame:
-    """Rows of the panels ``training`` and ``pass@k``; resumable in `work`. Without `study_prompts` only ``full`` is run."""
-    quiet_transformers()
+    """Rows of the panels ``training`` and ``pass@k``; resumable in `work`."""
     # A small run is a check, and starts anew.
     work = work or (WORK if config.eval_prompts >= 100 else Path(tempfile.mkdtemp()))
+    seeds = range(config.seed, config.seed + config.seeds)
+    jobs = [(config, problem, seed, work) for problem in config.problems for seed in seeds]
+    workers = 1 if torch.cuda.is_available() else min(len(jobs), os.cpu_count() or 1)
+    if workers == 1:
+        tables = [study(*job) for job in jobs]
+    else:  # Small models gain more from a core for each training than from two cores for one.
+        with multiprocessing.get_context("spawn").Pool(
+            workers, torch.set_num_threads, (1,), maxtasksperchild=1
+        ) as pool:
+            tables = pool.starmap(study, jobs, chunksize=1)
+    return pd.concat(tables, ignore_index=True)
+
+
+def study(config: Config, problem: Problem, seed: int, work: Path) -> pd.DataFrame:
+    """All cells of one model and seed."""
+    quiet_transformers()
+    setting = Setting(problem, work=work / str(problem), config=config, seed=seed)
+    jobs = {"full": setting.full}
+    if problem.study_prompts:
+        first = problem == config.problems[0]
+        jobs |= cells(problem, replace(config.training, seed=seed), limits=first)
     tables = []
-    for number, (name, *problems) in enumerate(config.models):
-        model, tokenizer = load_model(name)
-        for seed in range(config.seed, config.seed + (config.other_seeds if number else config.seeds)):
-            place = work / Path(name).name / f"seed-{seed}"
-            setting = Setting(model, tokenizer, name, *problems, work=place, config=config, seed=seed)
-            for cell_name, cell in [
-                ("full", setting.full),
-                *(cells(config, seed) if number == 0 and config.study_prompts else ()),
-            ]:
-                table = setting.run(cell_name, cell)
-                tables.append(table.assign(model=Path(name).name, cell=cell_name, seed=seed))
-                last = table[table["panel"] == "training"].iloc[-1]
-                print(
-                    f"{name}, seed {seed}, {cell_name}: accuracy {last['base_sampled_accuracy']:.3f} → {last['accuracy']:.3f}, "
-                    f"gap closed {last['gap_closed']:.0%}",
-                    flush=True,
-                )
+    for name, cell in jobs.items():
+        table = setting.run(name, cell)
+        tables.append(table.assign(model=str(problem), cell=name, seed=seed))
+        last = table[table["panel"] == "training"].iloc[-1]
+        print(
+            f"{problem}, seed {seed}, {name}: accuracy {last['base_sampled_accuracy']:.3f} → {last['accuracy']:.3f}, "
+            f"gap closed {last['gap_closed']:.0%}",
+            flush=True,
+        )
     return pd.concat(tables, ignore_index=True)
 
 
 class Setting:
     """A model, a task and a seed: the base lines that its cells share."""
 
-    def __init__(
-        self, model, tokenizer, name: str, task: str, n_prompts: int, data: str | None = None, *, work: Path, config: Config,
-        seed: int,
-    ):  # fmt: skip
-        self.work, self.config, self.seed = work, config, seed
-        self.identity = {"model": fingerprint(name, model)}
-        self.problems, self.held_out = split_task(task, n_prompts, config.eval_prompts, seed=seed, data=data)
+    def __init__(self, problem: Problem, *, work: Path, config: Config, seed: int):
+        self.work, self.config, self.seed = work / f"seed-{seed}", config, seed
+        model, tokenizer = load_model(problem.model)
+        self.identity = {"model": fingerprint(problem.model, model)}
+        self.problems, self.held_out = split_task(
+            problem.task, problem.n_prompts, config.eval_prompts, seed=seed, data=problem.data
+        )
         self.n_base = max(config.training.n_samples, config.eval_samples)
-        self.full = Cell(replace(config.training, seed=seed), n_prompts, config.training.n_samples, own_pool=True)
+        self.full = Cell(
+            replace(config.training, seed=seed), problem.n_prompts, config.training.n_samples, own_pool=True
+        )
         self.oracle = HuggingFaceOracle(
             model, tokenizer, max_new_tokens=self.held_out.max_new_tokens, statistics=("self_certainty",)
         )
@@ -152,8 +188,7 @@ class Setting:
         task = replace(self.problems, prompts=self.problems.prompts[few], answers=self.problems.answers[few])
         pool, place = None, self.work / name
         if not cell.own_pool:
-            drawn = pd.read_parquet(self.work / "full/round-1/pool.parquet")
-            pool = self.work / f"{name}.parquet"
+            drawn, pool = self.full_pool, self.work / f"{name}.parquet"
             drawn = drawn[(drawn["prompt_id"] < cell.n_prompts) & (drawn["sample_id"] < cell.responses)]
             drawn.to_parquet(pool)
         table, base = sharpen(
@@ -176,6 +211,10 @@ class Setting:
             table = table.assign(base_sharpened=table["sharpened_0.5"].iloc[0])
         return pd.concat([table, self.pass_at_k(place)]) if cell.own_pool else table
 
+    @cached_property
+    def full_pool(self) -> pd.DataFrame:
+        return pd.read_parquet(self.work / "full/round-1/pool.parquet")
+
     def theory(self, cell: Cell) -> dict:
         """What infinitely many prompts would give (the law of best-of-N itself), and what Theorem 4.1′ promises.
 
@@ -188,7 +227,7 @@ class Setting:
         )
         best = np.exp(argmax.loc[argmax["certified"], "log_p"].to_numpy(dtype=float))
         mass = laws.best_of_n_hit(best, cell.responses)
-        found = {"law_argmax_mass": mass.mean(), "coverage": np.mean(1 / best), "certified": argmax["certified"].mean()}
+        found = {"coverage": np.mean(1 / best), "certified": argmax["certified"].mean()}
         log_class = PARAMETER_BITS * np.log(2) * sum(p.numel() for p in self.oracle.model.parameters())
         for delta in (0.5, 0.1):
             n_star = cell.responses / laws.stopping_threshold(delta)
@@ -199,9 +238,6 @@ class Setting:
                 f"law_sharpened_{delta:g}": np.mean(mass >= 1 - delta),
                 f"bound_{delta:g}": max(0.0, 1 - bad),
                 f"bound_coverage_{delta:g}": max(0.0, 1 - found["coverage"] / n_star),
-                f"bound_prompts_{delta:g}": bounds.sft_cost(
-                    eps=0.5, delta=delta, rho=0.05, coverage=found["coverage"], log_class=log_class
-                ).n_prompts,
             }
         return found
 
@@ -242,8 +278,6 @@ class Setting:
 
 
 if __name__ == "__main__":
-    few = tuple((name, task, 40) for name, task, _ in Config.models)
-    small = dict(
-        models=few, training=Training(n_samples=12, epochs=2), seeds=1, study_prompts=20, eval_prompts=6, eval_samples=4
-    )
+    few = tuple(replace(problem, n_prompts=40, study_prompts=20) for problem in Config.problems)
+    small = dict(problems=few, training=Training(n_samples=12, epochs=2), seeds=1, eval_prompts=6, eval_samples=4)
     record.main("sharpening", __doc__, compute, Config(), small)

@@ -18,8 +18,8 @@ def test_one_command_measures_trains_and_reports(tmp_path, monkeypatch):
     small = (
         replace(paper.Config(), settings=(paper.SETTINGS[1],), n_prompts=6, n_samples=8, budget=60),
         replace(
-            sharpening.Config(), models=(("arithmetic-1m", "arithmetic", 12),), training=Training(n_samples=4, epochs=1),
-            seeds=1, study_prompts=0, eval_prompts=4, eval_samples=4,
+            sharpening.Config(), problems=(sharpening.Problem("arithmetic-1m", "arithmetic", 12),),
+            training=Training(n_samples=4, epochs=1), seeds=1, eval_prompts=4, eval_samples=4,
         ),
     )  # fmt: skip
     chosen = []
@@ -53,7 +53,8 @@ def test_every_size_names_tasks_and_models_that_exist():
             kind = setting.task.partition(":")[0]
             assert kind in OFFICIAL if setting.data else kind in GENERATED
             assert given.large or setting.model == "mine" or Path(resolve(setting.model)).is_dir()
-        assert all(task.partition(":")[0] in {**GENERATED, **OFFICIAL} for _, task, *_ in trained.models)
+        assert all(problem.task.partition(":")[0] in {**GENERATED, **OFFICIAL} for problem in trained.problems)
+        assert len(set(map(str, trained.problems))) == len(trained.problems)  # each has a folder of its own
     assert len(reproduce.configs(arguments(large=True))[0].settings) == 30
     assert reproduce.configs(arguments(model="mine", task="gsm8k", data="d"))[0].settings[-1].data == "d"
 
