@@ -2,7 +2,7 @@
 
 import json
 import re
-import runpy
+import subprocess
 import sys
 
 import numpy as np
@@ -16,8 +16,8 @@ from experiments.record import RESULTS
 
 @pytest.mark.parametrize("experiment", sorted({drawn.data for drawn in figures.DRAW.values()}))
 def test_experiment_runs_and_its_figures_draw(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [experiment, "--quick", "--out", str(tmp_path)])
-    runpy.run_module(f"experiments.{experiment}", run_name="__main__")
+    command = [sys.executable, "-m", f"experiments.{experiment}", "--quick", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=tables.ROOT, check=True)
     assert json.loads((tmp_path / f"{experiment}.json").read_text())["provenance"]["versions"]
     names = [name for name, drawn in figures.DRAW.items() if drawn.data == experiment]
     monkeypatch.setattr(sys, "argv", ["figures", *names, "--results", str(tmp_path), "--out", str(tmp_path / "f")])
