@@ -24,7 +24,7 @@ from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.oracle import HuggingFaceOracle
 from sharptheory.llm.sampling import sample_pool
 from sharptheory.llm.search import search_task
-from sharptheory.llm.tasks import Task, load_task
+from sharptheory.llm.tasks import load_task
 from sharptheory.pool import greedy_responses, samples
 
 WORK = Path(__file__).parents[1] / "out/paper"
@@ -63,22 +63,20 @@ class Config:
 
 def compute(config: Config, work: Path | None = None) -> pd.DataFrame:
     """Rows of the panels ``curve``, ``theory``, ``samples`` and ``finding`` for every setting; resumable in `work`."""
-    quiet_transformers()
     work = work or (WORK if config.n_prompts >= 100 else Path(tempfile.mkdtemp()))
-    tables = []
-    for setting in config.settings:
-        model, tokenizer = load_model(setting.model)
-        task = load_task(setting.task, config.n_prompts, seed=config.seed, data=setting.data)
-        oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens)
-        folder = work / re.sub(r"[^\w.]+", "-", f"{Path(setting.model).name}-{setting.label}")
-        tables.append(measure(oracle, task, folder, config, identity={"model": fingerprint(setting.model, model)}))
-        tables[-1] = tables[-1].assign(model=Path(setting.model).name, task=setting.task, label=setting.label)
-        print(f"{setting.model} on {setting.task}: {len(task.prompts)} prompts measured", flush=True)
-    return pd.concat(tables, ignore_index=True)
+    jobs = [(setting, config, work) for setting in config.settings]
+    return pd.concat(record.parallel(measure, jobs), ignore_index=True)
 
 
-def measure(oracle: HuggingFaceOracle, task: Task, folder: Path, config: Config, *, identity: dict) -> pd.DataFrame:
+def measure(setting: Setting, config: Config, work: Path) -> pd.DataFrame:
     """One setting: pool, certified argmax, and all that follows from them."""
+    quiet_transformers()
+    name = Path(setting.model).name
+    model, tokenizer = load_model(setting.model)
+    task = load_task(setting.task, config.n_prompts, seed=config.seed, data=setting.data)
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens)
+    folder = work / re.sub(r"[^\w.]+", "-", f"{name}-{setting.label}")
+    identity = {"model": fingerprint(setting.model, model)}
     pool = sample_pool(oracle, task, config.n_samples, folder, seed=config.seed, identity=identity)
     argmax = search_task(
         oracle, task, folder / "argmax.jsonl", budget=config.budget, seed=config.seed, identity=identity
@@ -92,7 +90,8 @@ def measure(oracle: HuggingFaceOracle, task: Task, folder: Path, config: Config,
         .sample(min(5_000, len(drawn)), random_state=config.seed),
         findings(drawn, greedy, config.seed),
     ]  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+    print(f"{name} on {setting.task}: {len(task.prompts)} prompts measured", flush=True)
+    return pd.concat(parts, ignore_index=True).assign(model=name, task=setting.task, label=setting.label)
 
 
 def lift_curves(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> pd.DataFrame:
@@ -157,9 +156,9 @@ def findings(drawn: pd.DataFrame, greedy: pd.DataFrame, seed: int) -> pd.DataFra
         "not shown" if test is None else "held" if test.holds else "contrary" if within.high < 0.5 else "not shown"
     )
     rows.append(
-        {"finding": "likelihoods of correct responses dominate", "verdict": verdict, "unit": "AUC",
-         "value": float(within.value), "value_low": float(within.low), "value_high": float(within.high)}
-    )  # fmt: skip
+        {"finding": "likelihoods of correct responses dominate", "verdict": verdict, "unit": "AUC"}
+        | within.columns("value")
+    )
     return pd.DataFrame(rows).assign(panel="finding")
 
 
@@ -171,8 +170,7 @@ def _finding(name: str, per_prompt: pd.Series, seed: int, *, unit: str = "points
 
 
 def _estimate(name: str, per_prompt, *, proportion: bool = False, seed: int) -> dict:
-    estimate = bootstrap_mean(np.asarray(per_prompt, dtype=float), proportion=proportion, seed=seed)
-    return {name: float(estimate.value), f"{name}_low": float(estimate.low), f"{name}_high": float(estimate.high)}
+    return bootstrap_mean(np.asarray(per_prompt, dtype=float), proportion=proportion, seed=seed).columns(name)
 
 
 if __name__ == "__main__":

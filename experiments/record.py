@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
@@ -14,6 +16,20 @@ import pandas as pd
 from sharptheory.provenance import provenance
 
 RESULTS = Path(__file__).with_name("results")
+
+
+def parallel(function: Callable, jobs: list[tuple]) -> list:
+    """``function(*job)`` of each job, in order: on a GPU one at a time, otherwise as many as there are cores.
+
+    Small models gain more from a core for each job than from all cores for one.
+    """
+    import torch
+
+    workers = 1 if torch.cuda.is_available() else min(len(jobs), os.cpu_count() or 1)
+    if workers == 1:
+        return [function(*job) for job in jobs]
+    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+        return pool.starmap(function, jobs, chunksize=1)
 
 
 def main(name: str, doc: str, compute: Callable, config, quick: dict) -> None:

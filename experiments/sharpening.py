@@ -9,8 +9,6 @@ a model is one job; without a GPU as many run at a time as there are cores. Pool
 an interrupted run goes on from there.
 """
 
-import multiprocessing
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from experiments import record
 from sharptheory import bounds, laws
@@ -126,15 +123,7 @@ def compute(config: Config, work: Path | None = None) -> pd.DataFrame:
     work = work or (WORK if config.eval_prompts >= 100 else Path(tempfile.mkdtemp()))
     seeds = range(config.seed, config.seed + config.seeds)
     jobs = [(config, problem, seed, work) for problem in config.problems for seed in seeds]
-    workers = 1 if torch.cuda.is_available() else min(len(jobs), os.cpu_count() or 1)
-    if workers == 1:
-        tables = [study(*job) for job in jobs]
-    else:  # Small models gain more from a core for each training than from two cores for one.
-        with multiprocessing.get_context("spawn").Pool(
-            workers, torch.set_num_threads, (1,), maxtasksperchild=1
-        ) as pool:
-            tables = pool.starmap(study, jobs, chunksize=1)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(record.parallel(study, jobs), ignore_index=True)
 
 
 def study(config: Config, problem: Problem, seed: int, work: Path) -> pd.DataFrame:

@@ -208,8 +208,8 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         row["forward_tokens"] = group["forward_tokens"].mean()
         for column in ("accuracy", "log_likelihood"):
             values = group[column].dropna().to_numpy()
-            estimate = bootstrap_mean(values, proportion=column == "accuracy", seed=seed) if len(values) else None
-            for name, side in ((column, "value"), (f"{column}_low", "low"), (f"{column}_high", "high")):
-                row[name] = np.nan if estimate is None else float(getattr(estimate, side))
+            unknown = Estimate(np.nan, np.nan, np.nan)
+            estimate = bootstrap_mean(values, proportion=column == "accuracy", seed=seed) if len(values) else unknown
+            row |= estimate.columns(column)
         rows.append(row)
     return pd.DataFrame(rows)

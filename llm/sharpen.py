@@ -91,12 +91,7 @@ class Evaluation:
             if len(values) == 0:
                 continue
             share = name in ("accuracy", "pass_at_n", "argmax_mass") or name.startswith("sharpened")
-            estimate = bootstrap_mean(values, proportion=share, seed=self.seed)
-            row |= {
-                name: float(estimate.value),
-                f"{name}_low": float(estimate.low),
-                f"{name}_high": float(estimate.high),
-            }
+            row |= bootstrap_mean(values, proportion=share, seed=self.seed).columns(name)
         return row
 
 

@@ -33,6 +33,10 @@ class Estimate:
     low: np.ndarray
     high: np.ndarray
 
+    def columns(self, name: str) -> dict[str, float]:
+        """A scalar's fields of a row: ``name``, ``name_low``, ``name_high``."""
+        return {name: float(self.value), f"{name}_low": float(self.low), f"{name}_high": float(self.high)}
+
 
 def bootstrap(
     data: tuple[np.ndarray, ...],
