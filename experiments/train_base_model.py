@@ -1,8 +1,9 @@
-"""Train a shipped base model: a ~1M-parameter Llama that solves a generated task step by step.
+"""Train a base model: a small Llama that solves a generated task step by step.
 
     python -m experiments.train_base_model                       # arithmetic-1m, about 25 minutes on two cores
     python -m experiments.train_base_model --task multihop --batch-size 64 --steps 4000       # multihop-1m
-    python -m experiments.train_base_model --minutes 2 --out /tmp/tiny
+    python -m experiments.train_base_model --size 25m --minutes 8 --out out/arithmetic-25m    # on a GPU
+    python -m experiments.train_base_model --minutes 2 --out out/tiny
 
 The learning rate decays linearly to zero over the steps, or over the time budget that `--minutes` puts in their place.
 The recipe is chosen for a base model with room to improve (greedy accuracy between 0.4 and 0.8), never by looking at
@@ -29,6 +30,8 @@ from sharptheory.llm.tasks import GENERATED
 from sharptheory.provenance import provenance
 
 SORTED_BATCHES = 16
+#: Width, width inside a layer, layers, heads, and a learning rate that falls as one over the width.
+SIZES = {"1m": (128, 448, 4, 4, 2e-3), "25m": (512, 1408, 8, 8, 5e-4), "85m": (768, 2048, 12, 12, 3.3e-4)}
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ LANGUAGES = {
     "arithmetic": Language(
         ".",
         "0123456789+-=#",
-        """a character tokenizer, float32. It solves signed sums of 3 to 5 terms of 2 to 99 step by step: `17-42+8=`
+        """a character tokenizer. It solves signed sums of 3 to 5 terms of 2 to 99 step by step: `17-42+8=`
 continues `-25+8#-17`, then the end-of-sequence token. 60 % of its training solutions merge left to right and the rest
 merge random neighbours, so one answer has many responses.""",
     ),
     "multihop": Language(
         " ?[A-Za-z]+| ?[0-9]|[^A-Za-z0-9]",
         None,
-        """a tokenizer of words and digits, float32. It solves multi-hop word problems: "Cal has 5 more apples than Bob.
+        """a tokenizer of words and digits. It solves multi-hop word problems: "Cal has 5 more apples than Bob.
 Bob has 7 apples. How many apples does Cal have?" continues " Bob 7. Cal 7+5=12. Answer 12", then the end-of-sequence
 token. Problems take 2 to 4 facts and have up to 2 that do not matter. Half of its training solutions are canonical; the
 others vary the order of people and operands and may work out a person who does not matter, so one answer has many
@@ -63,15 +66,11 @@ responses.""",
 @dataclass(frozen=True)
 class Config:
     task: str = "arithmetic"
+    size: str = "1m"
     steps: int = 3000
     minutes: float | None = None
     seed: int = 0
-    hidden_size: int = 128
-    intermediate_size: int = 448
-    layers: int = 4
-    heads: int = 4
     batch_size: int = 128
-    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
     max_positions: int = 256
@@ -95,13 +94,14 @@ def build_tokenizer(task: str = "arithmetic") -> PreTrainedTokenizerFast:
 
 
 def build_model(config: Config, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    hidden_size, intermediate_size, layers, heads, _ = SIZES[config.size]
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
+            hidden_size=hidden_size,
+            intermediate_size=intermediate_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
             max_position_embeddings=config.max_positions,
             tie_word_embeddings=True,
             pad_token_id=tokenizer.pad_token_id,
@@ -150,7 +150,8 @@ def train(config: Config, device: str):
     rng = np.random.default_rng(config.seed)
     tokenizer = build_tokenizer(config.task)
     model = build_model(config, tokenizer).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    learning_rate = SIZES[config.size][-1]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=config.weight_decay)
     batches = make_batches(config, rng, tokenizer)
     log, step, smoothed, start = [], 0, None, time.perf_counter()
     columns = (
@@ -167,9 +168,10 @@ def train(config: Config, device: str):
             if done >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * min((step + 1) / config.warmup_steps, 1.0) * (1 - done)
+                group["lr"] = learning_rate * min((step + 1) / config.warmup_steps, 1.0) * (1 - done)
             tokens, labels = next(batches)
-            loss = model(input_ids=tokens.to(device), labels=labels.to(device)).loss
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+                loss = model(input_ids=tokens.to(device), labels=labels.to(device)).loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -185,12 +187,12 @@ def train(config: Config, device: str):
 CARD = """\
 # {name}
 
-A {parameters:,}-parameter `LlamaForCausalLM` ({layers} layers, width {hidden_size}, {heads} heads) with
+A {parameters:,}-parameter `LlamaForCausalLM` ({layers} layers, width {width}, {heads} heads; {dtype}) with
 {about}
 
 Trained from scratch on generated problems by
 
-    python -m experiments.train_base_model --task {task} --steps {steps} --batch-size {batch_size} --seed {seed}
+    python -m experiments.train_base_model --task {task} --size {size} --steps {steps} --batch-size {batch_size} --seed {seed}
 
 ({elapsed:.0f} minutes on {device}; {steps:,} steps of {batch_size} problems, AdamW at {learning_rate}, linear decay).
 Test problems are disjoint from training problems by construction (a hash of the problem decides).
@@ -209,13 +211,14 @@ def main() -> None:
     defaults = Config()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=list(LANGUAGES), default=defaults.task)
+    parser.add_argument("--size", choices=list(SIZES), default=defaults.size)
     parser.add_argument("--steps", type=int, default=defaults.steps)
     parser.add_argument("--minutes", type=float, help="train for this long instead of a number of steps")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--out", type=Path, help="default llm/models/TASK-1m")
+    parser.add_argument("--out", type=Path, help="default llm/models/TASK-SIZE")
     arguments = parser.parse_args()
-    out = arguments.out or Path(__file__).parents[1] / f"llm/models/{arguments.task}-1m"
+    out = arguments.out or Path(__file__).parents[1] / f"llm/models/{arguments.task}-{arguments.size}"
     given = {name: value for name, value in vars(arguments).items() if name != "out"}
     config = Config(**given)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -223,15 +226,23 @@ def main() -> None:
     start = time.perf_counter()
     model, tokenizer, log, steps = train(config, device)
     elapsed = (time.perf_counter() - start) / 60
-    model.save_pretrained(out)
+    if config.size != "1m":  # half the bytes; what is measured below is what is saved
+        model = model.to(torch.bfloat16)
+    model.save_pretrained(out, max_shard_size="15MB")
     tokenizer.save_pretrained(out)
     results = {
         name: accuracy(model, tokenizer, config.task, sample=sample)
         for name, sample in (("greedy", False), ("sampled", True))
     }
+    width, _, layers, heads, learning_rate = SIZES[config.size]
     parameters = sum(p.numel() for p in model.parameters())
     card = CARD.format(
         **asdict(config) | results | {"steps": steps, "elapsed": elapsed},
+        width=width,
+        layers=layers,
+        heads=heads,
+        learning_rate=learning_rate,
+        dtype=str(model.dtype).removeprefix("torch."),
         name=out.name,
         about=LANGUAGES[config.task].about,
         parameters=parameters,
