@@ -6,6 +6,7 @@ make figures            # or: python -m experiments.figures [NAME ...]
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,13 +19,14 @@ from experiments.record import RESULTS
 from sharptheory import plotting
 
 FIGURES = Path(__file__).parents[1] / "figures"
+CHARACTERS_PER_INCH = 8  # of a title in bold
 #: In reading order: what sharpening costs, when it fails, what it does to a model.
 CHAPTERS = {
     "What sharpening costs, and when it fails": (
         "laws", "minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "greedy", "bon_aware", "iterated",
         "reward_error", "errata"),
     "At inference": ("paper_lift", "paper_curves", "paper_likelihood", "paper_rewards", "decoding"),
-    "By training": ("sharpening", "methods", "limits", "amortisation", "training_cost"),
+    "By training": ("sharpening", "methods", "limits", "amortisation", "diversity", "training_cost"),
 }  # fmt: skip
 
 
@@ -32,8 +34,12 @@ def draw(name: str, results: Path, folder: Path) -> Path:
     """One figure as ``.png`` and ``.pdf`` with its caption as ``.md``."""
     chosen = DRAW[name]
     with plt.style.context(plotting.STYLE):
-        fig, axes = plt.subplots(1, chosen.panels, figsize=(chosen.width * chosen.panels, chosen.height))
-        chosen.draw(pd.read_parquet(results / f"{chosen.data}.parquet"), *np.atleast_1d(axes))
+        table = pd.read_parquet(results / f"{chosen.data}.parquet")
+        rows, columns = chosen.panels(table)
+        fig, axes = plt.subplots(rows, columns, figsize=(chosen.width * columns, chosen.height * rows))
+        chosen.draw(table, *np.ravel(axes))
+        title = textwrap.fill(chosen.title, int(CHARACTERS_PER_INCH * chosen.width * columns))
+        fig.suptitle(title, x=0.01, ha="left", weight="bold")
         fig.savefig(folder / f"{name}.png")
         # Without a date, so that the same data give the same file.
         fig.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
@@ -54,7 +60,7 @@ def gallery(folder: Path) -> str:
             if (folder / f"{name}.png").is_file():
                 data = DRAW[name].data
                 parts.append(
-                    f"### {name.replace('_', ' ')}\n\n![{name}]({name}.png)\n\n{DRAW[name].caption}\n\n"
+                    f"### {DRAW[name].title}\n\n![{name}]({name}.png)\n\n{DRAW[name].caption}\n\n"
                     f"`python -m experiments.{data}` writes "
                     f"[the data](../experiments/results/{data}.parquet) with [its provenance](../experiments/results/{data}.json); "
                     f"`python -m experiments.figures {name}` draws it ([PDF]({name}.pdf)).\n"

@@ -4,6 +4,7 @@
     python -m experiments.reproduce --full                                  # every experiment anew, hours on two cores
     python -m experiments.reproduce --large --data-root ./data              # public models of the paper, on a GPU
     python -m experiments.reproduce --model ./my-model --task gsm8k --data data/gsm8k      # a model of yours beside ours
+    python -m experiments.reproduce --model out/arithmetic-25m --task arithmetic --train-prompts 4000      # and sharpened
 
 Writes report.html, figures and results to --out, and goes on where it was killed. What a run does not compute is drawn
 from the committed results, and the report says so.
@@ -38,6 +39,8 @@ TASKS = ("math500", "gsm8k", "prontoqa", "mmlu", "game24")
 #: Of Table 1, with the paper's training.
 TRAINED = (("microsoft/Phi-3.5-mini-instruct", "math500"), ("microsoft/Phi-3.5-mini-instruct", "gsm8k"),
            ("microsoft/Phi-3.5-mini-instruct", "prontoqa"), ("mistralai/Mistral-7B-Instruct-v0.3", "math500"))  # fmt: skip
+#: Figures of the training that need no study of what it depends on.
+CLAIM = ("sharpening", "diversity")
 PAPER_TRAINING = Training(
     n_samples=50, lora_rank=16, learning_rate=3e-4, max_grad_norm=0.1, weight_decay=0.1, epochs=30, batch_size=4
 )
@@ -65,6 +68,9 @@ def configs(arguments: argparse.Namespace) -> tuple[paper.Config, sharpening.Con
     if arguments.model:
         own = paper.Setting(arguments.model, arguments.task, arguments.task, arguments.data)
         measured = replace(measured, settings=(*measured.settings, own))
+        if arguments.train_prompts:
+            own = sharpening.Problem(arguments.model, arguments.task, arguments.train_prompts, data=arguments.data)
+            trained = replace(trained, problems=(*trained.problems, own))
     return measured, trained
 
 
@@ -145,10 +151,9 @@ def report(out: Path, results: Path, run: str) -> Path:
         drawn = []
         for name in names:
             data = FIGURES[name].data
-            # A run without the cells of the study has only the first of its figures.
-            here = (results / f"{data}.parquet").is_file() and (name == data or has_study(results, data))
+            here = (results / f"{data}.parquet").is_file() and (name in CLAIM or has_study(results, data))
             image = figures.draw(name, results if here else RESULTS, drawn_in).read_bytes()
-            drawn.append((name.replace("_", " "), FIGURES[name].caption, base64.b64encode(image).decode(), here))
+            drawn.append((FIGURES[name].title, FIGURES[name].caption, base64.b64encode(image).decode(), here))
         chapters.append((chapter, drawn))
     listed = [(heading, *cells_of(table(results))) for heading, table in (
         ("Which findings of the paper hold here?", tables.findings),
@@ -178,6 +183,7 @@ def main() -> None:
     parser.add_argument("--model", help="a model of yours to measure too: folder or hub name")
     parser.add_argument("--task", help="its task")
     parser.add_argument("--data", help="the official file of that task, or its folder")
+    parser.add_argument("--train-prompts", type=int, help="also sharpen it by training on this many prompts")
     parser.add_argument(
         "--data-root", type=Path, default=Path("data"), help="of --large: folder with a folder per task"
     )
@@ -186,6 +192,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.model is None) != (arguments.task is None):
         parser.error("--model and --task belong together")
+    if arguments.train_prompts and not arguments.model:
+        parser.error("--train-prompts is of the model that --model names")
     start = time.perf_counter()
     kind = "full" if arguments.full else "large" if arguments.large else "quick"
     results, work = arguments.out / "results", arguments.out / kind

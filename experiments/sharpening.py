@@ -4,9 +4,10 @@ python -m experiments.sharpening [--quick]
 
 Two kinds of cells, for each model and seed. `full` is the claim: SFT-Sharpening with N = 50 on all prompts. The others share
 a reference cell (SFT by log-likelihood on a part of the prompts) and change one thing at a time: N, reward, method, β and
-prompts; of the first model also epochs, learning rate and rank of the adapters. They learn from the pool of `full`. A seed of
-a model is one job; without a GPU as many run at a time as there are cores. Pools and checkpoints stay in out/sharpening, and
-an interrupted run goes on from there.
+prompts; of the first model also epochs, learning rate and rank of the adapters. They learn from the pool of `full`, but for
+`spread`, on one seed: as many responses as `full`, of four times the prompts with a quarter of the N each, for half the epochs. A
+seed of a model is one job; without a GPU as many run at a time as there are cores. Pools and checkpoints stay in out/sharpening,
+and an interrupted run goes on from there.
 """
 
 import tempfile
@@ -35,6 +36,7 @@ WORK = Path(__file__).parents[1] / "out/sharpening"
 #: A backward pass costs about two forward passes.
 PASSES = 3
 PARAMETER_BITS = 32
+SPREAD = 4
 SFT = Training(n_samples=50, epochs=8)
 
 
@@ -133,7 +135,11 @@ def study(config: Config, problem: Problem, seed: int, work: Path) -> pd.DataFra
     jobs = {"full": setting.full}
     if problem.study_prompts:
         first = problem == config.problems[0]
-        jobs |= cells(problem, replace(config.training, seed=seed), limits=first)
+        training = setting.full.training
+        jobs |= cells(problem, training, limits=first)
+        if first and seed == config.seed:  # it costs as much as all others
+            few = replace(training, n_samples=training.n_samples // SPREAD, epochs=training.epochs // 2)
+            jobs[f"spread={SPREAD}"] = Cell(few, SPREAD * problem.n_prompts, few.n_samples, own_pool=True)
     tables = []
     for name, cell in jobs.items():
         table = setting.run(name, cell)
@@ -155,7 +161,11 @@ class Setting:
         model, tokenizer = load_model(problem.model)
         self.identity = {"model": fingerprint(problem.model, model)}
         self.problems, self.held_out = split_task(
-            problem.task, problem.n_prompts, config.eval_prompts, seed=seed, data=problem.data
+            problem.task,
+            problem.n_prompts * (SPREAD if problem.study_prompts else 1),
+            config.eval_prompts,
+            seed=seed,
+            data=problem.data,
         )
         self.n_base = max(config.training.n_samples, config.eval_samples)
         self.full = Cell(
@@ -198,7 +208,7 @@ class Setting:
         )  # fmt: skip
         if config.certify:
             table = table.assign(base_sharpened=table["sharpened_0.5"].iloc[0])
-        return pd.concat([table, self.pass_at_k(place)]) if cell.own_pool else table
+        return pd.concat([table, self.pass_at_k(place)]) if name == "full" else table
 
     @cached_property
     def full_pool(self) -> pd.DataFrame:

@@ -37,7 +37,9 @@ def test_one_command_measures_trains_and_reports(tmp_path, monkeypatch):
 
 
 def arguments(**changes) -> Namespace:
-    given = dict(seed=0, large=False, full=False, model=None, task=None, data=None, data_root=Path("data"))
+    given = dict(
+        seed=0, large=False, full=False, model=None, task=None, data=None, data_root=Path("data"), train_prompts=None
+    )
     return Namespace(**given | changes)
 
 
@@ -46,7 +48,7 @@ def test_every_size_names_tasks_and_models_that_exist():
         arguments(),
         arguments(full=True),
         arguments(large=True),
-        arguments(model="mine", task="gsm8k", data="d"),
+        arguments(model="mine", task="gsm8k", data="d", train_prompts=9),
     ):
         measured, trained = reproduce.configs(given)
         for setting in measured.settings:
@@ -64,3 +66,7 @@ def test_a_model_needs_a_task(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         reproduce.main()
     assert "--model and --task belong together" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["reproduce", "--train-prompts", "9"])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert "--train-prompts is of the model" in capsys.readouterr().err

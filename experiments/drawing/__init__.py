@@ -10,12 +10,16 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Figure:
-    """``draw(table, *axes)``, the caption, the experiment whose data it shows, and the size of a panel in inches."""
+    """``draw(table, *axes)``, the message as a title, the caption, and the experiment whose data it shows.
+
+    `panels` says in how many rows and columns a table is drawn; `width` and `height` are of a panel, in inches.
+    """
 
     draw: Callable
+    title: str
     caption: str
     data: str
-    panels: int
+    panels: Callable[[pd.DataFrame], tuple[int, int]]
     width: float
     height: float
 
@@ -23,14 +27,15 @@ class Figure:
 FIGURES: dict[str, Figure] = {}
 
 
-def figure(caption: str, *, data: str | None = None, width: float | None = None, height: float = 4.0):
-    """Register a figure, with as many panels as it takes axes; `data` defaults to its own name."""
+def figure(
+    title: str, caption: str, *, data: str | None = None, width: float | None = None, height: float = 4.0, panels=None
+):
+    """Register a figure, by default a row of as many panels as it takes axes; `data` defaults to its own name."""
 
     def register(draw):
-        panels = draw.__code__.co_argcount - 1
-        FIGURES[draw.__name__] = Figure(
-            draw, caption, data or draw.__name__, panels, width or (6.4 if panels == 1 else 4.9), height
-        )
+        axes, name = draw.__code__.co_argcount - 1, draw.__name__
+        size = width or (6.4 if axes == 1 else 4.9), height
+        FIGURES[name] = Figure(draw, title, caption, data or name, panels or (lambda _: (1, axes)), *size)
         return draw
 
     return register

@@ -64,6 +64,7 @@ def heat(ax: Axes, rows: pd.DataFrame, column: str, *, form: str, diverging: boo
 
 
 @figure(
+    "Best-of-50 gains over greedy decoding, but not on problems longer than those trained on",
     "What best-of-50 by log-likelihood gains over greedy decoding, models × tasks (problems shorter than, as, and longer than "
     "those that the model was trained on; the paper's Fig. 1a, b), in points of accuracy and in nats, with 95 % intervals. Right, "
     "theory: what infinitely many samples would gain, exactly, on the prompts whose argmax is certified (their share below).",
@@ -85,6 +86,7 @@ def paper_lift(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
 
 
 @figure(
+    "Up to the trained length, other self-rewards gain no more than likelihood",
     "The same for other ways to use 50 samples (the paper's Fig. 2): best-of-50 by length-normalised log-likelihood and majority "
     "vote, in points over greedy decoding; coverage, whether any of 50 is correct; and greedy accuracy itself.",
     data="paper",
@@ -103,6 +105,7 @@ def paper_rewards(table: pd.DataFrame, first: Axes, second: Axes, third: Axes, f
 
 
 @figure(
+    "Accuracy rises with N and levels off where the exact law says",
     "Best-of-N against N (the paper's Figs 3 and 4). Left and middle: lift over greedy decoding, measured (bands: 95 %). "
     "Right, theory on the certified prompts: accuracy must lie in the band that the exact law 1-(1-p*)^N leaves, and ends at "
     "the accuracy of the argmax (dashed); points are measured there.",
@@ -139,7 +142,7 @@ def paper_curves(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> 
             lw=0,
             label=f"{model}: allowed by the law",
         )
-        right.axhline(rows["limit"].iloc[0], color=color, ls="--")
+        right.axhline(rows["limit"].iloc[0], color=color, ls="--", label=f"{model}: exact limit")
         right.errorbar(rows["n"], rows["accuracy"], yerr=errors(rows, "accuracy", "accuracy_low", "accuracy_high"), fmt="o", ms=4,
                        color=color, label=f"{model}: measured")  # fmt: skip
     right.set(ylabel="accuracy on certified prompts", ylim=(0, 1))
@@ -151,6 +154,7 @@ def paper_curves(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> 
 
 
 @figure(
+    "Correct responses are likelier, but not on problems longer than those trained on",
     "Log-likelihoods of correct and incorrect responses (the paper's Figs 1c and 6), pooled over prompts. Right: the probability "
     "that of two responses to one prompt the correct one is likelier, which is what best-of-N uses; filled where the one-sided "
     "test of stochastic dominance within prompts says that correct responses dominate.",

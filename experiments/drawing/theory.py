@@ -18,6 +18,7 @@ def points(ax: Axes, x, rows: pd.DataFrame, column: str, **style) -> None:
 
 
 @figure(
+    "Adaptive sampling lowers the price of sharpening from 1/ε² to 1/ε",
     "No non-adaptive algorithm can do with fewer queries than the blue line; SFT-Sharpening is within a constant of it at every "
     "accuracy, and its simulated error (points) lies on its exact curve. Adaptive sampling turns the slope -2 into -1.",
     width=9.0,
@@ -37,12 +38,12 @@ def minimax(table: pd.DataFrame, ax: Axes) -> None:
             f"slope {slope:.2f}", (middle["eps"], offset * middle["queries"]), color=color, fontsize=8, va="top"
         )
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-    ax.set_title("What sharpening costs")
 
 
 @figure(
+    "Coverage decides how many responses are needed",
     "The error of SFT-Sharpening (points, 10,000 prompts) falls as soon as N passes the coverage of the prompts that are still "
-    "bad; the guarantee (lines) has the same order in N and C_cov, at a constant that only matters for small N."
+    "bad; the guarantee (lines) has the same order in N and C_cov, at a constant that only matters for small N.",
 )
 def coverage_error(table: pd.DataFrame, ax: Axes) -> None:
     largest = table[table["n"] == table["n"].max()]
@@ -54,12 +55,12 @@ def coverage_error(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_ylabel("prompts left unsharpened")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.legend(title="points measured, lines Theorem 4.1′", loc="upper right")
-    ax.set_title("Coverage decides how many responses are needed")
 
 
 @figure(
+    "The adaptive rule pays for each prompt what it needs",
     "Left: the samples that adaptive best-of-N draws follow the exact law [S1]; Lemma I.1 is nearly tight. Right: over prompts of "
-    "different coverage a fixed N must serve the hardest prompt it wants, the adaptive rule pays for each its own price."
+    "different coverage a fixed N must serve the hardest prompt it wants, the adaptive rule pays for each its own price.",
 )
 def adaptive(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     rows = table[table["panel"] == "samples"]
@@ -79,27 +80,28 @@ def adaptive(table: pd.DataFrame, left: Axes, right: Axes) -> None:
 
 
 @figure(
+    "A small margin breaks RLHF-Sharpening with a fixed β, nothing else",
     "As the margin closes, RLHF-Sharpening with a fixed β stops sharpening, because its target π_β does; with β chosen from the "
-    "margin the same number of pairs still suffices, within [S2] (dashed). SFT-Sharpening does not notice the margin."
+    "margin the same number of pairs still suffices, within [S2] (dashed). SFT-Sharpening does not notice the margin.",
 )
 def margin(table: pd.DataFrame, ax: Axes) -> None:
     for (method, rows), color, shift in zip(table.groupby("method"), (BLUE, ORANGE, GREEN), (0.9, 1.0, 1.1)):
         points(ax, shift * rows["margin"], rows, "error", color=color, label=method)
         if method == "RLHF, β from the margin":
-            ax.plot(rows["margin"], rows["bound"].clip(upper=1), color=color, ls="--")
+            ax.plot(rows["margin"], rows["bound"].clip(upper=1), color=color, ls="--", label="[S2], β from the margin")
     ax.set_xscale("log")
     ax.invert_xaxis()
     ax.set_xlabel("margin (harder to the right)")
     ax.set_ylabel("prompts left unsharpened")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.legend(loc="center left")
-    ax.set_title("Who cares about the margin")
 
 
 @figure(
+    "RLHF-Sharpening escapes coverage",
     "Up to a million responses, RLHF-Sharpening recovers the sharpened parameter exactly from about d pairs, while "
     "SFT-Sharpening needs as many responses per prompt as the coverage coefficient, exponential in d. XPO grows as slowly as "
-    "RLHF-Sharpening; most of its cost is choosing among its iterates."
+    "RLHF-Sharpening; most of its cost is choosing among its iterates.",
 )
 def separation(table: pd.DataFrame, ax: Axes) -> None:
     ax.plot(table["d"], table["n_responses"], color=GREY, ls=":", label="|Y| = 2^d")
@@ -111,12 +113,12 @@ def separation(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("d, dimension")
     ax.set_ylabel("queries")
     ax.legend(loc="upper left")
-    ax.set_title("RLHF-Sharpening escapes coverage (Example J.1)")
 
 
 @figure(
+    "Sharpening by training needs a class that can be sharp",
     "Best-of-N at inference time finds the most likely sequence with probability tending to one; the best policy of the class, "
-    "trained on infinitely many best-of-N responses, cannot put more than one half on it (Proposition E.2)."
+    "trained on infinitely many best-of-N responses, cannot put more than one half on it (Proposition E.2).",
 )
 def realizability(table: pd.DataFrame, ax: Axes) -> None:
     ax.plot(table["n_responses"], table["best_of_n"], color=BLUE, marker="o", label="best-of-N at inference")
@@ -127,12 +129,12 @@ def realizability(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("N")
     ax.set_ylabel("mass of the most likely sequence")
     ax.legend(loc="lower right")
-    ax.set_title("Sharpening needs a class that can be sharp")
 
 
 @figure(
+    "Train for the N you use",
     "Left: regularised value of policies trained for best-of-N (rows) used with best-of-N (columns), relative to the best of the "
-    "column: the diagonal wins. Right: over easy and hard prompts more samples want a hotter policy; on one prompt they do not."
+    "column: the diagonal wins. Right: over easy and hard prompts more samples want a hotter policy; on one prompt they do not.",
 )
 def bon_aware(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     values = table[table["panel"] == "trained"].pivot(index="trained_for", columns="n", values="value")
@@ -147,19 +149,20 @@ def bon_aware(table: pd.DataFrame, left: Axes, right: Axes) -> None:
             j, i, f"{value:.3f}", ha="center", va="center", fontsize=8, color="black" if value > middle else "white"
         )
     left.set(xlabel="used with N", ylabel="trained for N")
-    left.set_title("Train for the N you use")
+    left.set_title("Value lost by the wrong N")
     for name, color in (("many prompts", BLUE), ("one prompt", ORANGE)):
         rows = table[table["panel"] == f"T*, {name}"]
         right.plot(rows["n"], rows["value"], color=color, marker="o", label=name)
     right.set_xscale("log", base=2)
     right.set(xlabel="N", ylabel="temperature that maximises pass@N")
-    right.set_title("Temperature and N")
+    right.set_title("The temperature that suits N")
     right.legend()
 
 
 @figure(
+    "Rounds of sharpening reach the argmax unless real data hold them back",
     "Rounds of curation follow π^(1+t) with the fixed self-reward and π^(2^t) with the live one (lines: predicted; points: "
-    "iterated). Finite choice sharpens more slowly, and real data in the mixture stops it at a fixed point."
+    "iterated). Finite choice sharpens more slowly, and real data in the mixture stops it at a fixed point.",
 )
 def iterated(table: pd.DataFrame, ax: Axes) -> None:
     for (method, rows), color in zip(table.groupby("method", sort=False), (BLUE, ORANGE, GREEN, PINK)):
@@ -172,12 +175,12 @@ def iterated(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("rounds t")
     ax.set_ylabel("mass of the most likely response")
     ax.legend(loc="center right")
-    ax.set_title("Iterated sharpening")
 
 
 @figure(
+    "Against a wrong reward best-of-N turns; χ²-pessimism levels off",
     "The reward likes one rare, bad response best. Best-of-N finds it as N grows and loses what it had gained; χ²-pessimism, "
-    "by rejection from the same N draws, settles at a level that its β decides: more samples do not hurt it."
+    "by rejection from the same N draws, settles at a level that its β decides: more samples do not hurt it.",
 )
 def reward_error(table: pd.DataFrame, ax: Axes) -> None:
     for (method, rows), color in zip(table.groupby("method", sort=False), (ORANGE, BLUE, GREEN, PINK)):
@@ -186,12 +189,12 @@ def reward_error(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("N, responses drawn")
     ax.set_ylabel("expected true reward")
     ax.legend(loc="lower left")
-    ax.set_title("More samples against a wrong reward")
 
 
 @figure(
+    "At equal cost, seeking likelihood beats sampling; seeking self-certainty hurts",
     "Accuracy of the shipped models under every way to decode, against the forward tokens a prompt costs (50 test prompts; bars: "
-    "95 % intervals over prompts). Dotted: what the tilted laws would give, estimated from the pool of 64 samples."
+    "95 % intervals over prompts). Dotted: what the tilted laws would give, estimated from the pool of 64 samples.",
 )
 def decoding(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     for ax, (model, rows) in zip((left, right), table.groupby("model", sort=False)):
@@ -201,9 +204,10 @@ def decoding(table: pd.DataFrame, left: Axes, right: Axes) -> None:
 
 
 @figure(
+    "The tilted law is best in KL, the χ²-regularised law in coverage, best-of-N close to both",
     "Exact laws on one policy, p(y) proportional to 1/rank. Left: all of them move mass to the most likely response, each in its "
     "own way. Middle: the expected self-reward that a law lacks to the tilted law of the same KL, which no law can beat. Right: "
-    "in concentrability, where the χ²-regularised law is the best; best-of-N is within hundredths of a nat of both."
+    "in concentrability, where the χ²-regularised law is the best; best-of-N is within hundredths of a nat of both.",
 )
 def laws(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
     colors = dict(zip(("base", "best of 4", "best of 16", "tilted, β = 0.5", "adaptive, δ = 0.1", "argmax"),
@@ -229,6 +233,7 @@ def laws(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
 
 
 @figure(
+    "Greedy decoding finds the argmax where it has more than half of the mass",
     "How often token-wise greedy decoding returns the most likely response of a random token tree. Above 1/2 it always does "
     "(Proposition 3.1); below, sharpening has something to find that greedy decoding misses.",
     data="laws",
@@ -247,10 +252,10 @@ def greedy(table: pd.DataFrame, ax: Axes) -> None:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     ax.legend(loc="lower right")
-    ax.set_title("Greedy decoding against the argmax")
 
 
 @figure(
+    "Printed bounds that a counterexample breaks",
     "Errata: statements of the paper that fail as printed, each on a counterexample that `sharptheory check` evaluates: what the "
     "statement bounds, against its bound. Statements and corrections are in docs/theory.md.",
     data="laws",
@@ -275,4 +280,3 @@ def errata(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_yticks(range(len(rows)), rows["name"])
     ax.set(xscale="log", xlim=(floor / 1.3, 40), xlabel="value on the counterexample", ylim=(-0.6, len(rows) + 0.6))
     ax.legend(loc="upper left", fontsize=8, ncols=2)
-    ax.set_title("Printed bounds that a counterexample breaks")

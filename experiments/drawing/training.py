@@ -13,6 +13,7 @@ from experiments.drawing import errors, figure
 from sharptheory.plotting import BLUE, GREEN, GREY, ORANGE, PINK
 
 GAP = "gap to best-of-N closed"
+COLORS = (BLUE, ORANGE, GREEN, PINK)
 
 
 def final(table: pd.DataFrame) -> pd.DataFrame:
@@ -31,11 +32,29 @@ def over_seeds(rows: pd.DataFrame, column: str, by: str = "cell") -> pd.DataFram
 
 
 def factor(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Cells ``name=…`` with the reference cell, the one with the largest N, of the seeds that have them."""
+    """Cells ``name=…`` with the reference cell of each model, the one with the largest N, of the seeds that have them."""
     cell = rows["cell"]
     varied = cell.str.startswith(f"{name}=")
     reference = cell.str.startswith("N=") & (rows["responses"] == rows["responses"].max())
     return rows[varied | (reference & rows["seed"].isin(rows.loc[varied, "seed"]))]
+
+
+def models(rows: pd.DataFrame) -> list[tuple[str, tuple[str, pd.DataFrame]]]:
+    """A color for each model that was studied, its name and its rows."""
+    studied = rows.loc[rows["cell"].str.startswith("N="), "model"].unique()
+    return [(color, (name, rows[rows["model"] == name])) for color, name in zip(COLORS, studied)]
+
+
+def same_height(axes) -> None:
+    low, high = zip(*(ax.get_ylim() for ax in axes))
+    for ax in axes:
+        ax.set_ylim(min(low), max(high))
+
+
+def log_ticks(ax: Axes, ticks) -> None:
+    ax.set_xscale("log")
+    ax.set_xticks(ticks, [f"{x:g}" if x < 1 else f"{x:,.0f}" for x in ticks])
+    ax.minorticks_off()
 
 
 def percent(axis) -> None:
@@ -47,14 +66,17 @@ def spread(ax: Axes, x, summary: pd.DataFrame, **style) -> None:
 
 
 @figure(
+    "Trained on best-of-50, one sample keeps two fifths to a half of what best-of-50 gains",
     "SFT-Sharpening of both shipped models with N = 50, temperature 1, on held-out prompts (a line per seed, bands: 95 % intervals "
     "over prompts). Training takes over a good part of what best-of-50 gains at inference (dashed), and the log-likelihood of "
     "the samples under the base model rises with it (right: mean over seeds; dashed: best-of-50 of the base model).",
     width=4.6,
+    panels=lambda table: (1, table["model"].nunique() + 1),
 )
-def sharpening(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
+def sharpening(table: pd.DataFrame, *axes: Axes) -> None:
+    *each, right = axes
     table = table[(table["panel"] == "training") & (table["cell"] == "full")]
-    for ax, color, (model, rows) in zip((left, middle), (BLUE, ORANGE), table.groupby("model", sort=False)):
+    for ax, color, (model, rows) in zip(each, cycle(COLORS), table.groupby("model", sort=False)):
         for seed, line in rows.groupby("seed"):
             ax.plot(
                 line["epoch"],
@@ -67,15 +89,14 @@ def sharpening(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
         for kind, style, label in (("best_of_n", "--", "base, best of 50"), ("greedy", "-.", "base, greedy"),
                                    ("sampled", ":", "base, one sample")):  # fmt: skip
             ax.axhline(rows[f"base_{kind}_accuracy"].mean(), color=GREY, ls=style, label=label)
-        ax.set(xlabel="epoch", ylabel="accuracy of one sample", ylim=(0.2, 0.8))
+        ax.set(xlabel="epoch", ylabel="accuracy of one sample")
         percent(ax.yaxis)
         ax.set_title(model)
         mean = rows.groupby("epoch")[["log_likelihood", "base_best_of_n_log_likelihood"]].mean()
         right.plot(mean.index, mean["log_likelihood"], "o-", color=color, label=model)
         right.axhline(mean["base_best_of_n_log_likelihood"].iloc[0], color=color, ls="--")
-    for ax in (left, middle)[table["model"].nunique() :]:
-        ax.set_visible(False)
-    left.legend(loc="upper left", fontsize=8)
+    same_height(each)
+    each[0].legend(loc="upper left", fontsize=8)
     right.set(xlabel="epoch", ylabel="log-likelihood under the base [nats]")
     right.set_title("Samples become likelier")
     right.legend(fontsize=8)
@@ -93,37 +114,45 @@ def cell_name(row) -> str:
         return f"SFT, N = {value}"
     if key == "beta":
         return f"DPO, β = {value}"
+    if key == "spread":
+        return f"SFT, N = {row.responses}, {value} × all prompts"
     return METHOD_NAMES.get(
         value, f"SFT by {value.replace('_', ' ')}" + (", verified" if value == "correctness" else "")
     )
 
 
 @figure(
-    "One change at a time from SFT-Sharpening with N = 50 on 1,000 prompts of arithmetic-1m: mean over seeds, bars: from the "
-    "worst seed to the best; of XPO and β = 2, run with one seed, 95 % intervals over prompts. Left: N = 1 trains on plain "
-    "samples. Right: rewards and methods; those marked verified are the control that sees whether an answer is correct.",
+    "Five responses per prompt are enough, and likelihood teaches more than correctness",
+    "One change at a time from SFT-Sharpening with N = 50 on a part of the training prompts (arithmetic-1m 1,000, multihop-1m "
+    "500): mean over seeds, bars from the worst seed to the best. Left: N = 1 trains on plain samples. Right: rewards and "
+    "methods; those marked verified (squares) are the control that sees whether an answer is correct.",
     data="sharpening",
     width=5.4,
+    height=4.6,
 )
 def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
-    rows = final(table)
-    curve = over_seeds(rows[rows["cell"].str.startswith("N=")].sort_values("responses"), "gap_closed", "responses")
-    spread(left, curve.index, curve)
-    left.set_xscale("log")
-    left.set_xticks(curve.index, [f"{n:g}" for n in curve.index])
-    left.minorticks_off()
+    order = None
+    for shift, (color, (model, rows)) in enumerate(models(final(table))):
+        curve = over_seeds(rows[rows["cell"].str.startswith("N=")].sort_values("responses"), "gap_closed", "responses")
+        spread(left, curve.index, curve, color=color, label=model)
+        log_ticks(left, curve.index)
+        cells = pd.concat([factor(rows, name) for name in ("reward", "method", "beta")]).drop_duplicates(
+            ["cell", "seed"]
+        )
+        cells = cells.assign(name=[cell_name(row) for row in cells.itertuples()])
+        summary = over_seeds(cells, "gap_closed", "name")
+        if order is None:
+            order = list(summary["mean"].sort_values().index)
+        for name, row in summary.iterrows():
+            y = order.index(name) + 0.15 - 0.3 * shift
+            right.plot([row["low"], row["high"]], [y, y], color=color)
+            right.plot(row["mean"], y, "s" if "verified" in name else "o", color=color)
     left.axhline(0, color=GREY, ls=":")
     left.set(xlabel="N, responses per training prompt", ylabel=GAP)
     percent(left.yaxis)
     left.set_title("The N behind each training response")
-    rows = pd.concat([factor(rows, name) for name in ("reward", "method", "beta")]).drop_duplicates(["cell", "seed"])
-    rows = rows.assign(name=[cell_name(row) for row in rows.itertuples()])
-    summary = over_seeds(rows, "gap_closed", "name").sort_values("mean")
-    colors = [ORANGE if "verified" in name else BLUE for name in summary.index]
-    for y, (color, (_, row)) in enumerate(zip(colors, summary.iterrows())):
-        right.plot([row["low"], row["high"]], [y, y], color=color)
-        right.plot(row["mean"], y, "o", color=color)
-    right.set_yticks(range(len(summary)), summary.index)
+    left.legend(fontsize=8)
+    right.set_yticks(range(len(order)), order)
     right.axvline(0, color=GREY, ls=":")
     right.set_xlabel(GAP)
     percent(right.xaxis)
@@ -131,119 +160,138 @@ def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
 
 
 @figure(
-    "What limits SFT-Sharpening of arithmetic-1m with N = 50: the share of the gap to best-of-50 that one sample has closed, "
-    "changing one thing at a time. Prompts: mean over seeds, bars from the worst to the best; the others: one seed, bars are 95 % "
-    "intervals over prompts; adapters at a rate of 1e-3. Held-out accuracy grows with the number of training prompts more than "
-    "with anything else.",
+    "Prompts limit what training gains, up to a few thousand; not epochs, rate or capacity",
+    "What limits SFT-Sharpening with N = 50: the share of the gap to best-of-50 that one sample has closed, changing one thing "
+    "at a time; mean over seeds, bars from the worst to the best; adapters at a rate of 1e-3. Diamond: as many sampled "
+    "responses as the circle before it, of four times the prompts with a quarter of the N, one seed. Epochs, rate and capacity: "
+    "arithmetic-1m, 1,000 prompts. Held-out accuracy grows with the number of training prompts more than with anything else.",
     data="sharpening",
     width=3.4,
     height=3.6,
 )
 def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: Axes) -> None:
-    rows = final(table)
-    whole = rows[(rows["cell"] == "full") & rows["model"].isin(rows.loc[rows["cell"].str.startswith("N="), "model"])]
-    panels = (
-        (prompts, pd.concat([factor(rows, "prompts"), whole]), "n_prompts", "training prompts"),
-        (epochs, factor(rows, "epochs"), "epoch", "epochs"),
-        (rate, factor(rows, "rate"), "learning_rate", "peak learning rate"),
-    )
-    for ax, cells, column, label in panels:
-        summary = over_seeds(cells.sort_values(column), "gap_closed", column)
+    studied, sizes = models(final(table)), []
+    for color, (model, rows) in studied:
+        cells = pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]).sort_values("n_prompts")
+        summary = over_seeds(cells, "gap_closed", "n_prompts")
+        spread(prompts, summary.index, summary, color=color, label=model)
+        sizes += list(summary.index)
+        more = over_seeds(rows[rows["cell"].str.startswith("spread=")], "gap_closed", "n_prompts")
+        if len(more):
+            spread(prompts, more.index, more, fmt="D", color=color, mfc="white", label=f"{model}, N = 12")
+            sizes += list(more.index)
+    log_ticks(prompts, sorted(set(sizes)))
+    prompts.set(xlabel="training prompts", ylabel=GAP)
+    prompts.legend(fontsize=8)
+    _, (_, rows) = studied[0]
+    for ax, name, column, label in (
+        (epochs, "epochs", "epoch", "epochs"),
+        (rate, "rate", "learning_rate", "peak learning rate"),
+    ):
+        summary = over_seeds(factor(rows, name).sort_values(column), "gap_closed", column)
         spread(ax, summary.index, summary)
-        ax.set_xscale("log")
-        ax.set_xticks(summary.index, [f"{x:g}" if x < 1 else f"{x:,.0f}" for x in summary.index], rotation=30)
-        ax.minorticks_off()
+        log_ticks(ax, summary.index)
         ax.set_xlabel(label)
-    cells = factor(rows, "rank").sort_values("lora_rank")
-    summary = over_seeds(cells, "gap_closed", "lora_rank")
+    summary = over_seeds(factor(rows, "rank").sort_values("lora_rank"), "gap_closed", "lora_rank")
     summary = pd.concat([summary.drop(0), summary.loc[[0]]])
     spread(rank, range(len(summary)), summary)
-    rank.set_xticks(range(len(summary)), [f"rank {r:g}" if r else "all" for r in summary.index], rotation=30)
+    rank.set_xticks(range(len(summary)), [f"rank {r:g}" if r else "all" for r in summary.index])
     rank.set_xlabel("trained weights")
-    ends = [ax.get_ylim() for ax in (prompts, epochs, rate, rank)]
-    for ax in (prompts, epochs, rate, rank):
-        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+    axes = (prompts, epochs, rate, rank)
+    same_height(axes)
+    for ax, title in zip(axes, ("Prompts", "Epochs", "Learning rate", "Capacity")):
         ax.axhline(0, color=GREY, ls=":")
+        ax.tick_params(axis="x", rotation=30)
         percent(ax.yaxis)
-    prompts.set_ylabel(GAP)
-    for ax, title in ((prompts, "Prompts"), (epochs, "Epochs"), (rate, "Learning rate"), (rank, "Capacity")):
         ax.set_title(title)
 
 
 @figure(
-    "Left and middle: share of held-out prompts that training has sharpened (mass at least 1/2 on the certified argmax), for "
-    "arithmetic-1m. The exact law of best-of-N is what infinitely many training prompts would give; Theorem 4.1′ promises the "
-    "dashed line there, and nothing (0) at these n, because its log|Π| counts every setting of the weights. Right: what "
-    "training costs in diversity: pass@k of the trained models starts higher and ends lower (mean over seeds).",
+    "Training sharpens a part of the prompts that best-of-N would",
+    "Share of held-out prompts that training has sharpened (mass at least 1/2 on the certified argmax), against N (left) and "
+    "the number n of training prompts (right; N = 50). The exact law of best-of-N is what infinitely many training prompts would "
+    "give; Theorem 4.1′ promises the dashed line there, and nothing (0) at these n, because its log|Π| counts every setting "
+    "of the weights. Measured: mean over seeds, bars from the worst to the best.",
     data="sharpening",
     width=4.6,
+    height=3.6,
+    panels=lambda table: (len(models(table)), 2),
 )
-def amortisation(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
-    rows = final(table)
-    first = rows.loc[rows["cell"].str.startswith("N="), "model"].iloc[0]
-    rows = rows[rows["model"] == first]
-    panels = (
-        (left, rows[rows["cell"].str.startswith("N=")], "responses", "N, responses per training prompt"),
-              (middle, pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]), "n_prompts", "n, training prompts"),
-    )  # fmt: skip
-    for ax, cells, column, label in panels:
-        cells = cells.sort_values(column)
-        mean = cells.groupby(column)[["law_sharpened_0.5", "bound_coverage_0.5", "bound_0.5", "base_sharpened"]].mean()
-        ax.plot(mean.index, mean["law_sharpened_0.5"], color=BLUE, label="exact law of best-of-N (n → ∞)")
-        ax.plot(mean.index, mean["bound_coverage_0.5"], color=BLUE, ls="--", label="Theorem 4.1′ (n → ∞)")
-        ax.plot(mean.index, mean["bound_0.5"], color=GREEN, ls="--", label="Theorem 4.1′ at this n")
-        spread(ax, mean.index, over_seeds(cells, "sharpened_0.5", column), color=ORANGE, label="trained, measured")
-        ax.plot(mean.index, mean["base_sharpened"], color=GREY, ls=":", label="base model")
-        ax.set_xscale("log")
-        ax.set_xticks(mean.index, [f"{x:,.0f}" for x in mean.index])
-        ax.minorticks_off()
-        ax.set(xlabel=label, ylim=(-0.03, 1.5), yticks=[0, 0.25, 0.5, 0.75, 1])
-        percent(ax.yaxis)
-    left.set_ylabel("prompts with π(y*|x) ≥ 1/2")
-    left.set_title("Sharpened prompts against N")
-    middle.set_title("Sharpened prompts against n, N = 50")
-    middle.legend(fontsize=8, loc="upper left")
-    curves = table[(table["panel"] == "pass@k") & (table["kind"] == "pass")]
-    for (model, part), color in zip(curves.groupby("model", sort=False), (BLUE, PINK)):
-        for policy, style in (("base", ":"), ("trained", "-")):
-            mean = part[part["policy"] == policy].groupby("k")[["value", "low", "high"]].mean()
-            right.plot(mean.index, mean["value"], color=color, ls=style, label=f"{model}, {policy}")
-            right.fill_between(mean.index, mean["low"], mean["high"], color=color, alpha=0.12, lw=0)
-    right.set_xscale("log")
-    right.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
-    right.minorticks_off()
-    right.set(xlabel="k, samples at inference", ylabel="pass@k")
-    percent(right.yaxis)
-    right.set_title("Diversity before and after")
-    right.legend(fontsize=8)
+def amortisation(table: pd.DataFrame, *axes: Axes) -> None:
+    for (_, (model, rows)), pair in zip(models(final(table)), zip(axes[::2], axes[1::2])):
+        panels = (
+            (rows[rows["cell"].str.startswith("N=")], "responses", "N, responses per training prompt"),
+            (pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]), "n_prompts", "n, training prompts"),
+        )
+        for ax, (cells, column, label) in zip(pair, panels):
+            cells = cells.sort_values(column)
+            mean = cells.groupby(column)[
+                ["law_sharpened_0.5", "bound_coverage_0.5", "bound_0.5", "base_sharpened"]
+            ].mean()
+            ax.plot(mean.index, mean["law_sharpened_0.5"], color=BLUE, label="exact law of best-of-N (n → ∞)")
+            ax.plot(mean.index, mean["bound_coverage_0.5"], color=BLUE, ls="--", label="Theorem 4.1′ (n → ∞)")
+            ax.plot(mean.index, mean["bound_0.5"], color=GREEN, ls="--", label="Theorem 4.1′ at this n")
+            spread(ax, mean.index, over_seeds(cells, "sharpened_0.5", column), color=ORANGE, label="trained, measured")
+            ax.plot(mean.index, mean["base_sharpened"], color=GREY, ls=":", label="base model")
+            log_ticks(ax, mean.index)
+            ax.set(xlabel=label, ylim=(-0.03, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], title=model)
+            percent(ax.yaxis)
+        pair[0].set_ylabel("prompts with π(y*|x) ≥ 1/2")
+        pair[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
 @figure(
-    "What each method costs, sampling and training together, in forward tokens (a backward pass counts as two forward passes) and, "
-    "in the legend, seconds on one CPU core; arithmetic-1m, mean over seeds, bars from the worst seed to the best, or 95 % "
-    "intervals of a single seed. Verified methods (squares) see whether an answer is correct.",
+    "Sharpening gains for few samples and loses for many",
+    "What training costs in diversity: pass@k of the base models and of those trained by SFT-Sharpening on all prompts, on "
+    "held-out prompts; mean over seeds, bands: mean 95 % interval over prompts. The trained models start higher and end lower.",
     data="sharpening",
-    width=9.0,
-    height=4.6,
+    width=4.6,
+    panels=lambda table: (1, table["model"].nunique()),
 )
-def training_cost(table: pd.DataFrame, ax: Axes) -> None:
+def diversity(table: pd.DataFrame, *axes: Axes) -> None:
+    curves = table[(table["panel"] == "pass@k") & (table["kind"] == "pass")]
+    for ax, color, (model, part) in zip(axes, cycle(COLORS), curves.groupby("model", sort=False)):
+        for policy, style in (("base", ":"), ("trained", "-")):
+            mean = part[part["policy"] == policy].groupby("k")[["value", "low", "high"]].mean()
+            ax.plot(mean.index, mean["value"], color=color, ls=style, label=policy)
+            ax.fill_between(mean.index, mean["low"], mean["high"], color=color, alpha=0.12, lw=0)
+        log_ticks(ax, [k for k in (1, 2, 5, 10, 20, 50) if k <= mean.index.max()])
+        ax.set(xlabel="k, samples at inference", ylabel="pass@k", title=model)
+        percent(ax.yaxis)
+        ax.legend(fontsize=8)
+    same_height(axes)
+
+
+@figure(
+    "SFT on few responses per prompt gains most per token",
+    "What each method gains and costs, sampling and training together, in forward tokens (a backward pass counts as two forward "
+    "passes) and, in the legend, seconds on one CPU core (arithmetic-1m with 1,000 prompts / multihop-1m with 500); mean over "
+    "seeds, bars from the worst seed to the best. Verified methods (squares) see whether an answer is correct.",
+    data="sharpening",
+    width=5.6,
+    height=4.6,
+    panels=lambda table: (1, len(models(table))),
+)
+def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
     rows = final(table)
-    first = rows.loc[rows["cell"].str.startswith("N="), "model"].iloc[0]
-    rows = rows[(rows["model"] == first) & rows["cell"].str.match("N=|method|beta|reward=correct|full")]
+    rows = rows[rows["cell"].str.match("N=|method|beta|reward=correct|full|spread")]
     rows = rows.assign(
         name=["SFT, N = 50, all prompts" if row.cell == "full" else cell_name(row) for row in rows.itertuples()],
         tokens=rows["sampling_tokens"] + rows["training_tokens"],
         seconds=rows["sampling_seconds"] + rows["training_seconds"],
     )
-    means = rows.groupby("name")[["gap_closed", "tokens", "seconds"]].mean().sort_values("gap_closed", ascending=False)
-    colors = plt.colormaps["tab20"].colors
-    for color, (name, mean) in zip(cycle(colors), means.iterrows()):
-        part = rows[rows["name"] == name]
-        style = dict(fmt="s" if "verified" in name else "o", color=color, label=f"{name} ({mean['seconds']:.0f} s)")
-        spread(ax, [mean["tokens"]], over_seeds(part, "gap_closed"), **style)
-    ax.set_xscale("log")
-    ax.axhline(0, color=GREY, ls=":")
-    ax.set(xlabel="forward tokens", ylabel=GAP)
-    percent(ax.yaxis)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-    ax.set_title("What training gains and costs")
+    seconds = rows.groupby(["name", "model"], sort=False)["seconds"].mean().unstack(sort=False)
+    order = rows.groupby("name")["gap_closed"].mean().sort_values(ascending=False).index
+    for ax, (_, (model, part)) in zip(axes, models(rows)):
+        for color, name in zip(cycle(plt.colormaps["tab20"].colors), order):
+            cells = part[part["name"] == name]
+            took = " / ".join(f"{value:,.0f}" for value in seconds.loc[name].dropna())
+            style = dict(fmt="s" if "verified" in name else "o", color=color, label=f"{name} ({took} s)")
+            spread(ax, [cells["tokens"].mean()], over_seeds(cells, "gap_closed"), **style)
+        ax.set_xscale("log")
+        ax.axhline(0, color=GREY, ls=":")
+        ax.set(xlabel="forward tokens", title=model)
+        percent(ax.yaxis)
+    axes[0].set_ylabel(GAP)
+    same_height(axes)
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
