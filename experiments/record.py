@@ -48,11 +48,12 @@ def main(name: str, doc: str, compute: Callable, config, quick: dict) -> None:
     out, chosen = given.pop("out"), replace(config, **(quick if given.pop("quick") else {}))
     config, start = replace(chosen, **given), time.perf_counter()
     table: pd.DataFrame = compute(config)
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(out / f"{name}.parquet", index=False)
+    # Before anything is written, so that the revision is that of the code that ran.
     record = {
         "config": asdict(config),
         "provenance": provenance(seed=getattr(config, "seed", None), wall_seconds=time.perf_counter() - start),
     }
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(out / f"{name}.parquet", index=False)
     (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(f"{out / name}.parquet: {len(table)} rows in {time.perf_counter() - start:.1f} s")

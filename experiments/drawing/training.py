@@ -58,7 +58,7 @@ def log_ticks(ax: Axes, ticks) -> None:
 
 
 def percent(axis) -> None:
-    axis.set_major_formatter(PercentFormatter(1.0))
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def spread(ax: Axes, x, summary: pd.DataFrame, **style) -> None:
@@ -95,6 +95,7 @@ def sharpening(table: pd.DataFrame, *axes: Axes) -> None:
         mean = rows.groupby("epoch")[["log_likelihood", "base_best_of_n_log_likelihood"]].mean()
         right.plot(mean.index, mean["log_likelihood"], "o-", color=color, label=model)
         right.axhline(mean["base_best_of_n_log_likelihood"].iloc[0], color=color, ls="--")
+    each[0].set_ylim(top=each[0].get_ylim()[1] + 0.12)  # room for the legend
     same_height(each)
     each[0].legend(loc="upper left", fontsize=8)
     right.set(xlabel="epoch", ylabel="log-likelihood under the base [nats]")
@@ -115,7 +116,7 @@ def cell_name(row) -> str:
     if key == "beta":
         return f"DPO, β = {value}"
     if key == "spread":
-        return f"SFT, N = {row.responses}, {value} × all prompts"
+        return f"SFT, N = {row.responses:g}, {value} × all prompts"
     return METHOD_NAMES.get(
         value, f"SFT by {value.replace('_', ' ')}" + (", verified" if value == "correctness" else "")
     )
@@ -163,7 +164,8 @@ def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     "Prompts limit what training gains, up to a few thousand; not epochs, rate or capacity",
     "What limits SFT-Sharpening with N = 50: the share of the gap to best-of-50 that one sample has closed, changing one thing "
     "at a time; mean over seeds, bars from the worst to the best; adapters at a rate of 1e-3. Diamond: as many sampled "
-    "responses as the circle before it, of four times the prompts with a quarter of the N, one seed. Epochs, rate and capacity: "
+    "responses as the circle before it, of four times the prompts with a quarter of the N "
+    "(one seed, 95 % interval). Epochs, rate and capacity: "
     "arithmetic-1m, 1,000 prompts. Held-out accuracy grows with the number of training prompts more than with anything else.",
     data="sharpening",
     width=3.4,
@@ -266,7 +268,8 @@ def diversity(table: pd.DataFrame, *axes: Axes) -> None:
     "SFT on few responses per prompt gains most per token",
     "What each method gains and costs, sampling and training together, in forward tokens (a backward pass counts as two forward "
     "passes) and, in the legend, seconds on one CPU core (arithmetic-1m with 1,000 prompts / multihop-1m with 500); mean over "
-    "seeds, bars from the worst seed to the best. Verified methods (squares) see whether an answer is correct.",
+    "seeds, bars from the worst seed to the best (4 × all prompts: "
+    "one seed, 95 % interval). Verified methods (squares) see whether an answer is correct.",
     data="sharpening",
     width=5.6,
     height=4.6,
@@ -285,6 +288,8 @@ def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
     for ax, (_, (model, part)) in zip(axes, models(rows)):
         for color, name in zip(cycle(plt.colormaps["tab20"].colors), order):
             cells = part[part["name"] == name]
+            if cells.empty:
+                continue
             took = " / ".join(f"{value:,.0f}" for value in seconds.loc[name].dropna())
             style = dict(fmt="s" if "verified" in name else "o", color=color, label=f"{name} ({took} s)")
             spread(ax, [cells["tokens"].mean()], over_seeds(cells, "gap_closed"), **style)
@@ -294,4 +299,5 @@ def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
         percent(ax.yaxis)
     axes[0].set_ylabel(GAP)
     same_height(axes)
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    handles = axes[0].get_legend_handles_labels()
+    axes[-1].legend(*handles, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
