@@ -22,7 +22,7 @@ benchmark: $(READY)  ## speed and memory ratios, alone on the machine
 	cd $(ROOT) && $(BIN)/python -c "import lm_eval" 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(ROOT)constraints.txt '.[bench]'
 	cd $(ROOT) && $(BIN)/python -m pytest -m benchmark -s $(ARGS)
 
-reproduce: $(READY)  ## the paper's protocol, quick: about five minutes on two cores, report in out/reproduce
+reproduce: $(READY)  ## the paper's protocol, quick: about four minutes on two cores, report in out/reproduce
 	cd $(ROOT) && $(BIN)/python -m experiments.reproduce $(ARGS)
 
 figures: $(READY)  ## redraw every figure and table from committed results

@@ -115,9 +115,8 @@ interval includes no effect. {{ run }}</p>
 {% endfor %}
 {% for chapter, drawn in chapters %}
 <h2>{{ chapter }}</h2>
-{% for name, caption, image, here in drawn %}
-<h3>{{ name }}</h3>
-<img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
+{% for title, caption, image, here in drawn %}
+<img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 <p>{{ caption }}{% if not here %} <span class="note">(From the committed results.)</span>{% endif %}</p>
 {% endfor %}{% endfor %}
 <details><summary>Where these numbers come from</summary><pre>{{ facts }}</pre></details>
@@ -138,7 +137,7 @@ def described(measured: paper.Config, trained: sharpening.Config) -> str:
     sizes = f"{measured.n_prompts} prompts × {measured.n_samples} samples in each of {len(measured.settings)} settings"
     return (
         f"This run measured {sizes} and trained {prompts} with N = {trained.training.n_samples} and {trained.seeds} seed(s). "
-        "Captions speak of the committed results, which are larger."
+        "Titles and captions speak of the committed results, which are larger."
     )
 
 
@@ -155,6 +154,7 @@ def report(out: Path, results: Path, run: str) -> Path:
             image = figures.draw(name, results if here else RESULTS, drawn_in).read_bytes()
             drawn.append((FIGURES[name].title, FIGURES[name].caption, base64.b64encode(image).decode(), here))
         chapters.append((chapter, drawn))
+    chapters.sort(key=lambda chapter: not any(here for *_, here in chapter[1]))  # what this run measured comes first
     listed = [(heading, *cells_of(table(results))) for heading, table in (
         ("Which findings of the paper hold here?", tables.findings),
         ("Table 1: SFT-Sharpening, mean ± standard deviation over seeds", tables.table_1),
