@@ -135,6 +135,11 @@ def test_training_captions():
         gained = part.groupby("cell")["gap_closed"].mean()
         assert gained["N=1"] < 0 and abs(gained["N=5"] - gained["N=50"]) < 0.05, model
         assert gained["reward=correctness"] < gained["N=50"] and gained["reward=self_certainty"] < 0
+        assert gained["beta=0.5"] < min(gained["beta=1"], gained["beta=2"]) and gained["method=xpo"] < gained["N=5"]
+        assert (
+            max(gained["beta=1"], gained["beta=2"]) < gained["N=50"] and gained.filter(like="bon").max() < gained["N=5"]
+        )
+        assert gained["reward=majority"] < gained["N=5"] < gained["reward=length_normalized"] + 0.05
         tokens = (part["sampling_tokens"] + part["training_tokens"]).groupby(part["cell"]).mean()
         per_token = (gained / tokens).sort_values(ascending=False)
         assert per_token.index[0] in ("N=5", "N=10", "prompts=125"), per_token
