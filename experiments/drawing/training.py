@@ -39,10 +39,10 @@ def factor(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[varied | (reference & rows["seed"].isin(rows.loc[varied, "seed"]))]
 
 
-def models(rows: pd.DataFrame) -> list[tuple[str, tuple[str, pd.DataFrame]]]:
+def models(rows: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """A color for each model that was studied, its name and its rows."""
     studied = rows.loc[rows["cell"].str.startswith("N="), "model"].unique()
-    return [(color, (name, rows[rows["model"] == name])) for color, name in zip(COLORS, studied)]
+    return [(color, name, rows[rows["model"] == name]) for color, name in zip(COLORS, studied)]
 
 
 def same_height(axes) -> None:
@@ -133,7 +133,7 @@ def cell_name(row) -> str:
 )
 def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     order = None
-    for shift, (color, (model, rows)) in enumerate(models(final(table))):
+    for shift, (color, model, rows) in enumerate(models(final(table))):
         curve = over_seeds(rows[rows["cell"].str.startswith("N=")].sort_values("responses"), "gap_closed", "responses")
         spread(left, curve.index, curve, color=color, label=model)
         log_ticks(left, curve.index)
@@ -173,7 +173,7 @@ def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
 )
 def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: Axes) -> None:
     studied, sizes = models(final(table)), []
-    for color, (model, rows) in studied:
+    for color, model, rows in studied:
         cells = pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]).sort_values("n_prompts")
         summary = over_seeds(cells, "gap_closed", "n_prompts")
         spread(prompts, summary.index, summary, color=color, label=model)
@@ -185,7 +185,7 @@ def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: A
     log_ticks(prompts, sorted(set(sizes)))
     prompts.set(xlabel="training prompts", ylabel=GAP)
     prompts.legend(fontsize=8)
-    _, (_, rows) = studied[0]
+    _, _, rows = studied[0]
     for ax, name, column, label in (
         (epochs, "epochs", "epoch", "epochs"),
         (rate, "rate", "learning_rate", "peak learning rate"),
@@ -220,7 +220,7 @@ def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: A
     panels=lambda table: (len(models(table)), 2),
 )
 def amortisation(table: pd.DataFrame, *axes: Axes) -> None:
-    for (_, (model, rows)), pair in zip(models(final(table)), zip(axes[::2], axes[1::2])):
+    for (_, model, rows), pair in zip(models(final(table)), zip(axes[::2], axes[1::2])):
         panels = (
             (rows[rows["cell"].str.startswith("N=")], "responses", "N, responses per training prompt"),
             (pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]), "n_prompts", "n, training prompts"),
@@ -285,7 +285,7 @@ def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
     )
     seconds = rows.groupby(["name", "model"], sort=False)["seconds"].mean().unstack(sort=False)
     order = rows.groupby("name")["gap_closed"].mean().sort_values(ascending=False).index
-    for ax, (_, (model, part)) in zip(axes, models(rows)):
+    for ax, (_, model, part) in zip(axes, models(rows)):
         for color, name in zip(cycle(plt.colormaps["tab20"].colors), order):
             cells = part[part["name"] == name]
             if cells.empty:
