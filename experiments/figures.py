@@ -38,7 +38,7 @@ def draw(name: str, results: Path, folder: Path) -> Path:
         rows, columns = chosen.panels(table)
         fig, axes = plt.subplots(rows, columns, figsize=(chosen.width * columns, chosen.height * rows))
         chosen.draw(table, *np.ravel(axes))
-        title = textwrap.fill(chosen.title, int(CHARACTERS_PER_INCH * chosen.width * columns))
+        title = textwrap.fill(chosen.title, int(CHARACTERS_PER_INCH * chosen.width * columns), break_on_hyphens=False)
         fig.suptitle(title, x=0.01, ha="left", weight="bold")
         fig.savefig(folder / f"{name}.png")
         # Without a date, so that the same data give the same file.
