@@ -32,6 +32,15 @@ def parallel(function: Callable, jobs: list[tuple]) -> list:
         return pool.starmap(function, jobs, chunksize=1)
 
 
+def save(name: str, table: pd.DataFrame, config, out: Path, *, seconds: float) -> None:
+    """Results as ``<name>.parquet``, with the config and where they come from in ``<name>.json``."""
+    # Before anything is written, so that the revision is that of the code that ran.
+    facts = provenance(seed=getattr(config, "seed", None), wall_seconds=seconds)
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(out / f"{name}.parquet", index=False)
+    (out / f"{name}.json").write_text(json.dumps({"config": asdict(config), "provenance": facts}, indent=1) + "\n")
+
+
 def main(name: str, doc: str, compute: Callable, config, quick: dict) -> None:
     """Run ``compute(config) → DataFrame`` from the command line and save ``results/<name>.parquet`` and ``.json``.
 
@@ -48,12 +57,5 @@ def main(name: str, doc: str, compute: Callable, config, quick: dict) -> None:
     out, chosen = given.pop("out"), replace(config, **(quick if given.pop("quick") else {}))
     config, start = replace(chosen, **given), time.perf_counter()
     table: pd.DataFrame = compute(config)
-    # Before anything is written, so that the revision is that of the code that ran.
-    record = {
-        "config": asdict(config),
-        "provenance": provenance(seed=getattr(config, "seed", None), wall_seconds=time.perf_counter() - start),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(out / f"{name}.parquet", index=False)
-    (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    save(name, table, config, out, seconds=time.perf_counter() - start)
     print(f"{out / name}.parquet: {len(table)} rows in {time.perf_counter() - start:.1f} s")

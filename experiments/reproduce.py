@@ -18,7 +18,7 @@ import json
 import runpy
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -26,9 +26,8 @@ import pandas as pd
 
 from experiments import figures, paper, sharpening, tables
 from experiments.drawing import FIGURES
-from experiments.record import RESULTS
+from experiments.record import RESULTS, save
 from sharptheory.llm.sharpen import Config as Training
-from sharptheory.provenance import provenance
 
 THEORY = ("laws", "minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "bon_aware", "iterated",
           "reward_error", "decoding")  # fmt: skip
@@ -77,10 +76,8 @@ def configs(arguments: argparse.Namespace) -> tuple[paper.Config, sharpening.Con
 def measure(module, config, results: Path, work: Path) -> None:
     """One experiment into the results of this run."""
     name, start = module.__name__.rpartition(".")[2], time.perf_counter()
-    table: pd.DataFrame = module.compute(config, work / name)
-    table.to_parquet(results / f"{name}.parquet", index=False)
-    facts = provenance(seed=config.seed, wall_seconds=time.perf_counter() - start)
-    (results / f"{name}.json").write_text(json.dumps({"config": asdict(config), "provenance": facts}, indent=1) + "\n")
+    table = module.compute(config, work / name)
+    save(name, table, config, results, seconds=time.perf_counter() - start)
 
 
 def recompute(name: str, results: Path) -> None:
