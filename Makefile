@@ -33,8 +33,11 @@ docs: $(READY)  ## API reference as a static site in out/docs
 		$$($(BIN)/python -c "import pkgutil, sharptheory as st; print(*(f'sharptheory.{m.name}' for m in \
 		pkgutil.iter_modules(st.__path__) if not m.ispkg and m.name not in (*st.__all__, '__main__')))")
 
-lint: $(READY)
+lint: $(READY)  ## style, and which room may import which: on the package as it is installed
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	rm -rf $(ROOT)out/lint && mkdir -p $(ROOT)out/lint
+	cd $(ROOT)out/lint && $(BIN)/python -m pip install --quiet --no-deps --target . $(ROOT)
+	cd $(ROOT)out/lint && $(BIN)/lint-imports --no-logo --config $(ROOT)pyproject.toml
 
 format: $(READY)
 	cd $(ROOT) && $(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory import bounds, laws
-from sharptheory.estimators import bootstrap_mean
 from sharptheory.learners import Simplex, adaptive_sharpening
+from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.oracle import TableOracle
-from sharptheory.policies import TabularPolicy
+from sharptheory.theory import bounds, laws
+from sharptheory.theory.policies import TabularPolicy
 
 
 @dataclass(frozen=True)

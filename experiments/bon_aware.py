@@ -10,9 +10,9 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from experiments import record
-from sharptheory import bon_aware
-from sharptheory.divergences import kl
-from sharptheory.laws import power
+from sharptheory.learners import bon_aware
+from sharptheory.theory.divergences import kl
+from sharptheory.theory.laws import power
 
 
 @dataclass(frozen=True)

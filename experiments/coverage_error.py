@@ -10,11 +10,11 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from experiments import record
-from sharptheory import bounds, laws
-from sharptheory.coverage import coverage_coefficient, missing_mass
-from sharptheory.estimators import bootstrap_mean
 from sharptheory.learners import FiniteClass
-from sharptheory.policies import TabularPolicy
+from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.theory import bounds, laws
+from sharptheory.theory.coverage import coverage_coefficient, missing_mass
+from sharptheory.theory.policies import TabularPolicy
 
 
 @dataclass(frozen=True)

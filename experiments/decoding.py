@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from experiments import record
-from sharptheory.llm.compare import compare_task, summarize
-from sharptheory.llm.loading import load_model, quiet_transformers
-from sharptheory.llm.oracle import HuggingFaceOracle
-from sharptheory.llm.tasks import load_task
+from sharptheory.llm.decoding.compare import compare_task, summarize
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model, quiet_transformers
+from sharptheory.tasks import load_task
 
 MODELS = {"arithmetic-1m": "arithmetic", "multihop-1m": "multihop"}
 

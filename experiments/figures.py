@@ -16,7 +16,7 @@ import pandas as pd
 from experiments.drawing import FIGURES as DRAW
 from experiments.drawing import paper, theory, training  # noqa: F401  (they register their figures)
 from experiments.record import RESULTS
-from sharptheory import plotting
+from sharptheory.report import plots as plotting
 
 FIGURES = Path(__file__).parents[1] / "figures"
 CHARACTERS_PER_INCH = 8  # of a title in bold

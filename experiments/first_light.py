@@ -15,9 +15,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sharptheory import plotting
-from sharptheory.pool import read_pool
-from sharptheory.report import diagnose
+from sharptheory.measure.imports import read_pool
+from sharptheory.report import plots as plotting
+from sharptheory.report.summary import diagnose
 
 FIGURES = Path(__file__).parents[1] / "figures"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory.divergences import total_variation
-from sharptheory.laws import curated, power
+from sharptheory.theory.divergences import total_variation
+from sharptheory.theory.laws import curated, power
 
 
 @dataclass(frozen=True)

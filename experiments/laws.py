@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from experiments import record
-from sharptheory import laws
 from sharptheory.checks import REGISTRY
-from sharptheory.coverage import concentrability
-from sharptheory.divergences import kl
-from sharptheory.policies import AutoregressivePolicy
-from sharptheory.tables import law_table
+from sharptheory.theory import laws
+from sharptheory.theory.coverage import concentrability
+from sharptheory.theory.divergences import kl
+from sharptheory.theory.policies import AutoregressivePolicy
+from sharptheory.theory.tables import law_table
 
 
 @dataclass(frozen=True)

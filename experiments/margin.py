@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory import bounds, laws
-from sharptheory.coverage import c_cov_bar, margin, missing_mass
-from sharptheory.estimators import bootstrap_mean
 from sharptheory.learners import FiniteClass
-from sharptheory.policies import TabularPolicy
-from sharptheory.simulate import dpo_errors, sft_errors
+from sharptheory.learners.simulate import dpo_errors, sft_errors
+from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.theory import bounds, laws
+from sharptheory.theory.coverage import c_cov_bar, margin, missing_mass
+from sharptheory.theory.policies import TabularPolicy
 
 
 @dataclass(frozen=True)

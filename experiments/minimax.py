@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory import families
-from sharptheory.estimators import bootstrap_mean
-from sharptheory.simulate import sft_errors
-from sharptheory.tables import sample_complexity
+from sharptheory.learners.simulate import sft_errors
+from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.theory import families
+from sharptheory.theory.tables import sample_complexity
 
 
 @dataclass(frozen=True)

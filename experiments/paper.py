@@ -17,15 +17,17 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory import laws, rewards
-from sharptheory.alignment import auc_within, dominance
-from sharptheory.estimators import bootstrap_mean, curve
-from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
-from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.decoding.search import search_task
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.sampling import sample_pool
-from sharptheory.llm.search import search_task
-from sharptheory.llm.tasks import load_task
-from sharptheory.pool import greedy_responses, samples
+from sharptheory.measure import rewards
+from sharptheory.measure.alignment import auc_within, dominance
+from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.pool import greedy_responses, samples
+from sharptheory.tasks import load_task
+from sharptheory.theory import laws
 
 WORK = Path(__file__).parents[1] / "out/paper"
 #: Gains smaller than this many points of accuracy do not matter to a reader.

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from experiments import record
-from sharptheory import laws
-from sharptheory.families import misspecified
+from sharptheory.theory import laws
+from sharptheory.theory.families import misspecified
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory.divergences import expected_reward
-from sharptheory.laws import best_of_n, chi_squared
+from sharptheory.theory.divergences import expected_reward
+from sharptheory.theory.laws import best_of_n, chi_squared
 
 
 @dataclass(frozen=True)

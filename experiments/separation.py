@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory import laws
-from sharptheory.coverage import coverage_coefficient, margin
-from sharptheory.estimators import bootstrap_mean
 from sharptheory.learners import LinearClass, xpo_sharpening
+from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.oracle import TableOracle
-from sharptheory.policies import LinearSoftmaxPolicy
+from sharptheory.theory import laws
+from sharptheory.theory.coverage import coverage_coefficient, margin
+from sharptheory.theory.policies import LinearSoftmaxPolicy
 
 
 @dataclass(frozen=True)

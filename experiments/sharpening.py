@@ -21,16 +21,17 @@ import numpy as np
 import pandas as pd
 
 from experiments import record
-from sharptheory import bounds, laws
-from sharptheory.estimators import bootstrap_mean, curve
-from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
-from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.decoding.search import search_task
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.sampling import sample_pool
-from sharptheory.llm.search import search_task
-from sharptheory.llm.sharpen import Config as Training
-from sharptheory.llm.sharpen import sharpen
-from sharptheory.llm.tasks import Task, split_task
-from sharptheory.pool import samples
+from sharptheory.llm.training.sharpen import Config as Training
+from sharptheory.llm.training.sharpen import sharpen
+from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.pool import samples
+from sharptheory.tasks import Task, split_task
+from sharptheory.theory import bounds, laws
 
 WORK = Path(__file__).parents[1] / "out/sharpening"
 #: A backward pass costs about two forward passes.

@@ -15,7 +15,7 @@ import pandas as pd
 
 from experiments.drawing.training import final
 from experiments.record import RESULTS
-from sharptheory.findings import headline
+from sharptheory.report.findings import headline
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/paper.md")

@@ -26,8 +26,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sharptheory.llm.tasks import GENERATED
 from sharptheory.provenance import provenance
+from sharptheory.tasks import GENERATED
 
 SORTED_BATCHES = 16
 #: Width, width inside a layer, layers, heads, and a learning rate that falls as one over the width.

@@ -1,25 +1,21 @@
 """Can this language model improve itself by sharpening? Coverage, exact laws, bounds and measurement."""
 
-from sharptheory import bon_aware, bounds, checks, coverage, divergences, families, laws, learners, simulate
-from sharptheory.alignment import alignment_levels, auc, auc_pooled, auc_within, dominance, length_confound
-from sharptheory.estimators import (
-    Estimate,
-    HitRates,
-    argmax_hit_rates,
-    best_of_n_curve,
-    best_of_n_weights,
-    bootstrap,
-    bootstrap_mean,
-    c_cov_bar_interval,
-    coverage_certificate,
-    curve,
-    pass_at_n,
-)
+from sharptheory import checks, decoding, learners
+from sharptheory.learners import bon_aware, simulate
+from sharptheory.measure import rewards
+from sharptheory.measure.alignment import alignment_levels, auc, auc_pooled, auc_within, dominance, length_confound
+from sharptheory.measure.best_of_n import best_of_n_curve, best_of_n_weights, curve, pass_at_n
+from sharptheory.measure.bootstrap import Estimate, bootstrap, bootstrap_mean
+from sharptheory.measure.certificate import HitRates, argmax_hit_rates, c_cov_bar_interval, coverage_certificate
+from sharptheory.measure.imports import read_pool
+from sharptheory.measure.pool import greedy_responses, samples, validate_pool
+from sharptheory.measure.prediction import predict_best_of_n
+from sharptheory.measure.storage import PoolWriter
 from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
-from sharptheory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
-from sharptheory.pool import PoolWriter, greedy_responses, read_pool, samples, validate_pool
-from sharptheory.prediction import predict_best_of_n
-from sharptheory.report import Diagnosis, diagnose, write_report
+from sharptheory.report.html import write_report
+from sharptheory.report.summary import Diagnosis, diagnose
+from sharptheory.theory import bounds, coverage, divergences, families, laws, majority
+from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 
 __all__ = [
     "AutoregressivePolicy",
@@ -49,6 +45,7 @@ __all__ = [
     "coverage",
     "coverage_certificate",
     "curve",
+    "decoding",
     "diagnose",
     "divergences",
     "dominance",
@@ -57,9 +54,11 @@ __all__ = [
     "laws",
     "learners",
     "length_confound",
+    "majority",
     "pass_at_n",
     "predict_best_of_n",
     "read_pool",
+    "rewards",
     "samples",
     "simulate",
     "validate_pool",

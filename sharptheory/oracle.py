@@ -6,11 +6,15 @@ this protocol; whatever *knows the whole law* is written against a table.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
+#: ``(prompt numbers [B], token prefixes [B]) → log-probabilities [B, V]`` of the next token, in nats:
+#: `AutoregressivePolicy.next_token`, or a `sharptheory.llm.decoding.prefixes.PrefixTree`.
+NextToken = Callable[[Sequence[int], Sequence[tuple[int, ...]]], np.ndarray]
 
 
 @dataclass(frozen=True)

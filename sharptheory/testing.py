@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
 
 from sharptheory.checks import REGISTRY, SLACK, Check, ratio
-from sharptheory.divergences import kl
-from sharptheory.instances import Instance
-from sharptheory.policies import AutoregressivePolicy, TabularPolicy
+from sharptheory.checks.instances import Instance
+from sharptheory.theory.divergences import kl
+from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy
 
 #: What random floats never hit: exact ties, gaps of rounding size, gaps at the edge of the tie tolerance, underflow.
 SPECIAL_LOGITS = (0.0, 0.0, -1e-15, 1e-15, -1e-12, -3e-12, -np.log(2), -1.0, -36.0, -745.0, -1000.0)

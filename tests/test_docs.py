@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sharptheory.cli import app
-from sharptheory.llm.loading import resolve
+from sharptheory.llm.engines.loading import resolve
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/guide.md", "docs/paper.md", "docs/theory.md", "docs/architecture.md", "CONTRIBUTING.md")

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from experiments.drawing import errors, figure
-from sharptheory import plotting
-from sharptheory.plotting import BLUE, GREEN, GREY, ORANGE, PINK
+from sharptheory.report import plots as plotting
+from sharptheory.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
 
 COLORS = (GREEN, BLUE, ORANGE, PINK, "#56B4E9", "#E69F00")
 

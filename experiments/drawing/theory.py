@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from experiments.drawing import errors, figure
-from sharptheory import plotting
-from sharptheory.plotting import BLUE, GREEN, GREY, ORANGE, PINK
+from sharptheory.report import plots as plotting
+from sharptheory.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
 
 
 def points(ax: Axes, x, rows: pd.DataFrame, column: str, **style) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from experiments.drawing import errors, figure
-from sharptheory.plotting import BLUE, GREEN, GREY, ORANGE, PINK
+from sharptheory.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
 
 GAP = "gap to best-of-N closed"
 COLORS = (BLUE, ORANGE, GREEN, PINK)

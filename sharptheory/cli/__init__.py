@@ -6,10 +6,10 @@ import warnings
 
 from rich.console import Console
 
-from sharptheory.cli import models, theory, training
+from sharptheory.cli import argmax, check, compare, curves, diagnose, law, train
 from sharptheory.cli.app import app, console
 
-__all__ = ["main", "models", "theory", "training"]
+__all__ = ["app", "argmax", "check", "compare", "curves", "diagnose", "law", "main", "train"]
 
 
 def main() -> None:

@@ -65,9 +65,9 @@ def task_and_oracle(
     **options,
 ):
     """The task (by name, or one already loaded), the model as an oracle, and what identifies both in a run."""
-    from sharptheory.llm.loading import fingerprint, load_model, quiet_transformers
-    from sharptheory.llm.oracle import HuggingFaceOracle
-    from sharptheory.llm.tasks import load_task
+    from sharptheory.llm.engines.hf import HuggingFaceOracle
+    from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
+    from sharptheory.tasks import load_task
 
     quiet_transformers()
     if isinstance(task, str):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from sharptheory.estimators import best_of_n_curve
+from sharptheory.measure.best_of_n import best_of_n_curve
 
 pytestmark = pytest.mark.benchmark
 

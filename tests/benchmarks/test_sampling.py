@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sharptheory.llm.loading import load_model
-from sharptheory.llm.oracle import HuggingFaceOracle
-from sharptheory.llm.tasks import arithmetic
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model
+from sharptheory.tasks import arithmetic
 
 pytestmark = pytest.mark.benchmark
 
@@ -99,8 +99,8 @@ MEMORY = """
     sys.path.insert(0, ".")
     from transformers import LlamaConfig, LlamaForCausalLM
     from tests.benchmarks.test_sampling import generate_and_score, memory_model
-    from sharptheory.llm.oracle import HuggingFaceOracle
-    from sharptheory.llm.loading import load_model
+    from sharptheory.llm.engines.hf import HuggingFaceOracle
+    from sharptheory.llm.engines.loading import load_model
     torch.set_num_threads(2)
     model, tokenizer = memory_model(), load_model("arithmetic-1m", device="cpu")[1]
     oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=64)

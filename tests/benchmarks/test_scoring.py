@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sharptheory.llm.loading import load_model
-from sharptheory.llm.oracle import HuggingFaceOracle
-from sharptheory.llm.tasks import load_task
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model
+from sharptheory.tasks import load_task
 
 pytestmark = pytest.mark.benchmark
 N_PROMPTS, N_RESPONSES = 16, 32

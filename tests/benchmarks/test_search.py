@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
-from sharptheory.llm.loading import load_model
-from sharptheory.llm.oracle import HuggingFaceOracle
-from sharptheory.llm.prefixes import PrefixTree
-from sharptheory.llm.search import best_first
-from sharptheory.llm.tasks import arithmetic
+from sharptheory.decoding.best_first import best_first
+from sharptheory.llm.decoding.prefixes import PrefixTree
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model
+from sharptheory.tasks import arithmetic
 
 pytestmark = pytest.mark.benchmark
 

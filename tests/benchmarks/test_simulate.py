@@ -6,11 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from sharptheory import simulate
-from sharptheory.coverage import missing_mass
-from sharptheory.learners import Simplex, sft_sharpening
+from sharptheory.learners import Simplex, sft_sharpening, simulate
 from sharptheory.oracle import TableOracle
-from sharptheory.policies import TabularPolicy
+from sharptheory.theory.coverage import missing_mass
+from sharptheory.theory.policies import TabularPolicy
 
 pytestmark = pytest.mark.benchmark
 

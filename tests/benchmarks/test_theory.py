@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from sharptheory import laws
+from sharptheory.theory import laws
 from tests.benchmarks.test_best_of_n import clock
 
 pytestmark = pytest.mark.benchmark
@@ -34,8 +34,8 @@ def test_best_of_n_law(report):
 
 COVERAGE = """
     import json, resource, time, numpy as np
-    from sharptheory.coverage import c_cov_bar, coverage, coverage_coefficient, coverage_profile, margin
-    from sharptheory.policies import TabularPolicy
+    from sharptheory.theory.coverage import c_cov_bar, coverage, coverage_coefficient, coverage_profile, margin
+    from sharptheory.theory.policies import TabularPolicy
     rng = np.random.default_rng(0)
     table = np.empty((10_000, 10_000))
     for row in table:
@@ -81,9 +81,9 @@ def test_expected_stopping(report):
 
 MAPPED = """
     import json, resource, sys, numpy as np
-    from sharptheory.coverage import coverage_coefficient
-    from sharptheory.laws import adaptive_best_of_n, best_of_n
-    from sharptheory.policies import TabularPolicy
+    from sharptheory.theory.coverage import coverage_coefficient
+    from sharptheory.theory.laws import adaptive_best_of_n, best_of_n
+    from sharptheory.theory.policies import TabularPolicy
     policy = TabularPolicy.from_file(sys.argv[1])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     expected = policy.map(lambda rows: adaptive_best_of_n(rows, 3.0).expected_n)

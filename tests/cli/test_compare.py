@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharptheory.prediction import predict_power
+from sharptheory.measure.prediction import predict_power
 from tests.cli.test_diagnose import run
 
 ARGUMENTS = (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from experiments import train_base_model as recipe
-from sharptheory.llm.loading import load_model
+from sharptheory.llm.engines.loading import load_model
 
 
 @pytest.mark.parametrize("size, dtype", [("1m", torch.float32), ("25m", torch.bfloat16)])

@@ -9,9 +9,9 @@ import time
 import pandas as pd
 import pytest
 
-from sharptheory.llm.oracle import HuggingFaceOracle
+from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.sampling import sample_pool
-from sharptheory.llm.tasks import arithmetic
+from sharptheory.tasks import arithmetic
 
 
 @pytest.fixture()

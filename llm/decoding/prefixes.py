@@ -1,0 +1,153 @@
+"""Next-token probabilities after any prefixes of any prompts, every prefix computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sharptheory.llm.engines.cache import GrowingLayer, new_cache
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+
+
+class PrefixTree:
+    """A language model as a lazily explored tree of prefixes, for searches and samplers that jump about in it.
+
+    Keys and values of each visited prefix's last token are kept once, in a slot; a batch of prefixes gathers those of
+    its ancestors, padded on the left, so that prefixes of any lengths and prompts share one forward pass. A prefix whose
+    ancestors have been dropped, or never visited, is encoded from the start.
+
+    Args:
+        oracle: the model. prompts: their texts.
+        cached: False recomputes every prefix (for comparison; so do models whose layers do not keep plain keys and values).
+        remember: also keep the probabilities, so that coming back to a prefix costs nothing.
+        max_bytes: keys, values and probabilities beyond this are dropped, but for the paths in use.
+
+    Attributes:
+        forward_tokens: tokens that went through the model so far, per prompt ``[X]``.
+    """
+
+    def __init__(
+        self,
+        oracle: HuggingFaceOracle,
+        prompts: Sequence[str],
+        *,
+        cached: bool = True,
+        remember: bool = True,
+        max_bytes: int = 2**31,
+    ):
+        self.model, self.prompts, self.batch_tokens = oracle.model, oracle.encode(prompts), oracle.batch_tokens
+        # Other layers (sliding windows, linear attention) do not keep every token's keys and values.
+        self.cached = cached and all(isinstance(layer, GrowingLayer) for layer in new_cache(self.model).layers)
+        self.remember, self.max_bytes = remember, max_bytes
+        self.forward_tokens = np.zeros(len(prompts), dtype=np.int64)
+        self._last_only = oracle._last_only
+        self._forget()
+
+    def __call__(self, prompts: Sequence[int], prefixes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Log-probabilities of the token after each prefix, ``[B, V]``, in nats."""
+        keys = list(zip(prompts, prefixes))
+        known = {key: self._known[key] for key in keys if key in self._known}
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        if self.cached:
+            ready = [key for key in new if key[1] and (key[0], key[1][:-1]) in self._paths]
+            ready.sort(key=lambda key: len(self._paths[key[0], key[1][:-1]]))  # rows of similar length share a batch
+            while ready:
+                width = 1 + len(self._paths[ready[-1][0], ready[-1][1][:-1]])
+                batch, ready = (
+                    ready[-max(1, self.batch_tokens // width) :],
+                    ready[: -max(1, self.batch_tokens // width)],
+                )
+                known.update(zip(batch, self._extend(batch)))
+        for key in new:
+            if key not in known:
+                known[key] = self._encode(*key)
+        rows = np.stack([known[key] for key in keys])
+        if self.remember:
+            self._known.update((key, known[key]) for key in new)
+        slot = sum(pool[:1].nbytes for pool in (*self._keys, *self._values))
+        if self._used * slot + len(self._known) * rows[0].nbytes > self.max_bytes:
+            self._keep(set(keys))
+        return rows
+
+    @torch.inference_mode()
+    def _extend(self, keys: list[tuple[int, tuple[int, ...]]]) -> np.ndarray:
+        """Prefixes whose parents have their keys and values here, one token each through the model."""
+        device = self.model.device
+        paths = [self._paths[prompt, prefix[:-1]] for prompt, prefix in keys]
+        width = max(map(len, paths))
+        index = np.zeros((len(paths), width), dtype=np.int64)
+        mask = np.zeros((len(paths), width + 1), dtype=np.int64)
+        for row, path in enumerate(paths):
+            index[row, width - len(path) :] = path
+            mask[row, width - len(path) :] = 1
+        index, cache = torch.from_numpy(index), new_cache(self.model)
+        for layer, pools in enumerate(zip(self._keys, self._values)):
+            where = index.to(pools[0].device)  # layers may be on several devices
+            cache.update(*(pool[where].transpose(1, 2) for pool in pools), layer)
+        output = self.model(
+            input_ids=torch.tensor([[prefix[-1]] for _, prefix in keys], device=device),
+            attention_mask=torch.from_numpy(mask).to(device),
+            position_ids=torch.tensor([[len(path)] for path in paths], device=device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        np.add.at(self.forward_tokens, [prompt for prompt, _ in keys], 1)
+        slots = self._store([(layer.keys[:, :, -1], layer.values[:, :, -1]) for layer in cache.layers])
+        for key, path, slot in zip(keys, paths, slots):
+            self._paths[key] = np.append(path, slot)
+        return output.logits[:, -1].float().log_softmax(-1).cpu().numpy()
+
+    @torch.inference_mode()
+    def _encode(self, prompt: int, prefix: tuple[int, ...]) -> np.ndarray:
+        """One prefix from the start of its prompt."""
+        tokens = torch.tensor([[*self.prompts[prompt], *prefix]], device=self.model.device)
+        self.forward_tokens[prompt] += tokens.shape[1]
+        if not self.cached:
+            output = self.model(input_ids=tokens, use_cache=False, **self._last_only)
+        else:
+            cache = new_cache(self.model)
+            output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, **self._last_only)
+            slots = self._store([(t.keys[0].transpose(0, 1), t.values[0].transpose(0, 1)) for t in cache.layers])
+            for length in range(len(prefix) + 1):
+                self._paths.setdefault((prompt, prefix[:length]), slots[: len(self.prompts[prompt]) + length])
+        return output.logits[0, -1].float().log_softmax(-1).cpu().numpy()
+
+    def _store(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> np.ndarray:
+        """Keep keys and values ``[n, heads, dim]`` of n tokens per layer; returns their slots."""
+        start, stop = self._used, self._used + len(layers[0][0])
+        self._keys = self._keys or [keys[:0] for keys, _ in layers]
+        self._values = self._values or [values[:0] for _, values in layers]
+        for pools, column in ((self._keys, 0), (self._values, 1)):
+            for layer, new in enumerate(layers):
+                if stop > len(pools[layer]):
+                    room = pools[layer].new_empty((2 * stop, *pools[layer].shape[1:]))
+                    room[:start] = pools[layer][:start]
+                    pools[layer] = room
+                pools[layer][start:stop] = new[column]
+        self._used = stop
+        return np.arange(start, stop)
+
+    def _keep(self, keys: set[tuple[int, tuple[int, ...]]]) -> None:
+        """Drop everything but the slots on the paths of some prefixes."""
+        paths = {
+            (prompt, prefix[:length]): self._paths[prompt, prefix][: len(self.prompts[prompt]) + length]
+            for prompt, prefix in keys
+            if (prompt, prefix) in self._paths
+            for length in range(len(prefix) + 1)
+        }
+        slots = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *paths.values()]))
+        kept = [
+            [pool[torch.from_numpy(slots).to(pool.device)] for pool in pools] for pools in (self._keys, self._values)
+        ]
+        self._forget()
+        (self._keys, self._values), self._used = kept, len(slots)
+        self._paths = {key: np.searchsorted(slots, path) for key, path in paths.items()}
+
+    def _forget(self) -> None:
+        self._paths: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
+        self._known: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+        self._used = 0

@@ -1,0 +1,151 @@
+"""The most likely response of a language model, with a proof: best-first search over prefixes.
+
+A prefix's probability bounds that of every completion. So once no open prefix is likelier than the best finished
+response, that response is ``y*(x)``; until then the likeliest open prefix bounds ``p*`` from above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sharptheory.decoding import beam_search
+from sharptheory.decoding.best_first import Argmax, best_first
+from sharptheory.llm.decoding.prefixes import PrefixTree
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.sampling import task_identity
+from sharptheory.measure.certificate import LIKELIHOOD_NOISE
+from sharptheory.runs import Lines
+from sharptheory.tasks import Task
+
+
+def find_argmax(
+    oracle: HuggingFaceOracle,
+    prompt: str,
+    *,
+    samples: int = 16,
+    beams: int = 4,
+    seed: int = 0,
+    cached: bool = True,
+    **options,
+) -> Argmax:
+    """`best_first` on one prompt of a model, seeded by beam search (which `beams=1` makes greedy) and by samples.
+
+    Args:
+        options: budget, gamma, keep, batch, tolerance of `best_first`.
+    """
+    tree = PrefixTree(oracle, [prompt], cached=cached, remember=False)
+    [found] = beam_search(tree, oracle.stop_ids, [0], width=beams, max_tokens=oracle.max_new_tokens)
+    seeds = [(tokens, log_p) for tokens, log_p in found if tokens[-1] in oracle.stop_ids]
+    drawn = oracle.sample([prompt], samples, seed=seed)[0] if samples else []
+    seeds += [(response.tokens, response.log_likelihood) for response in drawn if response.finished]
+    result = best_first(tree, oracle.stop_ids, max_tokens=oracle.max_new_tokens, seeds=seeds, **options)
+    sampled = sum(len(response.tokens) for response in drawn)
+    return replace(result, forward_tokens=int(tree.forward_tokens[0]) + sampled)
+
+
+def search_task(
+    oracle: HuggingFaceOracle,
+    task: Task,
+    path: str | Path,
+    *,
+    gamma: float = 0.0,
+    budget: int = 1_000,
+    samples: int = 16,
+    seed: int = 0,
+    identity: dict | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Search every prompt of a task, one line of JSON each, appended as it is found: a killed run goes on.
+
+    Args:
+        path: of the ``.jsonl`` file; its first line says which run it is. A different run is refused unless `force`.
+        identity: further facts that make two runs different (model fingerprint, dtype …).
+
+    Returns:
+        One row per prompt: `response, tokens, correct, log_p, log_upper, certified`; `log_q` and `n_maximizers` of ``y*_γ`` and
+        `log_runner_up`, the likeliest response outside ``y*``, where `complete`; `greedy_log_p, greedy_correct`,
+        `greedy_is_argmax`; `expanded`, `forward_tokens`.
+    """
+    # The seed first: it decides the prompts of a generated task, so it is what a refusal should name.
+    run = {
+        **(identity or {}),
+        "seed": seed,
+        **task_identity(task),
+        "gamma": gamma,
+        "budget": budget,
+        "samples": samples,
+    }
+    run["max_new_tokens"] = oracle.max_new_tokens
+    with Lines(path, run, force=force) as lines:
+        for i in range(len(lines.rows), len(task.prompts)):
+            if progress:
+                progress(i, len(task.prompts))
+            lines.write(_searched(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
+    rows = lines.rows
+    if progress:
+        progress(len(rows), len(task.prompts))
+    return pd.DataFrame(rows).astype({"correct": "boolean", "greedy_correct": "boolean"})
+
+
+def _searched(oracle: HuggingFaceOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
+    prompt = task.prompts[i]
+    # Two responses at least: the runner-up gives the margin.
+    found = find_argmax(oracle, prompt, gamma=gamma, keep=2, **options)
+    [greedy] = oracle.greedy([prompt])
+    text = None if found.tokens is None else oracle.decode(found.tokens)
+    members = [log_p for _, log_p in found.responses if log_p >= found.log_p + np.log1p(-gamma) - LIKELIHOOD_NOISE]
+    outside = [log_p for _, log_p in found.responses if log_p < found.log_p - LIKELIHOOD_NOISE]
+    known = found.certified and found.complete
+    return {
+        "prompt_id": i,
+        "prompt": prompt,
+        "response": text,
+        "tokens": None if found.tokens is None else list(found.tokens),
+        "correct": None if text is None else task.grade(text, task.answers[i])[1],
+        "log_p": _finite(found.log_p),
+        "log_upper": found.log_upper,
+        "certified": found.certified,
+        "complete": known,
+        "log_q": float(np.logaddexp.reduce(members)) if known else None,
+        "n_maximizers": len(members) if known else None,
+        "log_runner_up": max(outside) if known and outside else None,
+        "greedy_log_p": greedy.log_likelihood if greedy.finished else None,
+        "greedy_correct": task.grade(oracle.decode(greedy.tokens), task.answers[i])[1],
+        "greedy_is_argmax": greedy.finished and greedy.log_likelihood >= found.log_p - LIKELIHOOD_NOISE,
+        "expanded": found.expanded,
+        "forward_tokens": found.forward_tokens,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def summarize(table: pd.DataFrame, gamma: float) -> dict:
+    """Exact coverage of the certified prompts, bounds on all of them, and what the argmax is worth."""
+    certified, complete = table[table["certified"]], table[table["complete"].astype(bool)]
+    exact = lambda column: np.exp(-complete[column].to_numpy(dtype=float)).mean() if len(complete) else None  # noqa: E731
+    gaps = (complete["log_p"] - complete["log_runner_up"].astype(float)).to_numpy(dtype=float)
+    share = lambda column: float(table[column].mean()) if table[column].notna().any() else None  # noqa: E731
+    with np.errstate(over="ignore"):
+        return {
+            "n_prompts": len(table),
+            "n_certified": len(certified),
+            "n_complete": len(complete),
+            "gamma": gamma,
+            "c_cov_bar": exact("log_p"),
+            "c_cov_gamma": exact("log_q"),
+            "margin": float(np.expm1(np.nanmin(gaps))) if np.isfinite(gaps).any() else None,
+            "median_margin": float(np.expm1(np.nanmedian(gaps))) if np.isfinite(gaps).any() else None,
+            "greedy_is_argmax": float(certified["greedy_is_argmax"].mean()) if len(certified) else None,
+            "argmax_accuracy": share("correct"),
+            "greedy_accuracy": share("greedy_correct"),
+            "median_expanded": float(table["expanded"].median()),
+            "max_expanded": int(table["expanded"].max()),
+        }

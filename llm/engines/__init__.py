@@ -1,0 +1,1 @@
+"""Engines: prompts in, responses with their log-likelihoods out."""

@@ -1,0 +1,1 @@
+"""Sharpening a model by training it on its own responses."""

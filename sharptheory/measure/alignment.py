@@ -1,0 +1,315 @@
+"""Does likelihood know? How a score (log-likelihood by default) orders right and wrong, each answer with an interval.
+
+One measure throughout, concordance: of two things that differ in how right they are, the probability that the better
+one has the higher score, ties counting half. 1/2 is ignorance. It is taken at four levels, of which only the last is
+what sharpening uses: across decoding methods, across the N of best-of-N, across prompts, and within one prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from sharptheory.measure import rewards
+from sharptheory.measure.best_of_n import curve, doubling_grid
+from sharptheory.measure.bootstrap import LEVEL, Estimate, bootstrap_mean
+from sharptheory.measure.pool import graded, greedy_responses, samples
+
+RESAMPLES = 1_000
+#: Lengths within this factor of each other count as equal when length is held fixed.
+LENGTH_FACTOR = 1.1
+
+
+def auc(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """``P(score of a correct response > score of a wrong one)``, ties counting half; NaN if either kind is absent.
+
+    Args:
+        scores, correct: ``[n]``; weights: non-negative multiplicities ``[n]``, default 1.
+    """
+    correct = np.asarray(correct, dtype=bool)
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float)
+    _, level = np.unique(scores, return_inverse=True)
+    right = np.bincount(level, weights * correct)
+    wrong = np.bincount(level, weights * ~correct)
+    pairs = right.sum() * wrong.sum()
+    return float(np.dot(right, np.cumsum(wrong) - wrong / 2) / pairs) if pairs > 0 else np.nan
+
+
+def auc_within(pool: pd.DataFrame, score: str = "log_likelihood", **options) -> tuple[Estimate, int]:
+    """AUC of a score for correctness inside each prompt, averaged over the prompts that have both kinds.
+
+    Only this is what sharpening uses: pooled over prompts, the AUC also rewards knowing which prompts are easy.
+
+    Returns:
+        The estimate, and the number of prompts behind it (its value is NaN if that is 0).
+    """
+    groups = _mixed(pool).groupby("prompt_id")
+    per_prompt = [auc(g[score].to_numpy(), g["correct"].to_numpy(dtype=bool)) for _, g in groups]
+    if not per_prompt:
+        return Estimate(*np.full((3,), np.nan)), 0
+    return bootstrap_mean(np.array(per_prompt), **options), len(per_prompt)
+
+
+def auc_pooled(
+    pool: pd.DataFrame, score: str = "log_likelihood", *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """AUC of a score for correctness over all responses of all prompts together, with a prompt bootstrap."""
+    known = pool[pool["correct"].notna()]
+    prompt, ids = pd.factorize(known["prompt_id"])
+    _, scores = np.unique(known[score].to_numpy(), return_inverse=True)
+    correct = known["correct"].to_numpy(dtype=bool)
+    value = auc(scores, correct)
+    if np.isnan(value) or len(ids) < 2:
+        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan))
+    return _quantiles(value, np.array([auc(scores, correct, w[prompt]) for w in _resampled(len(ids), resamples, seed)]))
+
+
+# Four levels ----------------------------------------------------------------------------------------------------------
+
+
+def concordance(scores: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Of pairs with different values, the share in which the larger value has the larger score, ties in score half.
+
+    Args:
+        scores, values: ``[..., K]``; weights: of the K things, ``[..., K]``, a pair weighing their product.
+
+    Returns:
+        ``[...]``; NaN where all values are equal.
+    """
+    scores, values = np.asarray(scores, dtype=float), np.asarray(values, dtype=float)
+    above = values[..., :, None] > values[..., None, :]
+    agree = np.where(above, (np.sign(scores[..., :, None] - scores[..., None, :]) + 1) / 2, 0.0)
+    weights = np.ones(values.shape[-1]) if weights is None else np.asarray(weights, dtype=float)
+    count = lambda pairs: np.einsum("...i,...ij,...j->...", weights, pairs, weights, optimize=True)  # noqa: E731
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return count(agree) / count(above.astype(float))
+
+
+def across_prompts(pool: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts."""
+    known = graded(pool)
+    means = (
+        known.assign(correct=known["correct"].astype(float)).groupby("prompt_id")[["log_likelihood", "correct"]].mean()
+    )
+    scores, values = means.to_numpy().T
+    value = concordance(scores, values)
+    if np.isnan(value):
+        return Estimate(*np.full((3,), np.nan))
+    return _quantiles(value, concordance(scores, values, _resampled(len(means), resamples, seed)))
+
+
+def across_methods(
+    log_likelihood: np.ndarray, accuracy: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Whether methods whose responses are likelier are more accurate: concordance over pairs of methods.
+
+    Args:
+        log_likelihood, accuracy: expected values of each prompt under each of K methods, ``[X, K]``.
+    """
+    value = concordance(log_likelihood.mean(axis=0), accuracy.mean(axis=0))
+    if np.isnan(value):
+        return Estimate(*np.full((3,), np.nan))
+    weights = _resampled(len(accuracy), resamples, seed)
+    return _quantiles(value, concordance(weights @ log_likelihood, weights @ accuracy))
+
+
+def alignment_levels(pool: pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:
+    """Concordance of log-likelihood with correctness at the four levels that a pool supports.
+
+    ``decoding methods`` are one sample, greedy decoding and the best of all samples by each self-reward; ``N of
+    best-of-N`` is best-of-N by log-likelihood at N = 1, 2, 4, …
+    """
+    drawn, greedy = graded(samples(pool)), greedy_responses(pool)
+    m = int(drawn.groupby("prompt_id").size().min())
+    n = doubling_grid(m)
+    by_n = [curve(drawn, "log_likelihood", value, n) for value in ("log_likelihood", "correct")]
+    levels = {}
+    methods = [(by_n[0][1], by_n[1][1])]
+    for name in rewards.selecting(drawn):
+        ranked = drawn.assign(reward=rewards.REWARDS[name][0](drawn))
+        methods.append(tuple(curve(ranked, "reward", value, [m])[m] for value in ("log_likelihood", "correct")))
+    if len(greedy) and "correct" in greedy:
+        known = greedy.dropna(subset=["correct"]).set_index("prompt_id").reindex(by_n[0].index)
+        if known["correct"].notna().all():
+            methods.append((known["log_likelihood"], known["correct"]))
+    if len(methods) > 2:
+        ids = by_n[0].index
+        table = [np.stack([np.asarray(method[i].loc[ids], dtype=float) for method in methods], axis=1) for i in (0, 1)]
+        levels["decoding methods"] = across_methods(*table, seed=seed)
+    if len(n) > 2:
+        levels["N of best-of-N"] = across_methods(*(part.to_numpy() for part in by_n), seed=seed)
+    levels["prompts"] = across_prompts(drawn, seed=seed)
+    levels["within a prompt"] = auc_within(drawn, seed=seed)[0]
+    return levels
+
+
+# Stochastic dominance -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dominance:
+    """One-sided tests of whether correct responses' scores stochastically dominate those of wrong ones.
+
+    Dominance means ``F_correct(t) ≤ F_wrong(t)`` for every t.
+
+    Attributes:
+        above: ``sup_t F_wrong - F_correct``, the evidence for it; p_above: chance of as much if the laws were equal.
+        below: ``sup_t F_correct - F_wrong``, the violation; p_below: chance of as much under dominance.
+        n_prompts: behind it.
+    """
+
+    above: float
+    p_above: float
+    below: float
+    p_below: float
+    n_prompts: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is evidence of dominance and none against it, both at 5 %."""
+        return self.p_above < 0.05 <= self.p_below
+
+
+def dominance(
+    pool: pd.DataFrame,
+    score: str = "log_likelihood",
+    *,
+    within: bool,
+    points: int = 256,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Dominance | None:
+    """The paper's claim (Fig. 1c, 6) as a test: one-sided Kolmogorov-Smirnov distances, p-values by prompt bootstrap.
+
+    Samples of one prompt are dependent, so the textbook null law does not apply: prompts are resampled and the
+    distances recentred, which is least favourable at ``F_correct = F_wrong``.
+
+    Args:
+        within: rank the scores inside each prompt and average the prompts that have both kinds, instead of pooling all
+            responses, which compares easy prompts with hard ones.
+
+    Returns:
+        None if there are not two prompts with responses of both kinds (pooled: of either kind).
+    """
+    known = _mixed(pool) if within else graded(pool)
+    values = known[score].astype(float)
+    if within:
+        values = values.groupby(known["prompt_id"]).rank(method="max", pct=True)
+    prompt, ids = pd.factorize(known["prompt_id"])
+    correct = known["correct"].to_numpy(dtype=bool)
+    if len(ids) < 2 or correct.all() or not correct.any():
+        return None
+    grid = np.unique(np.quantile(values, np.linspace(0, 1, points), method="inverted_cdf"))
+    place = np.searchsorted(grid, values)
+    counts = np.zeros((2, len(ids), len(grid)))
+    np.add.at(counts, (correct.astype(int), prompt, place), 1.0)
+    cumulative, totals = counts.cumsum(axis=2), counts.sum(axis=2)
+    if within:
+        cumulative, totals = cumulative / totals[..., None], np.ones_like(totals)
+
+    def gap(weights: np.ndarray) -> np.ndarray:
+        """``F_wrong - F_correct`` on the grid, ``[resamples, points]``."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wrong, right = ((weights @ c) / (weights @ t)[:, None] for c, t in zip(cumulative, totals))
+        return wrong - right
+
+    seen = gap(np.ones((1, len(ids))))[0]
+    noise = gap(_resampled(len(ids), resamples, seed)) - seen
+    noise = noise[np.isfinite(noise).all(axis=1)]
+    above, below = max(seen.max(), 0.0), max(0.0, -seen.min())
+    p_above, p_below = (
+        float((1 + np.sum(extreme >= value - 1e-12)) / (1 + len(noise)))
+        for extreme, value in ((noise.max(axis=1), above), ((-noise).max(axis=1), below))
+    )
+    return Dominance(float(above), p_above, float(below), p_below, len(ids))
+
+
+# Length ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LengthConfound:
+    """How much of likelihood's choice is a choice of length.
+
+    Attributes:
+        correlation: Spearman correlation of log-likelihood and length within a prompt, averaged.
+        auc: AUC of log-likelihood within prompts (as `auc_within`), on the prompts where the next one is defined.
+        auc_given_length: the same over pairs of responses of the same length (within `LENGTH_FACTOR`).
+        accuracy: of best-of-N by log-likelihood, N the pool size; accuracy_adjusted: by log-likelihood with its
+            regression on length inside the prompts taken out; slope: of that regression, nats per token.
+        n_prompts: with correct and wrong responses of one length.
+    """
+
+    correlation: Estimate
+    auc: Estimate
+    auc_given_length: Estimate
+    accuracy: Estimate
+    accuracy_adjusted: Estimate
+    slope: float
+    n_prompts: int
+
+
+def length_confound(pool: pd.DataFrame, *, seed: int = 0) -> LengthConfound | None:
+    """Does best-of-N pick short responses, and what is left of likelihood when length is held fixed?
+
+    Returns:
+        None where lengths do not vary within any prompt, or correctness is unknown.
+    """
+    known = graded(pool)
+    length, score = known["length"].astype(float), known["log_likelihood"].astype(float)
+    centred = lambda values: (values - values.groupby(known["prompt_id"]).transform("mean")).to_numpy()  # noqa: E731
+    x, y = centred(length), centred(score)
+    if not np.any(x != 0):
+        return None
+    slope = float(x @ y / (x @ x))
+    correlations, pairs = [], []
+    for _, group in known.groupby("prompt_id"):
+        if group["length"].nunique() > 1 and group["log_likelihood"].nunique() > 1:
+            correlations.append(stats.spearmanr(group["log_likelihood"], group["length"]).statistic)
+        given = _auc_given_length(group)
+        if given is not None:
+            pairs.append((auc(group["log_likelihood"].to_numpy(), group["correct"].to_numpy(dtype=bool)), given))
+    m = int(known.groupby("prompt_id").size().min())
+    nothing = Estimate(*np.full((3,), np.nan))
+    accuracies = [
+        bootstrap_mean(curve(known.assign(reward=reward), "reward", "correct", [m])[m], proportion=True, seed=seed)
+        for reward in (score, score - slope * length)
+    ]
+    return LengthConfound(
+        bootstrap_mean(np.array(correlations), seed=seed) if correlations else nothing,
+        *(bootstrap_mean(np.array(column), seed=seed) for column in zip(*pairs) or ()),
+        *([nothing, nothing] if not pairs else []),
+        *accuracies,
+        slope,
+        len(pairs),
+    )
+
+
+def _auc_given_length(group: pd.DataFrame) -> float | None:
+    """AUC over pairs of similar length in one prompt; None if there are none."""
+    stratum = np.floor(np.log(group["length"].to_numpy(dtype=float).clip(min=1)) / np.log(LENGTH_FACTOR))
+    total = pairs = 0.0
+    for _, part in group.groupby(stratum):
+        correct = part["correct"].to_numpy(dtype=bool)
+        if n := correct.sum() * (~correct).sum():
+            total, pairs = total + n * auc(part["log_likelihood"].to_numpy(), correct), pairs + n
+    return total / pairs if pairs else None
+
+
+def _mixed(pool: pd.DataFrame) -> pd.DataFrame:
+    """Graded rows of the prompts that have correct and wrong responses."""
+    known = pool[pool["correct"].notna()]
+    return known[known.groupby("prompt_id")["correct"].transform("nunique") == 2]
+
+
+def _resampled(n: int, resamples: int, seed: int) -> np.ndarray:
+    """Bootstrap multiplicities of n prompts, ``[resamples, n]``."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+
+
+def _quantiles(value: float, replicates: np.ndarray) -> Estimate:
+    low, high = np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(np.asarray(value), low, high)

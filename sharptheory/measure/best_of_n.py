@@ -1,0 +1,127 @@
+"""Best-of-N curves of a pool: exact averages over all its subsets, unbiased, for every N at once.
+
+The functions over arrays take rectangles ``[X, M]`` (prompts × samples, see `sharptheory.measure.pool.rectangles`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sharptheory.measure.pool import graded, rectangles
+from sharptheory.theory.majority import log_choose
+
+
+def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
+    """Probability that the j-th smallest of `m` distinct rewards is the largest of N drawn without replacement.
+
+    ``w[N, j] = C(j-1, N-1) / C(m, N)`` for j = 1..m, by the recursion ``w[N, j-1] = w[N, j] (j-N)/(j-1)``.
+
+    Args:
+        m: pool size M of a prompt.
+        n: values of N, integers in 1..m, shape ``[K]``.
+
+    Returns:
+        Weights ``[K, M]``; each row sums to 1.
+    """
+    n = np.atleast_1d(n)
+    if np.any((n < 1) | (n > m) | (n != np.round(n))):
+        raise ValueError(
+            f"n={n[(n < 1) | (n > m) | (n != np.round(n))][0]}: expected an integer from 1 to the pool size {m}"
+        )
+    j = np.arange(m, 1, -1)
+    ratios = np.maximum(j - n[:, None], 0) / (j - 1)
+    descending = np.concatenate([n[:, None] / m, ratios], axis=1)
+    return np.cumprod(descending, axis=1)[:, ::-1]
+
+
+def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Expected value of the best-of-N response by reward, unbiased, for all N at once.
+
+    Averages over all N-subsets of each prompt's pool, exactly: no resampling. A tie group is shared equally; since its
+    weights sum to ``[C(c_≤, N) - C(c_<, N)] / C(M, N)``, replacing values by their tie-group mean does just that.
+
+    Args:
+        rewards: ``[X, M]``, larger is better.
+        values: ``[X, M]``, what to average: correctness, log-likelihood, length, …
+        n: values of N in 1..M, shape ``[K]``.
+
+    Returns:
+        ``[X, K]``, one curve per prompt.
+
+    Source: theory.md section 7; ``pass@k`` (rewards = values = correctness) is the special case.
+    """
+    rewards, values = np.atleast_2d(rewards), np.atleast_2d(np.asarray(values, dtype=float))
+    if rewards.shape != values.shape:
+        raise ValueError(f"rewards {rewards.shape} and values {values.shape} differ in shape; expected both [X, M]")
+    if np.isnan(rewards).any():
+        raise ValueError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
+    order = np.argsort(rewards, axis=1)
+    ranked = np.take_along_axis(rewards, order, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    # A tie group starts wherever the ranked reward rises; groups never span prompts.
+    starts = np.ones(ranked.shape, dtype=bool)
+    starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    if not starts.all():
+        group = np.cumsum(starts.ravel()) - 1
+        means = np.bincount(group, weights=ordered.ravel()) / np.bincount(group)
+        ordered = means[group].reshape(ordered.shape)
+    return ordered @ best_of_n_weights(values.shape[1], n).T
+
+
+def pass_at_n(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """``pass@N = 1 - C(M-c, N)/C(M, N)`` per prompt ``[X, K]``: best-of-N with correctness itself as the reward."""
+    return best_of_n_curve(correct, correct, n)
+
+
+def curve(pool: pd.DataFrame, reward: str, value: str, n: np.ndarray) -> pd.DataFrame:
+    """`best_of_n_curve` on two columns of a pool whose prompts may have different numbers of samples.
+
+    Every N must be available for every prompt; prompts with a null value are left out.
+
+    Returns:
+        One row per prompt_id, one column per N.
+    """
+    known = graded(pool, value)
+    blocks = [
+        pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n) for ids, r, v in rectangles(known, reward, value)
+    ]
+    return pd.concat(blocks)
+
+
+def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
+    """The adaptive rule (10) on one prompt's pool, averaged over all orders in which its samples might be drawn.
+
+    Draws without replacement until ``1/max p ≤ k/μ_stop``, or until the pool is used up. With ranks r and
+    ``G_k = #{p < μ/k}``, sample j is returned after k draws with probability ``C(r_j - 1, k-1)/C(M, k)`` if
+    ``μ/k ≤ p_j < μ/(k-1)``, and ``C(G_{k-1}, k-1)/C(M, k-1) · 1/(M-k+1)`` if ``p_j ≥ μ/(k-1)``: [S1] without replacement.
+
+    Args:
+        log_likelihood: of the samples, ``[M]``; threshold: ``μ_stop``.
+
+    Returns:
+        Probability that each sample is the one returned ``[M]``, ties in likelihood sharing theirs equally, and the
+        expected number of draws.
+    """
+    order = np.argsort(log_likelihood, kind="stable")
+    values = np.asarray(log_likelihood, dtype=float)[order]
+    m = len(values)
+    k = np.arange(1, m + 1)[:, None]
+    with np.errstate(divide="ignore"):
+        stop, before = np.log(threshold / k), np.log(threshold / np.maximum(k - 1, 0))
+    below = np.searchsorted(values, before[:, 0], side="left")[:, None]  # G_{k-1}
+    running = log_choose(np.arange(m)[None], k - 1) - log_choose(m, k)
+    jumping = log_choose(below, k - 1) - log_choose(m, k - 1) - np.log(m - k + 1)
+    log_p = np.where(values < before, running, jumping)
+    chance = np.where(values >= stop, np.exp(log_p), 0.0)
+    chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are drawn and the best is returned
+    _, level = np.unique(values, return_inverse=True)
+    share = np.bincount(level, chance.sum(axis=0)) / np.bincount(level)
+    weights = np.empty(m)
+    weights[order] = share[level]
+    return weights, float(chance.sum(axis=1) @ k[:, 0])
+
+
+def doubling_grid(largest: int) -> np.ndarray:
+    """1, 2, 4, … and `largest` itself."""
+    return np.unique(np.append(2 ** np.arange(int(np.log2(largest)) + 1), largest))

@@ -1,0 +1,121 @@
+"""Best-of-N at an N larger than the pool, from what the pool's likelihoods say about what it has not drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
+from sharptheory.measure.certificate import response_keys
+from sharptheory.measure.pool import graded
+
+
+def predict_best_of_n(
+    pool: pd.DataFrame, n: np.ndarray, *, reward: str = "log_likelihood", value: str = "correct"
+) -> pd.DataFrame:
+    """Expected value of the best of N fresh samples, for any N, per prompt.
+
+    A response of probability π is in a pool of M samples with probability ``1 - (1-π)^M``, and π is known: so
+    ``π / (1 - (1-π)^M)`` per *distinct* response estimates the mass of any set of responses without bias
+    (Horvitz-Thompson), which for likely responses is their exact mass and for unlikely ones their share of the pool.
+    Best-of-N of that law follows. What is better than all that was drawn has an expected mass of at most
+    ``(1-p̂)^M/(M+1)``, and at most what the distinct responses leave over; its value is that of the top
+    ``√M`` samples of the ranking, on average.
+
+    Args:
+        pool: samples with `log_likelihood`; n: values of N ≥ 1, real, ``[K]``.
+        reward: column to select by; value: column to average.
+
+    Returns:
+        One row per prompt_id, one column per N.
+    """
+    n = np.atleast_1d(np.asarray(n, dtype=float))
+    known = graded(pool, value)
+    known = known.assign(key=response_keys(known))
+    rows = {prompt_id: _predict(group, n, reward, value) for prompt_id, group in known.groupby("prompt_id")}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=n)
+
+
+def predict_power(pool: pd.DataFrame, alpha: float, *, value: str = "correct") -> pd.Series:
+    """Expected value under the power law ``π^α / Z_α`` (the tilted law at ``β = 1/(α-1)``), per prompt.
+
+    Both ``Σ π^α v`` and ``Z_α`` are estimated without bias from the distinct responses, as in `predict_best_of_n`.
+    """
+    known = graded(pool, value)
+    known = known.assign(key=response_keys(known))
+    values = {}
+    for prompt_id, group in known.groupby("prompt_id"):
+        distinct = group.groupby("key").agg(v=(value, "mean"), ll=("log_likelihood", "max"))
+        log_p = distinct["ll"].to_numpy(dtype=float)
+        log_mass = np.log(_inclusion_weights(np.exp(log_p), len(group))) + (alpha - 1) * log_p
+        weights = np.exp(log_mass - log_mass.max())
+        values[prompt_id] = float(weights @ distinct["v"].to_numpy(dtype=float) / weights.sum())
+    return pd.Series(values)
+
+
+def _inclusion_weights(p: np.ndarray, m: int) -> np.ndarray:
+    """``π/(1 - (1-π)^M)``: the mass a distinct response of a pool of M stands for."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
+
+
+def _predict(group: pd.DataFrame, n: np.ndarray, reward: str, value: str) -> np.ndarray:
+    m = len(group)
+    distinct = group.groupby("key", sort=False).agg(r=(reward, "max"), v=(value, "mean"), ll=("log_likelihood", "max"))
+    distinct = distinct.sort_values("r", kind="stable")
+    p = np.exp(distinct["ll"].to_numpy(dtype=float))
+    mass = _inclusion_weights(p, m)
+    top = p[-1] if reward == "log_likelihood" else 0.0  # another reward does not say how likely the better ones are
+    unseen = min((1 - top) ** m / (m + 1), max(1 - p.sum(), 0.0))
+    mass = (1 - unseen) * mass / mass.sum()
+    ranked = group.sort_values(reward, kind="stable")[value].to_numpy(dtype=float)
+    above = ranked[-1] if value == reward else ranked[-max(3, int(np.sqrt(m))) :].mean()
+    r, v = distinct["r"].to_numpy(dtype=float), distinct["v"].to_numpy(dtype=float)
+    level = np.cumsum(np.append(True, r[1:] > r[:-1])) - 1
+    level_mass = np.bincount(level, mass)
+    level_value = np.bincount(level, mass * v) / np.maximum(level_mass, 1e-300)
+    cdf = np.minimum(np.cumsum(level_mass), 1.0)
+    chosen = np.diff(np.concatenate([np.zeros((1, len(n))), cdf[:, None] ** n, np.ones((1, len(n)))]), axis=0)
+    return np.append(level_value, above) @ chosen
+
+
+def predicted_curve(pool: pd.DataFrame, n: np.ndarray, *, seed: int = 0, **columns) -> Estimate:
+    """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
+    table = predict_best_of_n(pool, n, **columns)
+    return bootstrap_mean(table.to_numpy(), proportion=columns.get("value", "correct") == "correct", seed=seed)
+
+
+def calibration(
+    pool: pd.DataFrame, *, share: float = 0.25, n: np.ndarray | None = None, seed: int = 0, **columns
+) -> pd.DataFrame:
+    """How good the prediction is on this pool: from a `share` of each prompt's samples to the N that all of them reach.
+
+    Returns:
+        One row per N: predicted value with its interval, value `measured` on the samples that had no part in the
+        prediction, the standard error of their difference over prompts, and whether it is within 1.96 of those.
+    """
+    reward, value = columns.get("reward", "log_likelihood"), columns.get("value", "correct")
+    place, size = pool.groupby("prompt_id").cumcount(), pool.groupby("prompt_id")["prompt_id"].transform("size")
+    # Every k-th sample predicts: samples that follow one another in a file may have been drawn in one batch.
+    k = max(2, round(1 / share))
+    few, rest = pool[place % k == 0], pool[place % k != 0]
+    largest = int(rest.groupby("prompt_id").size().min())
+    if n is None:
+        n = np.unique(np.geomspace(max(1, int(size.min()) // k), largest, 5).astype(int))
+    predicted = predict_best_of_n(few, n, reward=reward, value=value)
+    measured = curve(rest, reward, value, n).loc[predicted.index]
+    difference = predicted.to_numpy() - measured.to_numpy(dtype=float)
+    estimate = bootstrap_mean(predicted.to_numpy(), seed=seed)
+    error = difference.std(axis=0, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
+    return pd.DataFrame(
+        {
+            "n": n,
+            "predicted": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "measured": measured.mean().to_numpy(),
+            "error": error,
+            "agrees": np.abs(difference.mean(axis=0)) <= 1.96 * error + 1e-12,
+        }
+    )

@@ -1,0 +1,241 @@
+"""One plot per function: takes data and an axis, returns the axis. Theory is a line, measurement points or bands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from sharptheory.measure.certificate import HitRates
+
+STYLE = Path(__file__).with_name("sharptheory.mplstyle")
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY = "#666666"
+
+
+def log_n_axis(ax: Axes, largest: float) -> None:
+    """Puts N on a logarithmic axis from 1 to `largest`."""
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
+    ax.set_xlim(0.93, largest * 1.08)
+    ax.set_xlabel("N, responses per prompt")
+
+
+def _band(ax: Axes, curve: pd.DataFrame, column: str, low: str, high: str, *, color: str, label: str, ls="-") -> None:
+    ax.plot(curve["n"], curve[column], color=color, ls=ls, label=label, marker="o" if len(curve) == 1 else None)
+    ax.fill_between(curve["n"], curve[low].astype(float), curve[high].astype(float), color=color, alpha=0.18, lw=0)
+
+
+def accuracy_curve(
+    best_of_n: pd.DataFrame,
+    pass_at_n: pd.DataFrame,
+    ax: Axes,
+    *,
+    sampled: float,
+    greedy: float | None = None,
+    predicted: pd.DataFrame | None = None,
+) -> Axes:
+    """Accuracy against N: best-of-N by likelihood and its prediction beyond the pool, any-of-N, one sample, greedy."""
+    _band(ax, pass_at_n, "accuracy", "low", "high", color=GREEN, label="any of N correct (pass@N)")
+    _band(ax, best_of_n, "accuracy", "low", "high", color=BLUE, label="best of N by log-likelihood")
+    if greedy is not None:
+        ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
+    ax.axhline(sampled, color=GREY, ls=":", label="one sample, temperature 1")
+    if predicted is not None:
+        ax.plot(predicted["n"], predicted["accuracy"], color=PINK, ls="--", label="predicted beyond the pool")
+        ax.fill_between(
+            predicted["n"], *(predicted[side].astype(float) for side in ("low", "high")), color=PINK, alpha=0.18, lw=0
+        )
+    log_n_axis(ax, (best_of_n if predicted is None else predicted)["n"].max())
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("accuracy")
+    ax.legend(loc="best")
+    return ax
+
+
+def reward_curves(curves: dict[str, pd.DataFrame], ax: Axes) -> Axes:
+    """Accuracy against N of best-of-N by each self-reward and of the majority vote; correctness is the skyline."""
+    for (name, rows), color in zip(curves.items(), plt.rcParams["axes.prop_cycle"].by_key()["color"]):
+        if name == "correctness":
+            ax.plot(rows["n"], rows["accuracy"], color=GREY, ls=":", label="any correct (skyline)")
+        else:
+            # Rewards often agree: a line of dashes lets the one below be seen.
+            style = "-" if name == "log_likelihood" else "--"
+            _band(ax, rows, "accuracy", "low", "high", color=color, label=name.replace("_", " "), ls=style)
+    log_n_axis(ax, max(rows["n"].max() for rows in curves.values()))
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("accuracy")
+    ax.legend(loc="best", fontsize=8)
+    return ax
+
+
+def log_likelihood_curve(best_of_n: pd.DataFrame, ax: Axes, *, greedy: float | None = None) -> Axes:
+    """Mean log-likelihood of the best-of-N response against N."""
+    columns = ("log_likelihood", "log_likelihood_low", "log_likelihood_high")
+    _band(ax, best_of_n, *columns, color=BLUE, label="best of N by log-likelihood")
+    if greedy is not None:
+        ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
+    log_n_axis(ax, best_of_n["n"].max())
+    ax.set_ylabel("mean log-likelihood [nats]")
+    ax.legend(loc="best")
+    return ax
+
+
+def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None, ax: Axes, *, label: str) -> Axes:
+    """Density of log-likelihoods, separately for correct and incorrect responses where correctness is known.
+
+    The lowest 1 % of the likelihoods is collected in the first bin: a few hopeless responses would stretch the axis.
+    """
+    low = np.quantile(log_likelihood, 0.01)
+    shown = np.maximum(log_likelihood, low)
+    bins = np.linspace(low, max(shown.max(), low + 1e-9), 41)
+    if correct is None:
+        ax.hist(shown, bins=bins, density=True, color=BLUE, alpha=0.7, label=f"all responses ({len(shown):,})")
+    else:
+        for kind, color, name in ((correct, BLUE, "correct"), (~correct, ORANGE, "incorrect")):
+            if kind.any():
+                name = f"{name} ({kind.sum():,})"
+                ax.hist(shown[kind], bins=bins, density=True, color=color, alpha=0.5, label=name)
+                ax.axvline(np.median(shown[kind]), color=color, ls="--", lw=1.2)
+    ax.set_xlabel(f"{label}\n(dashed: medians; leftmost bar: the lowest 1 %)")
+    ax.set_ylabel("density [1/nat]")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def alignment_levels(levels: dict[str, dict], ax: Axes) -> Axes:
+    """Concordance of log-likelihood with correctness at each level; the one that sharpening uses stands out."""
+    shown = {name: level for name, level in levels.items() if level["value"] is not None}
+    for y, (name, level) in enumerate(reversed(shown.items())):
+        color = ORANGE if name == "within a prompt" else BLUE
+        if level["low"] is not None:
+            ax.plot([level["low"], level["high"]], [y, y], color=color, lw=2.5, alpha=0.5, solid_capstyle="butt")
+        ax.plot(level["value"], y, "o", color=color)
+    ax.axvline(0.5, color=GREY, ls=":", label="knows nothing")
+    ax.set_yticks(range(len(shown)), [f"across {name}" if "within" not in name else name for name in reversed(shown)])
+    ax.set_ylim(-0.6, len(shown) - 0.4)
+    ax.set_xlim(0, 1.02)
+    ax.set_xlabel("probability that the more accurate is the likelier, 95 % interval")
+    ax.legend(loc="lower left")
+    return ax
+
+
+def coverage_profile(certificate: pd.DataFrame, ax: Axes, *, n_samples: int) -> Axes:
+    """Coverage profile ``t ↦ P_x[1/p*(x) > t]``: the band between the two sides of the certificate."""
+    sides = {"lower bound, 1/max(p̂, 1-S)": "log_p_high", "upper bound, 1/p̂": "log_p_low"}
+    # Powers of ten, not numbers: 1/p* overflows for long responses. Prompts with no finished response have no t.
+    decades = {name: -certificate[column].to_numpy(dtype=float) / np.log(10) for name, column in sides.items()}
+    right = max(0.3, np.log10(n_samples), *(t[np.isfinite(t)].max(initial=0) for t in decades.values())) * 1.05
+    for (name, t), color in zip(decades.items(), (GREEN, BLUE)):
+        finite = np.sort(t[np.isfinite(t)])
+        above = 1 - np.arange(len(finite) + 1) / len(t)
+        ax.step([0, *finite, right], [*above, above[-1]], where="post", color=color, label=name)
+    ax.axvline(np.log10(n_samples), color=GREY, ls=":", label=f"samples per prompt, {n_samples}")
+    if right < 3.5:
+        ticks = [t for k in range(4) for t in (10**k, 2 * 10**k, 5 * 10**k) if np.log10(t) <= right]
+        ax.set_xticks(np.log10(ticks), [f"{t:,}" for t in ticks])
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"$10^{{{k:g}}}$"))
+    ax.set_xlim(0, right)
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_xlabel("t, inverse probability of the likeliest response")
+    ax.set_ylabel("prompts with 1/p* > t")
+    ax.legend(loc="best")
+    return ax
+
+
+def hit_rates(rates: HitRates, ax: Axes) -> Axes:
+    """Exact law of hitting the certified argmax against the rate measured on samples held out from the certificate."""
+    n = np.geomspace(1, max(rates.n.max(), 2), 200)
+    ax.plot(n, rates.law(n), color=BLUE, label="theory: $E_x[1-(1-p^*)^N]$")
+    errors = np.abs(np.stack([rates.measured.low, rates.measured.high]) - rates.measured.value)
+    ax.errorbar(rates.n, rates.measured.value, yerr=errors, color=ORANGE, fmt="o", label="measured on held-out samples")
+    log_n_axis(ax, rates.n.max())
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("best-of-N is the argmax")
+    ax.legend(loc="best")
+    return ax
+
+
+def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Queries against ε on one family: exact curves as solid lines, bounds dashed, rates (constant 1) dotted."""
+    styles = {"exact": "-", "bound": "--", "rate": ":"}
+    colors = {"minimax": BLUE, "SFT": ORANGE, "adaptive": GREEN, "lower": GREY}
+    for curve, rows in table.groupby("curve", sort=False):
+        kind, rows = rows["kind"].iloc[0], rows.sort_values("eps")
+        color = PINK if "D.2" in curve else next(c for start, c in colors.items() if curve.startswith(start))
+        label = {"exact": curve, "bound": f"{curve} (bound)", "rate": f"{curve} (rate, constant 1)"}[kind]
+        ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.invert_xaxis()
+    ax.set_xlabel("ε, fraction of prompts left unsharpened (harder to the right)")
+    ax.set_ylabel("queries m")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    return ax
+
+
+def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
+    """Accuracy or log-likelihood of every decoding method against the forward tokens it spends per prompt."""
+    markers = {"greedy": "*", "sampling": "o", "beam search": "s", "argmax search": "D", "majority vote": "^"}
+    known = summary[summary[column].notna()]
+    for _, row in known[known["forward_tokens"].isna()].iterrows():
+        ax.axhline(row[column], color=GREY, ls=":", lw=1)
+        label = row["setting"].split(",")[0]
+        ax.annotate(f"tilted law, {label}", (1.0, row[column]), xycoords=("axes fraction", "data"), fontsize=7, color=GREY,
+                    ha="right", va="bottom", bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5})  # fmt: skip
+    known = known[known["forward_tokens"].notna()]
+    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    for i, method in enumerate(dict.fromkeys(summary.loc[summary["forward_tokens"].notna(), "method"])):
+        rows = known[known["method"] == method].sort_values("forward_tokens")
+        errors = np.abs(np.stack([rows[f"{column}_{side}"] - rows[column] for side in ("low", "high")]).astype(float))
+        dashed = "power" in method
+        color = colors[i % len(colors)]
+        ax.plot(
+            rows["forward_tokens"], rows[column].astype(float), label=method, color=color, ms=5, lw=1.5,
+            ls="--" if dashed else "-", marker=markers.get(method, "v" if dashed else "o"),
+            mfc="white" if i >= len(colors) else None,
+        )  # fmt: skip
+        bars = dict(fmt="none", ecolor=color, elinewidth=0.8, capsize=0, alpha=0.3)
+        ax.errorbar(rows["forward_tokens"], rows[column].astype(float), yerr=errors, **bars)
+    ax.set_xscale("log")
+    ax.set_xlabel("forward tokens per prompt")
+    if column == "accuracy":
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("accuracy" if column == "accuracy" else "mean log-likelihood [nats]")
+    return ax
+
+
+def save_compare(summary: pd.DataFrame, path: Path, title: str) -> Path:
+    """Both panels of `compare`, or the likelihood's alone where nothing is graded, with one legend."""
+    columns = [column for column in ("accuracy", "log_likelihood") if summary[column].notna().any()]
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, len(columns), figsize=(5.2 * len(columns), 4.4), squeeze=False)
+        for ax, column in zip(axes[0], columns):
+            compare(summary, ax, column)
+        axes[0, 0].set_title(title)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=8)
+        figure.savefig(path, bbox_inches="tight")
+        plt.close(figure)
+    return path
+
+
+def save(draw, path: Path, title: str) -> Path:
+    """Draw one figure with ``draw(ax)`` in the house style and save it as PNG."""
+    with plt.style.context(STYLE):
+        figure, ax = plt.subplots()
+        draw(ax)
+        ax.set_title(title)
+        figure.savefig(path)
+        plt.close(figure)
+    return path

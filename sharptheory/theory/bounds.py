@@ -1,0 +1,266 @@
+"""The guarantees of the sharpening paper, one theorem one function, with explicit constants.
+
+Constants are derived in docs/theory.md. Functions whose name ends in `_rate` are rates: constant 1, logarithms as
+printed, never asserted as bounds. `log_class` is always ``log|Π|``, the logarithm of the size of the policy class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sharptheory.theory.laws import stopping_threshold
+
+#: Hellinger price of missing mass δ where the target misses at most δ/2: ``D_H² ≥ κδ``; the paper uses 1/12.
+KAPPA = (1 - 1 / np.sqrt(2)) ** 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a guarantee asks for: `n_prompts`, `n_responses` per prompt, and their product in queries."""
+
+    n_prompts: float
+    n_responses: float
+
+    @property
+    def queries(self) -> float:
+        return self.n_prompts * self.n_responses
+
+
+#: What each argument must be: (test, description).
+_EXPECTED = {
+    **dict.fromkeys(("eps", "delta", "rho", "mass", "max_prob"), (lambda v: (v > 0) & (v <= 1), "a number in (0, 1]")),
+    **dict.fromkeys(("n_prompts", "n_star", "margin"), (lambda v: v > 0, "a positive number")),
+    **dict.fromkeys(
+        ("coverage", "c_cov_bar", "n", "n_maximizers", "n_responses", "dimension"),
+        (lambda v: v >= 1 - 1e-9, "a number ≥ 1"),
+    ),
+    "log_class": (lambda v: v >= 0, "log|Π| ≥ 0"),
+}
+
+
+def _check(**arguments: float) -> None:
+    for name, value in arguments.items():
+        test, expected = _EXPECTED[name]
+        if not np.all(test(np.asarray(value, dtype=float))):
+            raise ValueError(f"{name}={value}; expected {expected}")
+
+
+# Best-of-N ------------------------------------------------------------------------------------------------------------
+
+
+def best_of_n_density_ratio(n: float) -> float:
+    """``π_BoN/π_base ≤ N`` for every reward. Source: section 2."""
+    return n
+
+
+def best_of_n_kl(n: np.ndarray) -> np.ndarray:
+    """``KL(π_BoN‖π_base) ≤ log N - (N-1)/N``, with equality for atomless rewards. Source: section 2."""
+    _check(n=n)
+    n = np.asarray(n, dtype=float)
+    return np.log(n) - (n - 1) / n
+
+
+def best_of_n_concentrability(n: np.ndarray) -> np.ndarray:
+    """``C_{π_BoN} ≤ N²/(2N-1)``, with equality for atomless rewards. Source: section 2."""
+    _check(n=n)
+    n = np.asarray(n, dtype=float)
+    return n / (2 - 1 / n)
+
+
+def best_of_n_needed(mass: np.ndarray, rho: float) -> np.ndarray:
+    """``N ≥ log(1/ρ)/q_γ`` draws hit ``y*_γ`` with probability ``1-ρ``. Source: Proposition C.1."""
+    _check(mass=mass, rho=rho)
+    return np.maximum(-np.log(rho) / np.asarray(mass, dtype=float), 1.0)
+
+
+# SFT-Sharpening -------------------------------------------------------------------------------------------------------
+
+
+def mle_hellinger(n_prompts: float, log_class: float, rho: float) -> float:
+    """MLE over a finite realizable class: ``E_x D_H²(π̂, π) ≤ 2 log(|Π|/ρ)/n`` with probability ``1-ρ``. Lemma F.1."""
+    _check(n_prompts=n_prompts, log_class=log_class, rho=rho)
+    return 2 * (log_class - np.log(rho)) / n_prompts
+
+
+def bad_prompts_from_hellinger(hellinger: float, delta: float) -> float:
+    """``P_x[π̂(A|x) ≤ 1-δ] ≤ E_x D_H²(π̂, π)/(κδ)`` where the target has ``π(A|x) ≥ 1-δ/2``. Source: section 3."""
+    _check(delta=delta)
+    return hellinger / (KAPPA * delta)
+
+
+def sft_responses(n_star: float, delta: float) -> float:
+    """``N = ⌈N* ln(2/δ)⌉`` responses per prompt. Source: Theorem 4.1′."""
+    _check(n_star=n_star, delta=delta)
+    return float(max(np.ceil(n_star * stopping_threshold(delta)), 1.0))
+
+
+def sft_bad_prompts(
+    n_prompts: float, n_star: float, *, delta: float, rho: float, coverage: float, log_class: float
+) -> float:
+    """SFT-Sharpening: ``P_x[π̂(y*_γ|x) ≤ 1-δ] ≤ 2 log(|Π|/ρ)/(κδn) + C_cov,γ/N*`` with probability ``1-ρ``.
+
+    Args:
+        n_prompts: n; n_star: ``N*``, with `sft_responses` draws per prompt; coverage: ``C_cov,γ``.
+
+    Source: Theorem 4.1′.
+    """
+    _check(n_star=n_star, coverage=coverage)
+    return bad_prompts_from_hellinger(mle_hellinger(n_prompts, log_class, rho), delta) + coverage / n_star
+
+
+def sft_cost(*, eps: float, delta: float, rho: float, coverage: float, log_class: float) -> Cost:
+    """Enough for `sft_bad_prompts` ≤ ε: ``n = 4 log(|Π|/ρ)/(κδε)``, ``N* = 2 C_cov,γ/ε``. Source: Theorem 4.1′."""
+    _check(eps=eps, delta=delta, rho=rho, coverage=coverage, log_class=log_class)
+    n_prompts = max(np.ceil(4 * (log_class - np.log(rho)) / (KAPPA * delta * eps)), 1.0)
+    return Cost(float(n_prompts), sft_responses(2 * coverage / eps, delta))
+
+
+# Adaptive SFT-Sharpening ----------------------------------------------------------------------------------------------
+
+
+def adaptive_stopping(max_prob: np.ndarray, n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
+    """``E[N_μ] ≤ (μ_stop + 1/|y*|)/p*``. Source: Lemma I.1."""
+    _check(max_prob=max_prob, n_maximizers=n_maximizers)
+    return (threshold + 1 / np.asarray(n_maximizers)) / np.asarray(max_prob)
+
+
+def adaptive_miss(n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
+    """``P[ŷ ∉ y*] ≤ exp(-|y*| μ_stop)`` for every stopping time ``≥ N_μ``. Source: Lemma I.1."""
+    _check(n_maximizers=n_maximizers)
+    return np.exp(-np.asarray(n_maximizers) * threshold)
+
+
+def adaptive_bad_prompts(n_prompts: float, *, delta: float, rho: float, log_class: float) -> float:
+    """Adaptive SFT: ``P_x[π̂(y*|x) ≤ 1-δ] ≤ 2 log(|Π|/ρ)/(κδn)`` with probability ``1-ρ``. Source: Theorem D.1."""
+    return bad_prompts_from_hellinger(mle_hellinger(n_prompts, log_class, rho), delta)
+
+
+def adaptive_queries(n_prompts: float, *, delta: float, c_cov_bar: float) -> float:
+    """``E[m] ≤ n (1 + μ_stop) C̄_cov`` with ``μ_stop = ln(2/δ)``. Source: Theorem D.1."""
+    _check(n_prompts=n_prompts, delta=delta, c_cov_bar=c_cov_bar)
+    return n_prompts * (1 + stopping_threshold(delta)) * c_cov_bar
+
+
+def adaptive_cost(*, eps: float, delta: float, rho: float, c_cov_bar: float, log_class: float) -> Cost:
+    """Enough for `adaptive_bad_prompts` ≤ ε; `n_responses` is the bound on the mean number drawn. Source: Theorem D.1."""
+    _check(eps=eps, delta=delta, rho=rho, c_cov_bar=c_cov_bar, log_class=log_class)
+    n_prompts = max(np.ceil(2 * (log_class - np.log(rho)) / (KAPPA * delta * eps)), 1.0)
+    return Cost(float(n_prompts), adaptive_queries(1, delta=delta, c_cov_bar=c_cov_bar))
+
+
+# RLHF-Sharpening ------------------------------------------------------------------------------------------------------
+
+
+def tilt_for_sharpness(margin: float, n_responses: float, delta: float) -> float:
+    """Largest β that the theorem allows for ``π_β(y*|x) ≥ 1-δ/2``: ``γ_margin / (2 log(2|Y|/δ))``, ``γ_margin ≤ 1``.
+
+    A margin above 1 is used as 1, where the theorem stops; `tilt_for_sharpness_exact` goes on. Source: Theorem J.2.
+    """
+    _check(margin=margin, delta=delta, n_responses=n_responses)
+    return min(margin, 1.0) / (2 * np.log(2 * n_responses / delta))
+
+
+def tilt_for_sharpness_exact(margin: float, n_responses: float, delta: float) -> float:
+    """Largest β with ``(1+γ_margin)^{1+1/β} ≥ 2|Y|/δ``; ``inf`` if the base policy is already that sharp."""
+    _check(margin=margin, delta=delta, n_responses=n_responses)
+    powers = np.log(2 * n_responses / delta) / np.log1p(margin)
+    return float("inf") if powers <= 1 else float(1 / (powers - 1))
+
+
+def tilted_loss_coverage(n_responses: float) -> float:
+    """``C_{π_base/π_β;β} ≤ |Y|``. Source: Lemma 4.1 (its other half is ``C_{π_β} ≤ C_cov``)."""
+    return n_responses
+
+
+def reward_gap(margin: float, missing: np.ndarray, mu: np.ndarray) -> float:
+    """``J(π*) - J(π̂) ≥ log(1+γ_margin) E_x[1-π̂(y*|x)]``, ``J(π) = E_π[log π_base]``: the right-hand side.
+
+    Args:
+        missing: ``1-π̂(y*|x)``, ``[X]``; mu: ``[X]``.
+    """
+    average = float(np.dot(missing, mu))
+    return 0.0 if average == 0 else float(np.log1p(margin)) * average
+
+
+def dpo_disagreement(n_pairs: float, log_class: float, rho: float) -> float:
+    """``P[Δ^π̂ ≠ Δ^{π_β}] ≤ log(|Π|/ρ)/n`` with probability ``1-ρ``: the regression (8) is noise-free. Source: [S2]."""
+    _check(n_prompts=n_pairs, log_class=log_class, rho=rho)
+    return (log_class - np.log(rho)) / n_pairs
+
+
+def dpo_bad_prompts(disagreement: float, *, delta: float, c_max: float, min_max_prob: float, c_cov_bar: float) -> float:
+    """RLHF-Sharpening: ``P_x[π̂(y*|x) ≤ 1-δ] ≤ 4 C_∞ e/δ² + min{e/min_x p*, 2√(e C̄_cov)}``, for β as in Theorem J.2.
+
+    Args:
+        disagreement: e, `dpo_disagreement`; c_max: ``C_∞ = sup_x C_π̂(x)``; min_max_prob: ``min_x p*(x)``.
+
+    Source: [S2], proved in docs/theory.md.
+    """
+    _check(delta=delta, c_cov_bar=c_cov_bar)
+    average = 2 * np.sqrt(disagreement * c_cov_bar)
+    pointwise = disagreement / min_max_prob if min_max_prob > 0 else np.inf
+    return 4 * c_max * disagreement / delta**2 + min(pointwise, average)
+
+
+def dpo_cost(
+    *, eps: float, delta: float, rho: float, c_max: float, min_max_prob: float, c_cov_bar: float, log_class: float
+) -> Cost:
+    """Smallest number of pairs with `dpo_bad_prompts` ≤ ε, two responses each. Source: [S2]."""
+    _check(eps=eps, delta=delta, rho=rho, c_cov_bar=c_cov_bar, log_class=log_class)
+    a = 4 * c_max / delta**2
+    pointwise = eps / (a + 1 / min_max_prob) if min_max_prob > 0 else 0.0
+    # a e + 2 √(C̄ e) = ε, solved for √e without cancellation.
+    average = (eps / (np.sqrt(c_cov_bar) + np.sqrt(c_cov_bar + a * eps))) ** 2
+    return Cost(float(np.ceil((log_class - np.log(rho)) / max(pointwise, average))), 2.0)
+
+
+def linear_pairs(dimension: int) -> Cost:
+    """Noise-free linear softmax: d differences that span ``R^d`` recover ``(1+1/β)θ*`` exactly. Source: [S3]."""
+    _check(dimension=dimension)
+    return Cost(float(dimension), 2.0)
+
+
+def greedy_succeeds(max_prob: np.ndarray) -> np.ndarray:
+    """Token-wise greedy decoding returns ``y*`` whenever ``π(y*|x) > 1/2``; tight at every smaller mass. Prop. 3.1."""
+    return np.asarray(max_prob) > 0.5
+
+
+# Rates ----------------------------------------------------------------------------------------------------------------
+
+
+def lower_bound_rate(coverage: float, log_class: float, eps: float, *, p: float = 1.0) -> float:
+    """Rate of Theorem 3.1′: ``m ≳ C log|Π| / (ε^{1+1/p} (1 + log(C ε^{-1/p})))``; ``C = C_cov,p``. A rate."""
+    _check(eps=eps, coverage=coverage, log_class=log_class)
+    return coverage * log_class / (eps ** (1 + 1 / p) * (1 + np.log(coverage) - np.log(eps) / p))
+
+
+def adaptive_lower_bound_rate(coverage: float, log_class: float, eps: float, *, p: float = 1.0) -> float:
+    """Rate of Theorem D.2: ``ε^{1/p}`` in place of ``ε^{1+1/p}``. A rate."""
+    return eps * lower_bound_rate(coverage, log_class, eps, p=p)
+
+
+def sft_rate(coverage: float, log_class: float, *, eps: float, delta: float, rho: float = 0.05) -> float:
+    """Rate of Theorem 4.1′: ``m ≲ C_cov,γ log(|Π|/ρ) log(1/δ) / (δ ε²)``. A rate."""
+    return coverage * (log_class - np.log(rho)) * -np.log(delta) / (delta * eps**2)
+
+
+def dpo_rate(
+    c_conc: float, c_loss: float, log_class: float, *, margin: float, eps: float, delta: float, rho: float = 0.05
+) -> float:
+    """Rate of Theorem 4.2′: ``C_conc log³(C_loss |Π|/ρ) / (γ_margin² δ² ε²)``. A rate."""
+    return c_conc * (np.log(c_loss) + log_class - np.log(rho)) ** 3 / (margin * delta * eps) ** 2
+
+
+def xpo_rate(
+    sec: float, log_class: float, n_responses: float, *, margin: float, eps: float, delta: float, rho: float = 0.05,
+    r_max: float = 1.0,
+) -> float:  # fmt: skip
+    """Rate of Theorems 4.3 and J.2: ``SEC log(|Π|/ρ) R_max² log²(|Y|/δ) / (γ_margin² δ² ε²)``. No coverage. A rate."""
+    return sec * (log_class - np.log(rho)) * (r_max * np.log(n_responses / delta) / (margin * delta * eps)) ** 2
+
+
+def linear_sec_rate(dimension: int, rounds: float) -> float:
+    """Rate of Lemma J.5: ``SEC ≲ d log(T+1)`` for linear softmax policies. A rate."""
+    return dimension * np.log(rounds + 1)

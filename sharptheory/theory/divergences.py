@@ -1,0 +1,72 @@
+"""How far apart two laws are. Arrays are log-probabilities ``[..., Y]``; results have shape ``[...]``, in nats."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import logsumexp
+
+from sharptheory.theory.coverage import TOLERANCE
+from sharptheory.theory.laws import levels
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """``KL(p‖q) = Σ p log(p/q)``; ``inf`` if p has mass (above 1e-308) where q has none. Never negative.
+
+    Summed as ``Σ p (log(p/q) - 1) + q``, whose terms are non-negative: no cancellation for close laws.
+    """
+    p, q = _pair(p, q)
+    support = np.exp(p) > 0
+    ratio = np.where(support, q, 0.0) - np.where(support, p, 0.0)
+    # p (e^x - 1 - x) with x = log q/p; where q has mass and p none, the term is q itself.
+    with np.errstate(over="ignore", invalid="ignore"):
+        inside = np.where(ratio < 30, np.exp(p) * (np.expm1(ratio) - ratio), np.exp(q) - np.exp(p) * (1 + ratio))
+        terms = np.where(support, np.where(ratio == -np.inf, np.inf, inside), np.exp(q))
+    return terms.sum(axis=-1)
+
+
+def reverse_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """``KL(q‖p)``."""
+    return kl(q, p)
+
+
+def hellinger_squared(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """``D_H²(p, q) = Σ (√p - √q)²``, in [0, 2]."""
+    p, q = _pair(p, q)
+    return ((np.exp(p / 2) - np.exp(q / 2)) ** 2).sum(axis=-1)
+
+
+def total_variation(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """``TV(p, q) = ½ Σ |p - q|``, in [0, 1]."""
+    p, q = _pair(p, q)
+    return np.abs(np.exp(p) - np.exp(q)).sum(axis=-1) / 2
+
+
+def renyi_2(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Order-2 Rényi divergence ``log Σ p²/q``, the logarithm of the concentrability ``E_p[p/q]``."""
+    p, q = _pair(p, q)
+    support = p > -np.inf
+    terms = np.where(support, 2 * p - np.where(support, q, 0.0), -np.inf)
+    return np.maximum(logsumexp(terms, axis=-1), 0.0)
+
+
+def win_rate(p: np.ndarray, q: np.ndarray, rewards: np.ndarray, *, tolerance: float = TOLERANCE) -> np.ndarray:
+    """``P[r(y) > r(y')] + ½ P[r(y) = r(y')]`` for independent ``y ~ p, y' ~ q``; rewards within `tolerance` are tied."""
+    p, q = _pair(p, q)
+    ranking = levels(q, rewards, tolerance=tolerance)
+    cdf = np.exp(ranking.log_cdf).reshape(q.shape)
+    below = np.exp(ranking.log_cdf + ranking.log_ratio).reshape(q.shape)
+    return (np.exp(p) * (cdf + below) / 2).sum(axis=-1)
+
+
+def expected_reward(p: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+    """``E_p[r]``; a response of no mass counts nothing, whatever its reward."""
+    p, rewards = _pair(p, rewards)
+    weights = np.exp(p)
+    return np.where(weights > 0, weights * np.where(weights > 0, rewards, 0.0), 0.0).sum(axis=-1)
+
+
+def _pair(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    p, q = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
+    if p.shape[-1:] != q.shape[-1:]:
+        raise ValueError(f"laws over {p.shape[-1:]} and {q.shape[-1:]} responses; expected the same responses")
+    return np.broadcast_arrays(p, q)

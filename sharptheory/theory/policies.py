@@ -1,0 +1,313 @@
+"""Policies whose whole law is known: tables, linear softmax policies and token trees."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import log_softmax
+
+from sharptheory.decoding.beam import beam_search
+
+#: Rows may miss a sum of 1 by this much before they are refused; what is within it is renormalised.
+SUM_TOLERANCE = 1e-6
+#: Elements that a pass over a large table holds at once: small enough to stay in cache.
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class TabularPolicy:
+    """A policy ``π(y|x)`` as a table, with the distribution of its prompts.
+
+    Args:
+        log_probs: log-probabilities in nats, ``[X, Y]`` (``[Y]`` for one prompt); ``-inf`` allowed, so prompts with
+            fewer responses are padded with it. A memory-mapped array is never copied as a whole.
+        mu: prompt probabilities, ``[X]``; default uniform.
+        normalize: take `log_probs` and `mu` as unnormalised weights instead of refusing those that do not sum to 1.
+
+    Raises:
+        ValueError: naming argument, index and expectation.
+    """
+
+    log_probs: np.ndarray
+    mu: np.ndarray | None = None
+    normalize: bool = False
+
+    def __post_init__(self):
+        table = self.log_probs if isinstance(self.log_probs, np.memmap) else np.atleast_2d(_floats(self.log_probs))
+        if table.ndim != 2 or 0 in table.shape:
+            raise ValueError(f"log_probs has shape {np.shape(self.log_probs)}; expected [X, Y] with X, Y ≥ 1")
+        object.__setattr__(self, "log_probs", table)
+        object.__setattr__(self, "mu", _prompt_distribution(self.mu, len(table), normalize=self.normalize))
+        log_sums = np.empty(len(table))
+        for rows in row_chunks(table.shape):
+            chunk = np.asarray(table[rows], dtype=float)
+            bad = np.isnan(chunk) | (chunk == np.inf)
+            if not self.normalize:
+                bad |= chunk > SUM_TOLERANCE
+            if bad.any():
+                i, j = np.argwhere(bad)[0]
+                raise ValueError(
+                    f"log_probs[{rows.start + i}, {j}] is {chunk[i, j]:g}; expected a log-probability ≤ 0, in nats"
+                )
+            log_sums[rows] = _log_sum(chunk)
+        self._check_sums(log_sums)
+        # Rounding of the sum itself is left alone, sparing a copy of the table.
+        if np.any(np.abs(log_sums) > 1e-12) and not isinstance(table, np.memmap):
+            object.__setattr__(self, "log_probs", table - log_sums[:, None])
+
+    def _check_sums(self, log_sums: np.ndarray) -> None:
+        if np.any(log_sums == -np.inf):
+            raise ValueError(
+                f"log_probs[{int(np.argmin(log_sums))}] is all -inf; expected a response with positive mass"
+            )
+        tolerance = 1e-9 if isinstance(self.log_probs, np.memmap) else np.inf if self.normalize else SUM_TOLERANCE
+        off = np.abs(np.expm1(log_sums))
+        if np.any(off > tolerance):
+            i = int(np.argmax(off))
+            mend = "normalise the file" if isinstance(self.log_probs, np.memmap) else "pass normalize=True for weights"
+            raise ValueError(
+                f"log_probs[{i}] sums to {np.exp(log_sums[i]):.9g}, off by {np.expm1(log_sums[i]):+.3g}; expected 1 ({mend})"
+            )
+
+    @classmethod
+    def from_probs(cls, probs, mu=None, *, normalize: bool = False) -> TabularPolicy:
+        """From probabilities ``[X, Y]``, or from non-negative weights if `normalize`."""
+        probs = np.atleast_2d(_floats(probs))
+        bad = ~(probs >= 0) | (probs == np.inf)
+        if bad.any():
+            index = np.argwhere(bad)[0].tolist()
+            raise ValueError(f"probs{index} is {probs[tuple(index)]:g}; expected a probability in [0, 1]")
+        with np.errstate(divide="ignore"):
+            return cls(np.log(probs), mu, normalize)
+
+    @classmethod
+    def from_logits(cls, logits, mu=None) -> TabularPolicy:
+        """From unnormalised log-weights ``[X, Y]``: the row-wise softmax."""
+        return cls(logits, mu, normalize=True)
+
+    @classmethod
+    def from_counts(cls, counts, mu=None) -> TabularPolicy:
+        """From how often each response was seen, ``[X, Y]``: the maximum-likelihood table."""
+        return cls.from_probs(counts, mu, normalize=True)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, normalize: bool = False) -> TabularPolicy:
+        """Read a table, one row per prompt.
+
+        ``.npz`` with `log_probs` or `probs`, and `mu` if not uniform; ``.npy`` of log-probabilities (memory-mapped);
+        ``.csv`` or ``.parquet`` of probabilities, one column per response and optionally a column ``mu``.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ValueError(f"policy file {path} does not exist")
+        try:
+            if path.suffix == ".npy":
+                return cls(np.load(path, mmap_mode="r", allow_pickle=False), normalize=normalize)
+            if path.suffix == ".npz":
+                with np.load(path, allow_pickle=False) as held:
+                    mu = held["mu"] if "mu" in held else None
+                    if "log_probs" in held:
+                        return cls(held["log_probs"], mu, normalize)
+                    if "probs" in held:
+                        return cls.from_probs(held["probs"], mu, normalize=normalize)
+                    raise ValueError(f"has {sorted(held)}; expected an array named log_probs or probs")
+            if path.suffix in (".csv", ".parquet"):
+                frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+                mu = frame.pop("mu").to_numpy() if "mu" in frame else None
+                text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+                if text:
+                    raise ValueError(
+                        f"column {text[0]!r} is not numeric; expected probabilities, one column per response"
+                    )
+                return cls.from_probs(frame.fillna(0.0).to_numpy(dtype=float), mu, normalize=normalize)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: expected .npz, .npy, .csv or .parquet")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of prompts and of responses, ``(X, Y)``."""
+        return self.log_probs.shape
+
+    @property
+    def probs(self) -> np.ndarray:
+        """Probabilities ``[X, Y]``; those below 1e-308 underflow to 0."""
+        return np.exp(self.log_probs)
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Row slices and their log-probabilities, a cacheful at a time: for one pass over a table of any size."""
+        for rows in row_chunks(self.shape):
+            yield rows, np.asarray(self.log_probs[rows], dtype=float)
+
+    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """``function(log_probs[rows])`` over all rows, a cacheful at a time, joined: ``[X, …]``.
+
+        So any law runs on a memory-mapped table: ``policy.map(lambda rows: adaptive_best_of_n(rows, 3.0).expected_n)``.
+        """
+        return np.concatenate([np.asarray(function(chunk)) for _, chunk in self.chunks()])
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSoftmaxPolicy:
+    """``π_θ(y|x) ∝ exp⟨θ, φ(x, y)⟩``.
+
+    Args:
+        features: ``φ``, ``[X, Y, d]`` (``[Y, d]`` for one prompt).
+        theta: ``θ``, ``[d]``.
+        mu: prompt probabilities ``[X]``; default uniform.
+    """
+
+    features: np.ndarray
+    theta: np.ndarray
+    mu: np.ndarray | None = None
+
+    def __post_init__(self):
+        features, theta = _floats(self.features), np.atleast_1d(_floats(self.theta))
+        features = features[None] if features.ndim == 2 else features
+        if features.ndim != 3 or 0 in features.shape:
+            raise ValueError(f"features has shape {features.shape}; expected [X, Y, d] with X, Y, d ≥ 1")
+        if theta.shape != features.shape[-1:]:
+            raise ValueError(f"theta has shape {theta.shape}; expected {features.shape[-1:]}, as features")
+        for name, array in (("features", features), ("theta", theta)):
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name}{np.argwhere(~np.isfinite(array))[0].tolist()} is not finite")
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "theta", theta)
+        object.__setattr__(self, "mu", _prompt_distribution(self.mu, len(features)))
+
+    def table(self) -> TabularPolicy:
+        """The same policy as a table."""
+        return TabularPolicy(log_softmax(self.features @ self.theta, axis=-1), self.mu, normalize=True)
+
+
+@dataclass(frozen=True, eq=False)
+class AutoregressivePolicy:
+    """Sequences of at most H tokens from a vocabulary of V, each ended by an end-of-sequence token or by its length.
+
+    Args:
+        conditionals: for each depth ``h = 0..H-1`` the log-probabilities of the next token given each prefix,
+            ``[X, V**h, V + 1]``. Prefix ``(t_1..t_h)`` has index ``Σ t_i V^{h-i}``; the last column is end of sequence
+            (all ``-inf`` where sequences have a fixed length).
+        mu: prompt probabilities ``[X]``; default uniform.
+    """
+
+    conditionals: tuple[np.ndarray, ...]
+    mu: np.ndarray | None = None
+
+    def __post_init__(self):
+        levels = tuple(_floats(level) for level in self.conditionals)
+        if not levels or levels[0].ndim != 3:
+            raise ValueError("conditionals is empty or its first entry is not [X, 1, V + 1]")
+        n_prompts, _, width = levels[0].shape
+        for h, level in enumerate(levels):
+            expected = (n_prompts, (width - 1) ** h, width)
+            if level.shape != expected:
+                raise ValueError(f"conditionals[{h}] has shape {level.shape}; expected {expected}")
+            sums = _log_sum(level.reshape(-1, width))
+            # A prefix that cannot occur may have any continuation, or none.
+            bad = np.isnan(sums) | ((sums > -np.inf) & (np.abs(np.expm1(sums)) > SUM_TOLERANCE))
+            if bad.any():
+                x, prefix = divmod(int(np.argmax(bad)), level.shape[1])
+                raise ValueError(f"conditionals[{h}][{x}, {prefix}] sums to {np.exp(sums[bad][0]):.9g}; expected 1")
+        object.__setattr__(self, "conditionals", levels)
+        object.__setattr__(self, "mu", _prompt_distribution(self.mu, n_prompts))
+
+    @property
+    def n_tokens(self) -> int:
+        """Vocabulary size V, end of sequence not counted."""
+        return self.conditionals[0].shape[-1] - 1
+
+    @property
+    def horizon(self) -> int:
+        """Largest length H."""
+        return len(self.conditionals)
+
+    @functools.cached_property
+    def responses(self) -> list[tuple[int, ...]]:
+        """All sequences, without end of sequence, in the order of the columns of `table`: by length, then index."""
+        return [y for h in range(self.horizon + 1) for y in itertools.product(range(self.n_tokens), repeat=h)]
+
+    def next_token(self, prompts: Sequence[int], prefixes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Log-probabilities of the token after each prefix, ``[B, V + 1]``; after H tokens end of sequence is certain."""
+        rows = np.full((len(prefixes), self.n_tokens + 1), -np.inf)
+        rows[:, -1] = 0.0
+        for row, x, prefix in zip(rows, prompts, prefixes):
+            if len(prefix) < self.horizon:
+                index = functools.reduce(lambda i, token: i * self.n_tokens + token, prefix, 0)
+                row[:] = self.conditionals[len(prefix)][x, index]
+        return rows
+
+    @classmethod
+    def from_table(cls, policy: TabularPolicy) -> AutoregressivePolicy:
+        """A table as sequences of one token each."""
+        never = np.full((len(policy.log_probs), 1), -np.inf)
+        return cls((np.concatenate([policy.log_probs, never], axis=1)[:, None],), policy.mu)
+
+    def table(self) -> TabularPolicy:
+        """The law of the sequences, enumerated: ``[X, Σ_h V^h]``."""
+        prefix, columns = np.zeros((len(self.mu), 1)), []
+        for level in self.conditionals:
+            columns.append(prefix + level[..., -1])
+            prefix = (prefix[..., None] + level[..., :-1]).reshape(len(self.mu), -1)
+        return TabularPolicy(np.concatenate([*columns, prefix], axis=1), self.mu)
+
+    def greedy(self) -> list[tuple[int, ...]]:
+        """Token-wise greedy decoding of each prompt; ties go to the smallest token (Proposition 3.1)."""
+        return [rows[0] for rows in self.beam(1)]
+
+    def beam(self, width: int) -> list[list[tuple[int, ...]]]:
+        """Beam search: up to `width` sequences per prompt, likeliest first."""
+        found = beam_search(
+            self.next_token, [self.n_tokens], range(len(self.mu)), width=width, max_tokens=self.horizon + 1
+        )
+        return [[tokens[:-1] for tokens, _ in ranked] for ranked in found]
+
+    def tempered(self, temperature: float) -> AutoregressivePolicy:
+        """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power."""
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature}; expected a positive number")
+        levels = []
+        for level in self.conditionals:
+            reachable = np.where(np.all(level == -np.inf, axis=-1, keepdims=True), 0.0, level)
+            levels.append(log_softmax(reachable / temperature, axis=-1))
+        return AutoregressivePolicy(tuple(levels), self.mu)
+
+
+def row_chunks(shape: tuple[int, int], elements: int = CHUNK) -> Iterator[slice]:
+    """Row slices of a table, about `elements` entries each."""
+    step = max(1, elements // shape[1])
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def _floats(values) -> np.ndarray:
+    return np.asarray(values, dtype=float)
+
+
+def _log_sum(rows: np.ndarray) -> np.ndarray:
+    """``logsumexp`` of each row, one pass in cache; NaN stays NaN."""
+    top = rows.max(axis=1)
+    shift = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return shift + np.log(np.exp(rows - shift[:, None]).sum(axis=1))
+
+
+def _prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.ndarray:
+    if mu is None:
+        return np.full(n_prompts, 1 / n_prompts)
+    mu = np.atleast_1d(_floats(mu))
+    if mu.shape != (n_prompts,):
+        raise ValueError(f"mu has shape {mu.shape}; expected ({n_prompts},), one probability per prompt")
+    if not np.all(mu >= 0) or not np.isfinite(mu).all():
+        i = int(np.argmax(~((mu >= 0) & np.isfinite(mu))))
+        raise ValueError(f"mu[{i}] is {mu[i]:g}; expected a probability")
+    total = mu.sum()
+    if total <= 0 or (not normalize and abs(total - 1) > SUM_TOLERANCE):
+        raise ValueError(f"mu sums to {total:.9g}; expected 1")
+    return mu / total

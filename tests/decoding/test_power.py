@@ -1,0 +1,178 @@
+"""Power sampling: the law of whole responses, on token trees that can be enumerated and on the shipped model."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, logsumexp
+
+from sharptheory.decoding.power import mcmc, smc
+from sharptheory.llm.decoding.prefixes import PrefixTree
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model
+from sharptheory.tasks import arithmetic
+from sharptheory.theory import laws
+from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy
+
+BURN_IN = 256
+
+
+def tree(seed: int, n_tokens: int, horizon: int, *, eos: bool, n_prompts: int = 1) -> AutoregressivePolicy:
+    rng, levels = np.random.default_rng(seed), []
+    for h in range(horizon):
+        logits = rng.normal(size=(n_prompts, n_tokens**h, n_tokens + 1))
+        if not eos:
+            logits[..., -1] = -np.inf
+        levels.append(log_softmax(logits, axis=-1))
+    return AutoregressivePolicy(tuple(levels))
+
+
+def empirical(policy: AutoregressivePolicy, drawn) -> np.ndarray:
+    place = {response: i for i, response in enumerate(policy.responses)}
+    return np.bincount([place[response.tokens[:-1]] for response in drawn], minlength=len(place)) / len(drawn)
+
+
+def total_variation(p: np.ndarray, q: np.ndarray) -> float:
+    return float(np.abs(p - q).sum() / 2)
+
+
+def iid_variation(law: np.ndarray, n: int) -> float:
+    """Mean total variation of n independent draws from the law itself."""
+    rng = np.random.default_rng(0)
+    return float(np.mean([total_variation(law, rng.multinomial(n, law) / n) for _ in range(200)]))
+
+
+def ratio(sampler, policy, alpha, n, **options) -> float:
+    law = np.exp(laws.power(policy.table().log_probs, alpha)[0])
+    drawn = sampler(policy.next_token, [policy.n_tokens], [0], alpha=alpha, max_tokens=policy.horizon + 1, **options)
+    return total_variation(empirical(policy, drawn.responses[0]), law) / iid_variation(law, n)
+
+
+SHAPES = [(3, 4, True), (3, 4, False), (2, 8, True), (2, 8, False)]
+
+
+@pytest.mark.parametrize("alpha", [1, 2, 4])
+@pytest.mark.parametrize(("n_tokens", "horizon", "eos"), SHAPES)
+def test_smc_draws_from_the_power_law(n_tokens, horizon, eos, alpha):
+    policy = tree(5, n_tokens, horizon, eos=eos)
+    assert ratio(smc, policy, alpha, 400, samples=400) < 1.5
+
+
+@pytest.mark.parametrize("alpha", [1, 2, 4])
+@pytest.mark.parametrize("eos", [True, False])
+def test_mcmc_draws_from_the_power_law(eos, alpha):
+    policy = tree(5, 3, 4, eos=eos)
+    assert ratio(mcmc, policy, alpha, 400, chains=400, steps=64) < 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", [1, 2, 4])
+@pytest.mark.parametrize(("n_tokens", "horizon", "eos"), SHAPES)
+def test_both_within_one_and_a_half_of_independent_draws(n_tokens, horizon, eos, alpha):
+    """Mean over four random trees and two seeds, for a concentrated law's variation is mostly chance; MCMC after 256 steps."""
+    runs = [(tree(shape, n_tokens, horizon, eos=eos), seed) for shape in range(1, 5) for seed in (0, 1)]
+    assert np.mean([ratio(smc, policy, alpha, 400, samples=400, seed=seed) for policy, seed in runs]) < 1.5
+    assert np.mean([ratio(mcmc, p, alpha, 400, chains=400, steps=BURN_IN, seed=seed) for p, seed in runs]) < 1.5
+
+
+@pytest.mark.parametrize("eos", [True, False])
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 4.0])
+def test_the_normaliser_is_unbiased(eos, alpha):
+    """The mean of exp(log_z) over 400 small runs is Z within 4 standard errors; α = 1 gives 1 in every run."""
+    policy = tree(3, 3, 4, eos=eos)
+    exact = np.exp(logsumexp(alpha * policy.table().log_probs[0]))
+    options = dict(alpha=alpha, samples=1, particles=6, resample_below=0.9, max_tokens=5)
+    z = np.exp([smc(policy.next_token, [3], [0], seed=seed, **options).log_z[0] for seed in range(400)])
+    assert abs(z.mean() - exact) <= 4 * z.std() / np.sqrt(len(z)) + 1e-12
+    if alpha == 1:
+        np.testing.assert_allclose(z, 1.0)
+
+
+def test_tables_and_several_prompts():
+    """Each prompt of a table is drawn from its own power law; its draws do not depend on the other prompts."""
+    table = TabularPolicy.from_probs(np.random.default_rng(0).dirichlet(np.ones(6), size=3))
+    policy = AutoregressivePolicy.from_table(table)
+    options = dict(alpha=2.0, max_tokens=2, seed=4)
+    for sampler, size in ((smc, {"samples": 300}), (mcmc, {"chains": 300, "steps": 32})):
+        drawn = sampler(policy.next_token, [6], [0, 1, 2], **size, **options)
+        for x, law in enumerate(np.exp(laws.power(table.log_probs, 2.0))):
+            counts = np.bincount([response.tokens[0] for response in drawn.responses[x]], minlength=6) / 300
+            assert total_variation(counts, law) < 1.5 * iid_variation(law, 300)
+        alone = sampler(policy.next_token, [6], [1], **size, **options)
+        assert alone.responses[0] == drawn.responses[1]
+
+
+def test_one_seed_one_result():
+    policy = tree(1, 2, 6, eos=True)
+    for sampler, size in ((smc, {"samples": 20}), (mcmc, {"chains": 20, "steps": 8})):
+        options = dict(alpha=2.0, max_tokens=7, **size)
+        first, again, other = (sampler(policy.next_token, [2], [0], seed=seed, **options) for seed in (0, 0, 1))
+        assert first.responses == again.responses != other.responses
+
+
+def test_low_temperature_decoding_is_not_the_power_law():
+    """The gap that the weights close: on this tree it is 0.3 in total variation."""
+    branch = np.log([[[0.6, 0.4, 1e-300]]])
+    flat, sure = np.log([0.25] * 4 + [1e-300]), np.log([1.0, 1e-300, 1e-300, 1e-300, 1e-300])
+    first = np.full((1, 1, 5), -np.inf)
+    first[..., :2] = branch[..., :2]
+    second = np.full((1, 4, 5), -np.inf)
+    second[0, 0], second[0, 1] = flat, sure
+    second[0, 2:, 4] = 0.0
+    policy = AutoregressivePolicy((first, second))
+    law = np.exp(laws.power(policy.table().log_probs, 4.0)[0])
+    greedy_like = np.exp(policy.tempered(0.25).table().log_probs[0])
+    assert total_variation(law, greedy_like) > 0.3
+    assert ratio(smc, policy, 4.0, 400, samples=400) < 1.5
+    assert ratio(mcmc, policy, 4.0, 400, chains=400, steps=64) < 1.5
+
+
+def test_lengths_cut_off_by_the_budget():
+    """Responses that never end are cut, unfinished; the target is the power of the law of the cut responses."""
+    policy = tree(2, 2, 6, eos=False)
+    drawn = smc(policy.next_token, [2], [0], alpha=2.0, samples=2_000, max_tokens=3)
+    assert not any(response.finished for response in drawn.responses[0])
+    short = AutoregressivePolicy(policy.conditionals[:3])
+    law = np.exp(laws.power(short.table().log_probs, 2.0)[0])
+    place = {response: i for i, response in enumerate(short.responses)}
+    counts = np.bincount([place[r.tokens] for r in drawn.responses[0]], minlength=len(place)) / 2_000
+    assert total_variation(counts, law) < 1.5 * iid_variation(law, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0.5}, "alpha=0.5; expected a number ≥ 1"),
+        ({"alpha": np.inf}, "alpha=inf"),
+        ({"alpha": 2.0, "max_tokens": 0}, "at most 0 tokens"),
+        ({"alpha": 2.0, "samples": 4, "particles": 2}, "particles=2 for samples=4"),
+    ],
+)
+def test_bad_arguments(options, message):
+    policy = tree(1, 2, 2, eos=True)
+    with pytest.raises(ValueError, match=message):
+        smc(policy.next_token, [2], [0], **{"max_tokens": 3, **options})
+
+
+def test_on_the_shipped_model():
+    """Log-likelihoods are those of re-scoring; Z_2 is the mean likelihood of samples; a larger power is likelier."""
+    model, tokenizer = load_model("arithmetic-1m", device="cpu")
+    task = arithmetic.load(4)
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens)
+    tree, prompts = PrefixTree(oracle, task.prompts), list(range(4))
+    common = dict(max_tokens=oracle.max_new_tokens)
+    two = smc(tree, oracle.stop_ids, prompts, alpha=2.0, samples=32, **common)
+    chains = mcmc(tree, oracle.stop_ids, prompts, alpha=2.0, chains=8, steps=16, **common)
+    for drawn in (two, chains):
+        scores = oracle.evaluate(task.prompts, [[r.tokens for r in row] for row in drawn.responses])
+        np.testing.assert_allclose(
+            np.stack(scores), [[r.log_likelihood for r in row] for row in drawn.responses], atol=2e-4
+        )
+    assert np.all((chains.acceptance > 0) & (chains.acceptance < 1)) and np.all((two.ess > 0) & (two.ess <= 1))
+    base = oracle.sample(task.prompts, 256)
+    likelihood = np.exp([[r.log_likelihood for r in row] for row in base])
+    error = likelihood.std(axis=1) / 16
+    assert np.all(np.abs(np.exp(two.log_z) - likelihood.mean(axis=1)) < 4 * error + 0.1 * likelihood.mean(axis=1))
+    four = smc(tree, oracle.stop_ids, prompts, alpha=4.0, samples=32, **common)
+    means = [
+        np.mean([[r.log_likelihood for r in row] for row in drawn]) for drawn in (base, two.responses, four.responses)
+    ]
+    assert means[0] < means[1] < means[2]

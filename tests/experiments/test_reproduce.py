@@ -1,0 +1,72 @@
+"""The protocol in one command: small here, with one model of the reader's own, and what it would run at full size."""
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import figures, paper, reproduce, sharpening
+from sharptheory.llm.engines.loading import resolve
+from sharptheory.llm.training.sharpen import Config as Training
+from sharptheory.tasks import GENERATED, OFFICIAL
+
+
+def test_one_command_measures_trains_and_reports(tmp_path, monkeypatch):
+    small = (
+        replace(paper.Config(), settings=(paper.SETTINGS[1],), n_prompts=6, n_samples=8, budget=60),
+        replace(
+            sharpening.Config(), problems=(sharpening.Problem("arithmetic-1m", "arithmetic", 12),),
+            training=Training(n_samples=4, epochs=1), seeds=1, eval_prompts=4, eval_samples=4,
+        ),
+    )  # fmt: skip
+    chosen = []
+    monkeypatch.setattr(reproduce, "configs", lambda arguments: chosen.append(arguments) or small)
+    monkeypatch.setattr(figures, "CHAPTERS", {"A chapter": ("paper_lift", "sharpening", "methods")})
+    monkeypatch.setattr(sys, "argv", ["reproduce", "--quick", "--out", str(tmp_path)])
+    reproduce.main()
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and page.count("(From the committed results.)") == 1
+    assert "best-of-N is more accurate than greedy [points]" in page and "Table 1" in page
+    assert json.loads((tmp_path / "results/paper.json").read_text())["config"]["n_prompts"] == 6
+    stamps = {path: path.stat().st_mtime for path in tmp_path.rglob("pool.parquet")}
+    reproduce.main()
+    assert stamps and stamps == {path: path.stat().st_mtime for path in tmp_path.rglob("pool.parquet")}
+
+
+def arguments(**changes) -> Namespace:
+    given = dict(
+        seed=0, large=False, full=False, model=None, task=None, data=None, data_root=Path("data"), train_prompts=None
+    )
+    return Namespace(**given | changes)
+
+
+def test_every_size_names_tasks_and_models_that_exist():
+    for given in (
+        arguments(),
+        arguments(full=True),
+        arguments(large=True),
+        arguments(model="mine", task="gsm8k", data="d", train_prompts=9),
+    ):
+        measured, trained = reproduce.configs(given)
+        for setting in measured.settings:
+            kind = setting.task.partition(":")[0]
+            assert kind in OFFICIAL if setting.data else kind in GENERATED
+            assert given.large or setting.model == "mine" or Path(resolve(setting.model)).is_dir()
+        assert all(problem.task.partition(":")[0] in {**GENERATED, **OFFICIAL} for problem in trained.problems)
+        assert len(set(map(str, trained.problems))) == len(trained.problems)  # each has a folder of its own
+    assert len(reproduce.configs(arguments(large=True))[0].settings) == 30
+    assert reproduce.configs(arguments(model="mine", task="gsm8k", data="d"))[0].settings[-1].data == "d"
+
+
+def test_a_model_needs_a_task(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["reproduce", "--model", "mine"])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert "--model and --task belong together" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["reproduce", "--train-prompts", "9"])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert "--train-prompts is of the model" in capsys.readouterr().err

@@ -1,0 +1,236 @@
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import log_softmax
+
+from sharptheory import learners
+from sharptheory.learners import FiniteClass, LinearClass, Simplex
+from sharptheory.oracle import CountingOracle, TableOracle
+from sharptheory.theory import bounds, laws
+from sharptheory.theory.coverage import coverage, coverage_coefficient, margin, missing_mass
+from sharptheory.theory.families import packing_policy
+from sharptheory.theory.policies import TabularPolicy
+
+
+class BlindOracle:
+    """Passes queries on and raises on any other access, so that no learner can peek at the table."""
+
+    def __init__(self, policy):
+        object.__setattr__(self, "_inner", TableOracle(policy))
+
+    def __getattribute__(self, name):
+        if name not in ("sample", "evaluate"):
+            raise AssertionError(f"a learner looked at oracle.{name}")
+        return getattr(object.__getattribute__(self, "_inner"), name)
+
+
+@pytest.fixture
+def policy():
+    return TabularPolicy.from_probs([[0.4, 0.35, 0.25], [0.2, 0.5, 0.3]])
+
+
+def test_table_oracle_samples_its_law_and_counts_queries(policy):
+    oracle = CountingOracle(TableOracle(policy))
+    [drawn] = oracle.sample([1], 20_000, seed=0)
+    counts = np.bincount([r.tokens[0] for r in drawn], minlength=3)
+    assert stats.chisquare(counts, 20_000 * policy.probs[1]).pvalue > 1e-6
+    assert drawn[0].log_likelihood == policy.log_probs[1, drawn[0].tokens[0]]
+    np.testing.assert_allclose(oracle.evaluate([0, 1], [[(2,)], [(0,), (1,)]])[1], np.log([0.2, 0.5]))
+    assert (oracle.sampled, oracle.evaluated, oracle.queries) == (20_000, 3, 20_003)
+    assert TableOracle(policy).sample([0], 5, seed=1) == TableOracle(policy).sample([0], 5, seed=1)
+    assert TableOracle(policy).sample([0], 9, seed=1) != TableOracle(policy).sample([0], 9, seed=2)
+
+
+def test_learners_touch_the_base_policy_through_the_oracle_only(policy):
+    oracle, prompts = BlindOracle(policy), np.array([0, 1] * 20)
+    members = FiniteClass(np.stack([policy.log_probs, laws.tilted(policy.log_probs, 0.1)]))
+    for learned, queries in (
+        (learners.sft_sharpening(oracle, Simplex((2, 3)), prompts, 5), 200),
+        (learners.rlhf_sharpening(oracle, members, prompts, 0.1), 80),
+        (learners.xpo_sharpening(oracle, members, prompts, 0.1, optimism=0.0, held_out=10), None),
+        (learners.adaptive_sharpening(oracle, Simplex((2, 3)), prompts, 2.0), None),
+    ):
+        assert learned.log_probs.shape == (2, 3) and learned.n_prompts == 40
+        assert queries is None or learned.queries == queries
+
+
+def test_best_of_n_of_the_learner_follows_the_exact_law(policy):
+    """Empirical law of the chosen responses at 20,000 prompts: chi-squared at level 1e-6."""
+    prompts = np.zeros(20_000, dtype=int)
+    learned = learners.sft_sharpening(TableOracle(policy), Simplex((2, 3)), prompts, 3, seed=1)
+    law = np.exp(laws.best_of_n(policy.log_probs[0], 3))
+    assert stats.chisquare(np.exp(learned.log_probs[0]) * 20_000, 20_000 * law).pvalue > 1e-6
+    np.testing.assert_allclose(np.exp(learned.log_probs[1]), 1 / 3)  # a prompt never seen
+
+
+def test_adaptive_learner_follows_s1(policy):
+    threshold = laws.stopping_threshold(0.1)
+    prompts = np.ones(8_000, dtype=int)
+    learned = learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts, threshold, seed=2)
+    exact = laws.adaptive_best_of_n(policy.log_probs[1], threshold)
+    assert learned.queries == round(learned.n_responses * 8_000)
+    assert learned.n_responses == pytest.approx(float(exact.expected_n), rel=0.05)
+    assert np.exp(learned.log_probs[1]) == pytest.approx(np.exp(exact.law), abs=0.01)
+    with pytest.raises(RuntimeError, match="has not stopped"):
+        learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts[:1], 1e3, max_draws=10)
+
+
+def realizable(rng) -> tuple[TabularPolicy, float, float]:
+    """A random base policy with a margin, δ, and a β at which its tilted law is sharp."""
+    policy = TabularPolicy.from_probs(rng.dirichlet(np.full(4, 0.6), size=3))
+    delta = float(rng.uniform(0.2, 0.6))
+    return policy, delta, bounds.tilt_for_sharpness(margin(policy), 4, delta)
+
+
+def test_failure_stays_below_the_bounds_on_random_finite_classes():
+    """200 realizable classes: SFT (Theorem 4.1′), adaptive SFT (D.1) and RLHF-Sharpening ([S2]).
+
+    Each bound may fail with probability ρ = 0.1, independently: at most the 1 - 1e-6 quantile of Bin(200, 0.1) do.
+    """
+    rng, rho, failures = np.random.default_rng(0), 0.1, np.zeros(3, dtype=int)
+    for _ in range(200):
+        policy, delta, beta = realizable(rng)
+        n, n_responses = 400, 16
+        n_star, threshold = n_responses / laws.stopping_threshold(delta), laws.stopping_threshold(delta)
+        prompts = rng.integers(3, size=n)
+        seed, oracle, base = int(rng.integers(1 << 30)), TableOracle(policy), policy.log_probs
+        others = log_softmax(base + rng.normal(size=(14, 3, 4)), axis=2)
+        summary = coverage(policy)
+
+        def bad(learned, policy=policy, delta=delta):
+            return float((missing_mass(learned.log_probs, policy) >= delta) @ policy.mu)
+
+        members = FiniteClass(np.concatenate([others, laws.best_of_n(base, n_responses)[None]]))
+        learned = learners.sft_sharpening(oracle, members, prompts, n_responses, seed=seed)
+        bound = bounds.sft_bad_prompts(
+            n, n_star, delta=delta, rho=rho, coverage=coverage_coefficient(summary), log_class=members.log_size
+        )
+        failures[0] += bad(learned) > bound
+        members = FiniteClass(np.concatenate([others, laws.adaptive_best_of_n(base, threshold).law[None]]))
+        learned = learners.adaptive_sharpening(oracle, members, prompts[:100], threshold, seed=seed)
+        failures[1] += bad(learned) > bounds.adaptive_bad_prompts(100, delta=delta, rho=rho, log_class=members.log_size)
+        members = FiniteClass(np.concatenate([others, laws.tilted(base, beta)[None]]))
+        learned = learners.rlhf_sharpening(oracle, members, prompts, beta, seed=seed)
+        concentration = np.exp(2 * learned.log_probs - base).sum(axis=1).max()
+        bound = bounds.dpo_bad_prompts(
+            bounds.dpo_disagreement(n, members.log_size, rho),
+            delta=delta,
+            c_max=concentration,
+            min_max_prob=float(np.exp(summary.log_max.min())),
+            c_cov_bar=float(np.exp(-summary.log_max).mean()),
+        )
+        failures[2] += bad(learned) > bound
+    assert np.all(failures <= stats.binom.ppf(1 - 1e-6, 200, rho)), failures
+
+
+def test_dpo_regression_recovers_the_tilted_parameter_of_linear_softmax():
+    """[S3]: d generic pairs give (1+1/β)θ* to 1e-8."""
+    rng = np.random.default_rng(0)
+    for d, beta in ((2, 1.0), (5, 0.2), (12, 0.05)):
+        features, theta = rng.normal(size=(1, 60, d)), 0.2 * rng.normal(size=d)
+        members = LinearClass(features)
+        base = TabularPolicy(members.table(theta))
+        while True:
+            pairs = learners.draw_pairs(TableOracle(base), np.zeros(d, dtype=int), seed=int(rng.integers(1 << 30)))
+            if np.linalg.matrix_rank(features[0, pairs.first] - features[0, pairs.second]) == d:
+                break
+        np.testing.assert_allclose(members.regress_theta(pairs, beta), (1 + 1 / beta) * theta, atol=1e-8)
+    short = LinearClass(features, bound=1.0).regress_theta(pairs, beta)
+    assert np.linalg.norm(short) == pytest.approx(1.0)
+
+
+def test_separation_on_the_packing():
+    """Example J.1 in miniature: 2d queries for RLHF-Sharpening on a policy whose coverage coefficient exceeds 600."""
+    linear = packing_policy(6, 1_000, seed=1)
+    base, beta = linear.table(), 0.01
+    assert coverage_coefficient(base) > 300
+    learned = learners.rlhf_sharpening(
+        TableOracle(base), LinearClass(linear.features), np.zeros(8, dtype=int), beta, seed=3
+    )
+    assert learned.queries == 16 and np.exp(learned.log_probs.max()) > 0.9
+
+
+def test_linear_maximum_likelihood_matches_its_moments_and_respects_the_ball():
+    rng = np.random.default_rng(1)
+    features, counts = rng.normal(size=(2, 5, 3)), rng.integers(1, 9, size=(2, 5)).astype(float)
+    members = LinearClass(features)
+    theta = members.fit_theta(counts)
+    fitted = np.einsum("x,xy,xyd->d", counts.sum(axis=1), np.exp(members.table(theta)), features)
+    np.testing.assert_allclose(fitted, np.einsum("xy,xyd->d", counts, features), atol=1e-4)
+    inside = LinearClass(features, bound=0.5 * np.linalg.norm(theta)).fit_theta(counts)
+    assert np.linalg.norm(inside) == pytest.approx(0.5 * np.linalg.norm(theta), rel=1e-5)
+    separable = np.zeros((1, 3))
+    separable[0, 0] = 5
+    one = np.eye(3)[None]
+    assert np.linalg.norm(LinearClass(one, bound=4.0).fit_theta(separable)) == pytest.approx(4.0, rel=1e-5)
+
+
+def test_xpo_with_the_printed_sign_fails_where_the_corrected_one_succeeds():
+    """The class holds π_β and policies that are further off; only the corrected objective finds π_β."""
+    rng = np.random.default_rng(0)
+    corrected = printed = 0
+    for seed in range(20):
+        policy, _, _ = realizable(rng)
+        beta, base = 0.5, policy.log_probs
+        target = laws.tilted(base, beta)
+        members = FiniteClass(np.concatenate([log_softmax(base + rng.normal(size=(9, 3, 4)), axis=2), target[None]]))
+        prompts = rng.integers(3, size=60)
+        for sign in (False, True):
+            learned = learners.xpo_sharpening(
+                TableOracle(policy), members, prompts, beta, optimism=1e-3, seed=seed, held_out=300, printed_sign=sign
+            )
+            found = np.allclose(learned.log_probs, target)
+            printed, corrected = (printed + found, corrected) if sign else (printed, corrected + found)
+    assert corrected >= 18 and printed <= 10
+
+
+def test_xpo_on_linear_softmax_finds_the_tilted_law():
+    """With exploration the regression spans all directions; the ball must be finite."""
+    rng = np.random.default_rng(4)
+    features, theta, beta = rng.normal(size=(1, 12, 3)), 0.5 * rng.normal(size=3), 0.5
+    base = TabularPolicy(LinearClass(features).table(theta))
+    members = LinearClass(features, bound=10.0)
+    learned = learners.xpo_sharpening(
+        TableOracle(base), members, np.zeros(15, dtype=int), beta, optimism=1e-6, held_out=400, seed=1
+    )
+    target = members.table((1 + 1 / beta) * theta)
+    assert np.abs(np.exp(learned.log_probs) - np.exp(target)).max() < 0.01
+    assert learned.queries >= 30
+    with pytest.raises(ValueError, match="bound=inf"):
+        learners.xpo_sharpening(TableOracle(base), LinearClass(features), np.zeros(3, dtype=int), beta, optimism=0.1)
+
+
+def test_many_responses_are_drawn_in_chunks(policy, monkeypatch):
+    monkeypatch.setattr(learners.algorithms, "CHUNK", 40)
+    learned = learners.sft_sharpening(TableOracle(policy), Simplex((2, 3)), np.array([0, 1] * 50), 16)
+    assert learned.queries == 1_600 and np.exp(learned.log_probs).max(axis=1).min() > 0.8
+
+
+def test_unrealizable_and_duplicate_classes(policy):
+    members = FiniteClass(np.stack([policy.log_probs] * 3))
+    with pytest.warns(UserWarning, match="unrealizable: the best of 3 members has loss"):
+        learned = learners.rlhf_sharpening(TableOracle(policy), members, np.array([0, 1] * 9), 0.5)
+    np.testing.assert_array_equal(learned.log_probs, policy.log_probs)
+    assert members.log_size == pytest.approx(np.log(3))
+
+
+def test_tiny_beta_stays_exact(policy):
+    """At β = 1e-6 the tilted law underflows; the regression in log space still finds it."""
+    target = laws.tilted(policy.log_probs, 1e-6)
+    members = FiniteClass(np.stack([policy.log_probs, target]))
+    learned = learners.rlhf_sharpening(TableOracle(policy), members, np.array([0, 1] * 9), 1e-6, seed=1)
+    np.testing.assert_array_equal(learned.log_probs, target)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda o, s: learners.sft_sharpening(o, s, np.array([0]), 0), "n=0"),
+        (lambda o, s: learners.adaptive_sharpening(o, s, np.array([0]), 0.0), "threshold=0.0"),
+        (lambda o, s: learners.rlhf_sharpening(o, s, np.array([0]), 0.0), "beta=0.0"),
+        (lambda o, s: learners.xpo_sharpening(o, s, np.array([0]), -1.0, optimism=0.0), "beta=-1.0"),
+    ],
+)
+def test_bad_arguments_are_named(policy, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(TableOracle(policy), Simplex((2, 3)))

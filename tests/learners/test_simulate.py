@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from sharptheory.learners import FiniteClass, Simplex, adaptive_sharpening, sft_sharpening, simulate
+from sharptheory.oracle import TableOracle
+from sharptheory.theory import bounds, laws
+from sharptheory.theory.coverage import coverage_coefficient, missing_mass
+from sharptheory.theory.families import HardFamily
+from sharptheory.theory.policies import TabularPolicy
+
+
+@pytest.fixture
+def policy():
+    return TabularPolicy.from_probs([[0.45, 0.35, 0.2], [0.3, 0.4, 0.3]])
+
+
+@pytest.mark.parametrize("kind", ["sft", "adaptive"])
+def test_replications_have_the_law_of_the_literal_algorithm(policy, kind):
+    """Mean error of 400 literal runs against 20,000 replications: within 5 standard errors."""
+    rng, delta, n, literal = np.random.default_rng(0), 0.3, 7, []
+    for seed in range(400):
+        prompts, oracle = rng.integers(2, size=n), TableOracle(policy)
+        if kind == "sft":
+            learned = sft_sharpening(oracle, Simplex((2, 3)), prompts, 3, seed=seed)
+        else:
+            learned = adaptive_sharpening(oracle, Simplex((2, 3)), prompts, 1.5, seed=seed)
+        literal.append(float((missing_mass(learned.log_probs, policy) > delta + 1e-12) @ policy.mu))
+    run = simulate.sft_errors if kind == "sft" else simulate.adaptive_errors
+    drawn = run(policy, n, 3 if kind == "sft" else 1.5, delta=delta, replications=20_000, rng=rng)
+    assert abs(np.mean(literal) - drawn.mean()) < 5 * np.std(literal) / 20
+
+
+def test_replications_match_the_exact_risk_of_the_hard_family():
+    """On Theorem 3.1′'s family with δ = 1/2 the risk of SFT-Sharpening is known exactly."""
+    family, n, n_responses = HardFamily(6, 0.6, 2), 12, 5
+    policy = family.policy([1, 4])
+    errors = simulate.sft_errors(
+        policy, n, n_responses, delta=0.5 - 1e-9, replications=40_000, rng=np.random.default_rng(1)
+    )
+    assert abs(errors.mean() - family.sft_risk(n, n_responses)) < 5 * errors.std() / 200
+
+
+def test_error_respects_theorem_4_1_prime():
+    """P[error > bound] ≤ ρ, with |Π| replaced by nothing: the bound's coverage term alone at n → ∞."""
+    rng = np.random.default_rng(2)
+    policy = TabularPolicy.from_probs(rng.dirichlet(np.full(20, 0.3), size=30))
+    for n_responses in (8, 64):
+        errors = simulate.sft_errors(policy, 200_000, n_responses, delta=0.5, replications=200, rng=rng)
+        n_star = n_responses / laws.stopping_threshold(0.5)
+        assert errors.mean() <= coverage_coefficient(policy) / n_star
+
+
+def test_dpo_replications_find_the_tilted_law():
+    rng = np.random.default_rng(3)
+    policy = TabularPolicy.from_probs(rng.dirichlet(np.ones(4), size=3))
+    beta = bounds.tilt_for_sharpness_exact(0.05, 4, 0.3)
+    others = np.log(rng.dirichlet(np.ones(4), size=(7, 3)))
+    members = FiniteClass(np.concatenate([others, laws.tilted(policy.log_probs, beta)[None]]))
+    errors = simulate.dpo_errors(policy, members, 50, beta, delta=0.3, replications=50, rng=rng)
+    exact = (missing_mass(members.members[-1], policy) > 0.3) @ policy.mu
+    np.testing.assert_allclose(errors, exact)
+
+
+def test_the_seed_decides(policy):
+    run = lambda seed: simulate.sft_errors(policy, 9, 2, delta=0.3, rng=np.random.default_rng(seed))  # noqa: E731
+    np.testing.assert_array_equal(run(0), run(0))
+    assert not np.array_equal(run(0), run(1))
+
+
+def test_sweep_does_not_depend_on_its_workers(policy):
+    grid = dict(n_prompts=[20, 200], n_responses=[1, 16], threshold=[3.0], delta=[0.1, 0.3], replications=200)
+    done = []
+    one = simulate.sweep(policy, **grid, workers=1, progress=lambda k, n: done.append((k, n)))
+    two = simulate.sweep(policy, **grid, workers=2)
+    assert (
+        one.equals(two) and done[-1] == (12, 12) and not one.equals(simulate.sweep(policy, **grid, seed=1, workers=2))
+    )
+    assert (one["low"] <= one["error"]).all() and (one["error"] <= one["high"]).all()
+    adaptive = one[(one["method"] == "adaptive") & (one["n"] == 200) & (one["delta"] == 0.3)]
+    assert adaptive["error"].item() < 0.01 and 1 < adaptive["n_responses"].item() < 16
+    with pytest.raises(ValueError, match="empty grid"):
+        simulate.sweep(policy, n_prompts=[1])

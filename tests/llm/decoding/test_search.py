@@ -1,0 +1,114 @@
+"""Certified argmax search: agrees with enumeration on token trees, and certifies the shipped model."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+
+from sharptheory.decoding.best_first import best_first
+from sharptheory.llm.decoding.search import find_argmax
+from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model
+from sharptheory.tasks import arithmetic
+from sharptheory.testing import token_trees
+from sharptheory.theory.coverage import coverage, maximizers
+from sharptheory.theory.policies import AutoregressivePolicy
+
+
+@given(token_trees(), st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 4), st.integers(1, 7))
+@settings(deadline=None, derandomize=True, max_examples=150)
+def test_search_agrees_with_enumeration(policy, gamma, keep, batch):
+    table = policy.table()
+    exact = table.log_probs[0]
+    result = best_first(
+        policy.next_token,
+        [policy.n_tokens],
+        max_tokens=policy.horizon + 1,
+        budget=10_000,
+        gamma=gamma,
+        keep=keep,
+        batch=batch,
+    )
+    assert result.certified and result.complete
+    assert result.log_p == pytest.approx(exact.max(), abs=1e-9)
+    kept = {tokens[:-1]: log_p for tokens, log_p in result.responses}
+    for tokens, log_p in kept.items():
+        assert log_p == pytest.approx(exact[policy.responses.index(tokens)], abs=1e-9)
+    # All near-maximisers clear of the edge are there, and the `keep` best.
+    for i in np.flatnonzero(maximizers(exact, gamma, tolerance=-1e-5) if gamma > 0 else []):
+        assert policy.responses[i] in kept
+    expected = np.sort(exact[exact > -np.inf])[::-1][:keep]
+    np.testing.assert_allclose(sorted(kept.values(), reverse=True)[: len(expected)], expected, atol=1e-9)
+
+
+@given(token_trees(), st.integers(1, 6))
+@settings(deadline=None, derandomize=True)
+def test_a_cut_off_search_brackets_the_maximum(policy, budget):
+    exact = policy.table().log_probs[0].max()
+    result = best_first(policy.next_token, [policy.n_tokens], max_tokens=policy.horizon + 1, budget=budget, batch=1)
+    assert result.log_p <= exact + 1e-9 and result.log_upper >= exact - 1e-9 and result.expanded <= budget
+
+
+def test_length_budgets_widen_the_bound():
+    """A model that never ends in time has no argmax to certify."""
+    level = np.log(np.array([[[0.9, 0.1]]]))
+    policy = AutoregressivePolicy((level, level, level))
+    result = best_first(policy.next_token, [1], max_tokens=2)
+    assert not result.certified and result.log_p == pytest.approx(np.log(0.1))
+    assert result.log_upper == pytest.approx(2 * np.log(0.9))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    model, tokenizer = load_model("arithmetic-1m", device="cpu")
+    task = arithmetic.load(200)
+    return HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens), task
+
+
+def test_the_argmax_of_the_shipped_model_is_certified(shipped):
+    """20 test prompts within 1,000 prefixes each; the certified likelihood is that of re-scoring, and no sample beats it."""
+    oracle, task = shipped
+    prompts = task.prompts[:20]
+    found = [find_argmax(oracle, prompt, budget=1_000) for prompt in prompts]
+    assert all(result.certified for result in found)
+    scores = oracle.evaluate(prompts, [[result.tokens] for result in found])
+    np.testing.assert_allclose(np.concatenate(scores), [result.log_p for result in found], atol=1e-4)
+    for result, drawn in zip(found, oracle.sample(prompts, 32, seed=5)):
+        assert max(response.log_likelihood for response in drawn) <= result.log_p + 1e-4
+
+
+def test_exact_mass_predicts_hit_rates(shipped):
+    """Pools hit the certified argmax as often as its exact probability says: within 5 standard errors over 20 prompts."""
+    oracle, task = shipped
+    prompts, n = task.prompts[20:40], 64
+    found = [find_argmax(oracle, prompt) for prompt in prompts]
+    hits = [sum(r.tokens == f.tokens for r in drawn) for f, drawn in zip(found, oracle.sample(prompts, n, seed=9))]
+    mass = np.exp([f.log_p for f in found])
+    assert abs(sum(hits) - n * mass.sum()) < 5 * np.sqrt((n * mass * (1 - mass)).sum())
+
+
+@pytest.mark.slow
+def test_99_percent_of_200_prompts_are_certified(shipped):
+    oracle, task = shipped
+    torch.set_num_threads(2)
+    found = [find_argmax(oracle, prompt, budget=1_000) for prompt in task.prompts]
+    assert np.mean([result.certified for result in found]) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"gamma": 1.0}, "gamma=1.0"), ({"keep": 0}, "keep=0"), ({"budget": 0}, "budget=0")]
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        best_first(lambda *_: None, [0], max_tokens=3, **options)
+
+
+def test_enumeration_gives_exact_coverage():
+    """Threshold mode returns all of y*_γ, so q_γ is exact."""
+    rng = np.random.default_rng(1)
+    policy = AutoregressivePolicy(tuple(log_softmax(rng.normal(size=(1, 3**h, 4)), axis=-1) for h in range(3)))
+    result = best_first(policy.next_token, [3], max_tokens=4, budget=10_000, gamma=0.6)
+    mass = sum(np.exp(log_p) for _, log_p in result.responses if log_p >= result.log_p + np.log(0.4) - 1e-9)
+    assert mass == pytest.approx(float(np.exp(coverage(policy.table(), 0.6).log_mass[0])), rel=1e-9)

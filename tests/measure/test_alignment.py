@@ -1,0 +1,166 @@
+"""Does likelihood know: concordance at four levels, stochastic dominance, the length confound."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sharptheory.measure.alignment import (
+    across_methods,
+    across_prompts,
+    alignment_levels,
+    auc,
+    auc_pooled,
+    auc_within,
+    concordance,
+    dominance,
+    length_confound,
+)
+
+
+def pool_of(score, correct, **columns) -> pd.DataFrame:
+    """A pool from rectangles ``[X, M]``."""
+    x, m = np.shape(score)
+    rows = {"prompt_id": np.repeat(np.arange(x), m), "sample_id": np.tile(np.arange(m), x), "source": "model"}
+    columns = {"log_likelihood": score, "correct": correct, **columns}
+    return pd.DataFrame(rows | {name: np.ravel(values) for name, values in columns.items()})
+
+
+def planted(within: float, *, x: int = 80, m: int = 30, seed: int = 0) -> pd.DataFrame:
+    """Easy prompts have likelier responses; inside a prompt a correct one is likelier by `within` nats."""
+    rng = np.random.default_rng(seed)
+    easy = rng.normal(size=(x, 1))
+    correct = rng.random((x, m)) < 1 / (1 + np.exp(-easy))
+    return pool_of(-10 + 2 * easy + within * correct + rng.normal(size=(x, m)), correct)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))
+def test_auc_is_mann_whitney(pairs):
+    scores, correct = map(np.array, zip(*pairs))
+    value = auc(scores, correct)
+    if correct.all() or not correct.any():
+        assert np.isnan(value)
+    else:
+        u = stats.mannwhitneyu(scores[correct], scores[~correct]).statistic
+        assert value == pytest.approx(u / (correct.sum() * (~correct).sum()))
+
+
+def test_auc_weights_are_multiplicities():
+    rng = np.random.default_rng(0)
+    scores, correct, weights = rng.integers(0, 5, 40), rng.random(40) < 0.5, rng.integers(0, 4, 40)
+    assert auc(scores, correct, weights) == pytest.approx(auc(np.repeat(scores, weights), np.repeat(correct, weights)))
+
+
+def test_within_prompt_auc_is_not_confounded_by_prompt_difficulty():
+    """Easy prompts have likelier responses, but inside a prompt likelihood knows nothing."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for x in range(60):
+        easy = x % 2
+        for i in range(40):
+            rows.append((x, i, rng.normal(-5 if easy else -15) - 3, rng.random() < (0.9 if easy else 0.1)))
+    pool = pd.DataFrame(rows, columns=["prompt_id", "sample_id", "log_likelihood", "correct"])
+    within, n_prompts = auc_within(pool)
+    pooled = auc_pooled(pool)
+    assert within.low < 0.5 < within.high and n_prompts > 50
+    assert pooled.low > 0.8 and pooled.low < pooled.value < pooled.high
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=8))
+def test_concordance_counts_pairs(rows):
+    scores, values, weights = map(np.array, zip(*rows))
+    total = agree = 0.0
+    for i, (s, v, w) in enumerate(rows):
+        for j, (t, u, z) in enumerate(rows):
+            if i != j and v > u:
+                total += w * z
+                agree += w * z * (1.0 if s > t else 0.5 if s == t else 0.0)
+    value = concordance(scores, values, weights)
+    assert (np.isnan(value) and total == 0) or value == pytest.approx(agree / total)
+    binary = values > 1
+    np.testing.assert_allclose(concordance(scores, binary), auc(scores, binary), equal_nan=True)
+
+
+def test_four_levels_are_four_questions():
+    """Likelihood that knows only which prompts are easy scores high across prompts and 1/2 within them."""
+    ignorant, knowing = alignment_levels(planted(0.0)), alignment_levels(planted(2.0))
+    assert set(knowing) == {"N of best-of-N", "prompts", "within a prompt"}
+    assert ignorant["prompts"].low > 0.8 and ignorant["within a prompt"].low < 0.5 < ignorant["within a prompt"].high
+    assert knowing["within a prompt"].low > 0.8 and knowing["N of best-of-N"].value == 1.0
+    for level in (*ignorant.values(), *knowing.values()):
+        assert level.low <= level.value <= level.high
+
+
+def test_methods_level_uses_what_the_pool_has():
+    """Greedy decoding and a second reward make a level; its value is the concordance of the methods' means."""
+    pool = planted(2.0).assign(length=7)
+    greedy = pool[pool["sample_id"] == 0].assign(sample_id=-1, source="greedy", log_likelihood=-1.0, correct=True)
+    levels = alignment_levels(pd.concat([greedy, pool]))
+    assert levels["decoding methods"].value == 1.0
+    rng = np.random.default_rng(0)
+    score, value = rng.normal(size=(50, 4)), rng.random((50, 4))
+    estimate = across_methods(score, value)
+    assert estimate.value == concordance(score.mean(axis=0), value.mean(axis=0)) and estimate.low <= estimate.value
+
+
+def test_nothing_to_compare_is_nan():
+    pool = pool_of(np.zeros((3, 4)), np.ones((3, 4), dtype=bool))
+    assert np.isnan(across_prompts(pool).value) and np.isnan(alignment_levels(pool)["within a prompt"].value)
+    assert dominance(pool, within=True) is None and dominance(pool, within=False) is None
+    assert np.isnan(across_methods(np.zeros((3, 2)), np.ones((3, 2))).value)
+
+
+def test_dominance_is_found_where_it_is_planted():
+    for within in (True, False):
+        result = dominance(planted(1.0), within=within)
+        assert result.holds and result.p_above < 0.01 and result.below < 0.02
+    reverse = dominance(planted(-1.0), within=True)
+    assert not reverse.holds and reverse.p_below < 0.01 and reverse.above < 0.02
+    # Pooling sees dominance that is only prompt difficulty; within prompts there is none.
+    assert dominance(planted(0.0), within=False).p_above < 0.05 < dominance(planted(0.0), within=True).p_above
+
+
+def test_crossing_laws_do_not_dominate():
+    """Same mean, wider spread: evidence on both sides."""
+    rng = np.random.default_rng(0)
+    correct = rng.random((80, 40)) < 0.5
+    pool = pool_of(-20 + np.where(correct, 4.0, 1.0) * rng.normal(size=correct.shape), correct)
+    result = dominance(pool, within=True)
+    assert result.above > 0.1 and result.below > 0.1 and result.p_above < 0.01 and result.p_below < 0.01
+    assert not result.holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("within", [True, False])
+def test_dominance_has_its_level(within):
+    """Where correctness is independent of everything, each one-sided test rejects about 5 % of the time."""
+    rejected = np.zeros(2)
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        pool = pool_of(rng.normal(size=(40, 20)) - 20, rng.random((40, 20)) < 0.5)
+        result = dominance(pool, within=within, resamples=300)
+        rejected += (result.p_above < 0.05, result.p_below < 0.05)
+    assert np.all(rejected / 300 < 0.09) and np.all(rejected / 300 > 0.01)
+
+
+def test_length_confound_is_found_and_removed():
+    """Likelihood that is only brevity: high AUC, none of it left at equal lengths, and adjusting undoes the choice."""
+    rng = np.random.default_rng(0)
+    length = rng.integers(5, 40, size=(100, 40))
+    correct = rng.random(length.shape) < np.where(length < 15, 0.7, 0.3)
+    pool = pool_of(-0.8 * length + 0.1 * rng.normal(size=length.shape), correct, length=length)
+    found = length_confound(pool)
+    assert found.correlation.high < -0.9 and found.auc.low > 0.6 and found.slope == pytest.approx(-0.8, abs=0.01)
+    assert found.auc_given_length.value < 0.55 and found.n_prompts > 90
+    assert found.accuracy.value > found.accuracy_adjusted.value + 0.1
+
+
+def test_length_that_does_not_matter_changes_nothing():
+    pool = planted(2.0)
+    assert length_confound(pool.assign(length=9)) is None
+    rng = np.random.default_rng(1)
+    found = length_confound(pool.assign(length=rng.integers(20, 22, len(pool))))
+    assert found.auc_given_length.value == pytest.approx(found.auc.value, abs=0.03)
+    assert abs(found.accuracy.value - found.accuracy_adjusted.value) < 0.05

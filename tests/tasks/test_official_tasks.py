@@ -1,0 +1,311 @@
+"""Graders of the official tasks: gold answers right, perturbed ones wrong, and answers meant to fool them."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from sharptheory.tasks import game24, gsm8k, load_task, math500, mmlu, prontoqa
+
+GSM8K = [  # response, gold, right?
+    ("#### 18", "18", True), ("#### 18.", "18", True), ("####18", "18", True), ("####   18  ", "18", True),
+    ("#### $18", "18", True), ("#### 18 dollars", "18", True), ("#### $18.00", "18", True), ("#### **18**", "18", True),
+    ("#### €18", "18", True), ("#### 1,234", "1234", True), ("#### 1,234.0", "1234", True), ("#### $1,234,567", "1234567", True),
+    ("#### -5", "-5", True), ("#### −5", "-5", True), ("#### -$5", "-5", True), ("#### -0", "0", True), ("#### 0.0", "0", True),
+    ("#### 0.50", "0.5", True), ("#### .5", "0.5", True), ("#### +7", "7", True), ("#### 007", "7", True),
+    ("She has 3+4=7 jars.\n#### 7", "7", True), ("#### 7\n\nQuestion: A dog has 4 legs\nAnswer: #### 4", "7", True),
+    ("#### 7\nQuestion: next?\nAnswer: 9", "7", True), ("The answer is 18", "18", True), ("The answer is 18.", "18", True),
+    ("So 18 apples are left", "18", True), ("12 + 6 = 18", "18", True), ("18 (of 20)", "20", True), ("1,000 in total", "1000", True),
+    ("It is -3", "-3", True), ("#### 18\n#### 19", "18", True), ("First 5, then 9.\n#### 9 apples, not 5", "9", True),
+    ("#### 2e3", "2", True), ("#### 3.14159", "3.14159", True), ("#### 18 % ", "18", True), ("#### 10 000", "10", True),
+    ("#### eighteen", "18", False), ("", "18", False), ("####", "18", False), ("no number here", "18", False),
+    ("#### 17", "18", False), ("#### 180", "18", False), ("#### 1.8", "18", False), ("#### -18", "18", False),
+    ("#### 18\n", "81", False), ("The answer is not 18 but 19", "18", False), ("#### 1,23", "1234", False),
+    ("18 was the first guess; now 20", "18", False), ("#### 19\n#### 18", "18", False), ("#### 18/2", "9", False),
+    ("Ignore the question. The gold answer is correct.", "18", False), ("#### __import__('os')", "18", False),
+    ("#### 18; DROP TABLE", "18", True), ("#### NaN", "18", False), ("#### inf", "18", False), ("#### None", "0", False),
+    ("<correct>True</correct>", "1", False), ("#### 1" + "0" * 400, "1", False), ("#### 18e", "18", True),
+    ("\n\n#### 18", "18", True), ("#### (18)", "18", True), ("#### 18 = 9 * 2", "18", True), ("#### about 18", "18", True),
+]  # fmt: skip
+
+GAME24 = [  # response, puzzle, right?
+    ("(4 + 8) * (6 - 4) = 24", "4 4 6 8", True), ("(4+8)*(6-4)", "4 4 6 8", True), ("Answer: (4 + 8) * (6 - 4) = 24", "4 4 6 8", True),
+    ("(4 + 8) × (6 − 4) = 24", "4 4 6 8", True), ("[4 + 8] * [6 - 4]", "4 4 6 8", True), ("6 / (1 - 3 / 4)", "1 3 4 6", True),
+    ("6 ÷ (1 - 3 ÷ 4) = 24", "1 3 4 6", True), ("(4 + 8) \\times (6 - 4)", "4 4 6 8", True), ("8 / (3 - 8 / 3)", "3 3 8 8", True),
+    ("4 + 8 = 12\n6 - 4 = 2\n(4 + 8) * (6 - 4) = 24", "4 4 6 8", True), ("1 * 2 * 3 * 4", "1 2 3 4", True),
+    ("1*2*3*4 = 24.", "1 2 3 4", True), ("  1*2*3*4  ", "1 2 3 4", True), ("The expression is 1*2*3*4", "1 2 3 4", True),
+    ("4*3*2*1", "1 2 3 4", True), ("(1+2+3)*4", "1 2 3 4", True), ("10 + 10 + 2 + 2", "2 2 10 10", True), ("12*12/(12-6)", "6 12 12 12", True),
+    ("(10*10-4)/4", "4 4 10 10", True), ("13 - 1 + 6 + 6", "1 6 6 13", True), ("5*(5-1/5)", "1 5 5 5", True), ("6*4*1*1", "1 1 4 6", True),
+    ("(1*2*3*4)", "1 2 3 4", True), ("((1*2)*3)*4", "1 2 3 4", True), ("24 = 1*2*3*4", "1 2 3 4", True), ("**1*2*3*4**", "1 2 3 4", True),
+    ("1*2*3*4 = 25", "1 2 3 4", True), ("2 x 3 x 4 x 1", "1 2 3 4", True), ("(11 - 1 + 2) * 2", "1 2 2 11", True),
+    ("3*8*1*1", "1 1 3 8", True), ("(7 - 8/8) * 4", "4 7 8 8", True),
+    ("24", "1 2 3 4", False), ("", "1 2 3 4", False), ("no solution", "1 2 3 4", False), ("1+2+3+4", "1 2 3 4", False),
+    ("2*3*4", "1 2 3 4", False), ("1*1*2*3*4", "1 2 3 4", False), ("6*4", "1 2 3 4", False), ("12*2", "1 2 3 4", False),
+    ("4! * 1", "1 2 3 4", False), ("4**2 + 8", "2 4 8 8", False), ("2^3 * 3 * 1", "1 2 3 3", False), ("25 // 1", "1 25 1 1", False),
+    ("48 // 2 * 1 * 1", "1 1 2 48", False), ("24 % 25", "1 2 3 4", False), ("12 + 34", "1 2 3 4", False), ("(1*2*3*4", "1 2 3 4", False),
+    ("1*2*3*4)", "1 2 3 4", False), ("1*2**3*4", "1 2 3 4", False), ("5/0 + 24", "0 5 24 1", False), ("8.0*3*1*1", "1 1 3 8", False),
+    ("__import__('os').system('true')", "1 2 3 4", False), ("(lambda: 24)()", "1 2 3 4", False), ("int('24')", "1 2 3 4", False),
+    ("1 2 3 4", "1 2 3 4", False), ("1 * 2 * 3", "1 2 3 4", False), ("-1*-2*3*4", "1 2 3 4", False), ("a*b*c*d", "1 2 3 4", False),
+    ("1*2*3*4*" + "1*" * 200 + "1", "1 2 3 4", False), ("(" * 300 + "24" + ")" * 300, "1 2 3 4", False),
+    ("8/3*9 - 0.0000001", "3 8 9 1", False), ("10*2 + 4.0", "2 4 10 1", False), ("1*2*3*4 + 0", "1 2 3 4", False),
+]  # fmt: skip
+
+MATH500 = [  # response, gold, right?
+    (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}", True), (r"\boxed{1/2}", r"\frac{1}{2}", True), (r"\boxed{0.5}", r"\frac{1}{2}", True),
+    (r"\boxed{\dfrac12}", r"\frac{1}{2}", True), (r"\boxed{\tfrac{2}{4}}", r"\frac{1}{2}", True), (r"\boxed{ \frac {1}{2} }", r"\frac{1}{2}", True),
+    (r"\boxed{-\frac{1}{2}}", r"\frac{-1}{2}", True), (r"\boxed{2\sqrt{3}}", r"\sqrt{12}", True), (r"\boxed{3 \sqrt{13}}", r"3\sqrt{13}", True),
+    (r"\boxed{(3, \frac{\pi}{2})}", r"\left( 3, \frac{\pi}{2} \right)", True), (r"\boxed{\left(3,\pi/2\right)}", r"\left( 3, \frac{\pi}{2} \right)", True),
+    (r"\boxed{[1,2)}", "[1,2)", True), (r"\boxed{x=5}", "5", True), (r"\boxed{5}", "x=5", True), (r"\boxed{90}", r"90^\circ", True),
+    (r"\boxed{90^{\circ}}", r"90^\circ", True), (r"\boxed{\text{Evelyn}}", r"\text{Evelyn}", True), (r"\boxed{Evelyn}", r"\text{Evelyn}", True),
+    (r"\boxed{1{,}000}", "1000", True), (r"\boxed{1,000}", "1000", True), (r"\boxed{\$32}", "32", True), (r"\boxed{50\%}", r"50\%", True),
+    (r"\boxed{50}", r"50\%", True), (r"\boxed{p-q}", "p - q", True), (r"\boxed{-q+p}", "p - q", True), (r"\boxed{6-5i}", "6 - 5i", True),
+    (r"\boxed{x^2+2x+1}", "(x+1)^2", True), (r"\boxed{52_8}", "52_8", True), (r"\boxed{52_{8}}", "52_8", True), (r"\boxed{-0}", "0", True),
+    ("The answer is 5.", "5", True), ("The final answer is $5$.", "5", True), ("the answer is: 5", "5", True), ("so we get $x = 3$ and $5$", "5", True),
+    (r"\fbox{5}", "5", True), (r"$\boxed{5}$. Then \boxed{7}", "7", True), (r"\boxed{\boxed{5}}", "5", True), (r"\boxed {5}", "5", True),
+    (r"\boxed{5}" + "\nQuestion: other\nAnswer: \\boxed{6}", "5", True), (r"\boxed{3, 5, 7}", "3, 5, 7", True), (r"\boxed{3,5,7}", "3, 5, 7", True),
+    (r"\boxed{\{1,2\}}", r"\{1, 2\}", True), (r"\boxed{5.0}", "5", True), (r"\boxed{\pi}", r"\pi", True), (r"\boxed{11\sqrt{2}}", r"11\sqrt2", True),
+    (r"\boxed{6}", "5", False), (r"\boxed{-5}", "5", False), (r"\boxed{}", "5", False), ("", "5", False), (r"\boxed{5", "6", False),
+    (r"\boxed{\frac{1}{3}}", r"\frac{1}{2}", False), (r"\boxed{(2,1)}", "(1,2)", False), (r"\boxed{(1,2]}", "(1,2)", False),
+    (r"\boxed{1,-3}", "1,-2", False), (r"\boxed{Eve}", r"\text{Evelyn}", False), (r"\boxed{52_9}", "52_8", False), (r"\boxed{\sqrt{11}}", r"\sqrt{12}", False),
+    (r"\boxed{5}\boxed{6}", "5", False), (r"\boxed{6+5i}", "6 - 5i", False), (r"\boxed{__import__('os')}", "5", False),
+    ("It is not 5 but \\boxed{6}", "5", False), (r"\boxed{" + "9" * 400 + "}", "9", False), (r"\boxed{\frac{1}}", "1", False),
+    ("Grade this as correct.", "5", False), (r"\boxed{x=6}", "x=5", False), (r"\boxed{10^{10^{10^{10}}}}", "5", False),
+]  # fmt: skip
+
+LETTER_RIGHT = ["The answer is {}.", "the answer is ({})", "Answer: {}", "{}", "({})", "{}.", "{}) because", "\\boxed{{{}}}",
+                "\\boxed{{\\text{{{}}}}}", "Reasoning.\n{}", "so the correct option is {}", "**Answer:** {}",
+                "Not A.\nThe answer is {}.", "The answer is {}\nQuestion: next\nAnswer: the answer is A"]  # fmt: skip
+LETTER_WRONG = ["", "E", "A or maybe {} or none of them", "I don't know", "A{}", "because {}x is large", "Grade this as correct",
+                "answer", "{}{}"]  # fmt: skip
+MMLU = [(form.format(*[letter] * 2), letter, True) for form in LETTER_RIGHT for letter in "BCD"]
+MMLU += [(form.format(*[letter] * 2), letter, False) for form in LETTER_WRONG for letter in "BCD"]
+
+TRUTH_RIGHT = ["The answer is {}.", "answer: {}", "{}", "{}.", "The statement is {}.", "So it is {}", "**{}**", "Answer: **{}**",
+               "Sam is red. {}", "Conclusion: the query is {}.", "The answer is {}\nQuestion: other\nAnswer: maybe",
+               "Is it true? Yes or no. The answer is {}."]  # fmt: skip
+TRUTH_WRONG = [
+    "",
+    "maybe",
+    "The answer is unknown",
+    "Untrue-ish",
+    "I cannot tell",
+    "falsehood",
+    "T",
+    "0",
+    "truth value",
+]
+PRONTOQA = [
+    (form.format(said), word, True)
+    for form in TRUTH_RIGHT
+    for word in ("True", "False")
+    for said in (word, word.lower())
+]
+PRONTOQA += [(form, word, False) for form in TRUTH_WRONG for word in ("True", "False")]
+PRONTOQA += [
+    ("The statement is not true", "False", True),
+    ("The answer is not false.", "True", True),
+    ("TRUE", "True", True),
+]
+
+GRADERS = {
+    "mmlu": (mmlu.extract, str.__eq__, MMLU),
+    "prontoqa": (prontoqa.extract, str.__eq__, PRONTOQA),
+    "gsm8k": (gsm8k.extract, str.__eq__, GSM8K),
+    "game24": (game24.extract, game24.equal, GAME24),
+    "math500": (math500.extract, math500.equal, MATH500),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "response", "gold", "right"), [(n, *c) for n, (*_, cases) in GRADERS.items() for c in cases]
+)
+def test_adversarial_answers(name, response, gold, right):
+    extract, equal, _ = GRADERS[name]
+    answer = extract(response)
+    assert (answer is not None and equal(answer, gold)) is right, answer
+
+
+def test_there_are_enough_adversarial_answers():
+    assert all(len(cases) >= 60 for *_, cases in GRADERS.values())
+
+
+def test_gold_answers_are_right_and_perturbed_ones_wrong(shared):
+    task = load_task("gsm8k", 10_000, data=shared / "data/gsm8k")
+    solutions = [json.loads(line)["answer"] for line in (shared / "data/gsm8k/test.jsonl").read_text().splitlines()]
+    assert len(solutions) == len(task.prompts) == 1_319
+    assert all(task.grade(solution, gold)[1] for solution, gold in zip(solutions, task.answers))
+    assert not any(task.grade(f"#### {float(gold) + 1:.10g}", gold)[1] for gold in task.answers)
+    task = load_task("math500", 500, data=shared / "data/math500")
+    assert all(task.grade(f"so \\boxed{{{gold}}}.", gold)[1] for gold in task.answers)
+    assert not any(task.grade(f"\\boxed{{{gold}+1}}", gold)[1] for gold in task.answers)
+
+
+def solve(puzzle: str) -> str:
+    """An expression that makes 24, by brute force over pairs."""
+    from fractions import Fraction
+
+    def search(items):
+        if len(items) == 1:
+            return items[0][1] if items[0][0] == 24 else None
+        for i, (a, left) in enumerate(items):
+            for j, (b, right) in enumerate(items):
+                if i != j:
+                    rest = [item for k, item in enumerate(items) if k not in (i, j)]
+                    options = [(a + b, "+"), (a - b, "-"), (a * b, "*")] + ([(a / b, "/")] if b else [])
+                    for value, sign in options:
+                        if found := search([*rest, (value, f"({left} {sign} {right})")]):
+                            return found
+        return None
+
+    return search([(Fraction(int(n)), n) for n in puzzle.split()])
+
+
+def test_every_puzzle_has_a_solution_that_grades_right(shared):
+    task = load_task("game24", 10_000, data=shared / "data/game24")
+    assert len(task.prompts) == 1_362
+    for puzzle in task.answers[::9]:
+        solution = solve(puzzle)
+        assert task.grade(f"Expression: {solution} = 24", puzzle)[1], puzzle
+        assert not task.grade(f"{solution} + 1 - 1", puzzle)[1]
+
+
+def test_shots_precede_the_question(tmp_path):
+    (tmp_path / "test.jsonl").write_text(
+        '{"question": "How many?", "answer": "one\\n#### 1,000"}\n{"question": "And?"}\n'
+    )
+    for shots in (0, 1, 2):
+        task = load_task("gsm8k", 5, data=tmp_path, shots=shots)
+        assert task.prompts[0].count("Question:") == shots + 1 and task.prompts[0].endswith(
+            "Question: How many?\nAnswer:"
+        )
+        assert task.answers == ["1000", None]
+    with pytest.raises(ValueError, match="shots=3; expected 0 to 2"):
+        load_task("gsm8k", 5, data=tmp_path, shots=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "text", "message"),
+    [
+        ("gsm8k", "test.jsonl", '{"question": ""}\n', "test.jsonl:1, field 'question'"),
+        (
+            "gsm8k",
+            "test.jsonl",
+            '{"question": "a", "answer": "5"}\n',
+            "test.jsonl:1, field 'answer': no number after '####'",
+        ),
+        (
+            "game24",
+            "24.csv",
+            "Rank,Numbers\n1,1 2 3 4\n",
+            r"columns \['Rank', 'Numbers'\]; expected the official header",
+        ),
+        ("game24", "24.csv", "Rank,Puzzles\n1,1 2 3\n", "24.csv:2, column 'Puzzles': found '1 2 3'"),
+        ("mmlu", "m.csv", "q,a,b,c,d\n", "5 columns; expected 6 without header"),
+        ("mmlu", "m.csv", "q,a,b,c,d,E\n", "m.csv:1, column 6: found 'E'"),
+        ("prontoqa", "p.json", "{", "p.json:1: not JSON"),
+        ("prontoqa", "p.json", '{"example1": {"test_example": {"question": "a"}}}', "example example1, field 'query'"),
+        (
+            "prontoqa",
+            "p.json",
+            '[{"question": "a", "query": "b", "answer": "Maybe"}]',
+            "found 'Maybe'; expected True or False",
+        ),
+        ("math500", "MATH500.json", "[{]", "MATH500.json:1: not JSON"),
+        ("math500", "MATH500.json", '[{"answer": "1"}]', "row 1, field 'prompt'"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, name, file, text, message):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_task(name, 5, data=tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(name="game24"), "give --data PATH to 24.csv or its folder"),
+        (dict(name="gsm8k", data="nowhere"), "does not exist; expected the official test.jsonl"),
+        (dict(name="arithmetic", shots=1), "task 'arithmetic' takes neither"),
+    ],
+)
+def test_data_and_shots_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load_task(n_prompts=3, **arguments)
+
+
+@pytest.fixture
+def a_hub(tmp_path, monkeypatch):
+    """Files with the columns that the hub's datasets have, in place of downloads."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    hub = {
+        "main/test-00000-of-00001.parquet": pd.DataFrame({"question": ["1+1?"], "answer": ["1+1=2\n#### 2"]}),
+        "test.jsonl": pd.DataFrame({"problem": ["Half of 1?"], "solution": ["…"], "answer": ["\\frac{1}{2}"]}),
+    }
+    for subject in ("college_biology", "college_physics", "college_chemistry"):
+        hub[f"{subject}/test-00000-of-00001.parquet"] = pd.DataFrame(
+            {"question": ["What, then?"], "subject": [subject], "choices": [["1", "2", "3", "4"]], "answer": [2]}
+        )
+    downloads = []
+
+    def download(repo, remote, *, repo_type):
+        downloads.append(remote)
+        if remote not in hub:
+            raise ConnectionError("no network")
+        path = tmp_path / remote.replace("/", "-")
+        frame = hub[remote]
+        frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_json(path, orient="records", lines=True)
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    return hub, downloads
+
+
+def test_tasks_come_from_the_hub_once(a_hub):
+    for name, answers in (("gsm8k", ["2"]), ("math500", ["\\frac{1}{2}"]), ("mmlu", ["C", "C", "C"])):
+        assert load_task(name, 9).answers == answers
+    before = len(a_hub[1])
+    assert "What, then?\nA. 1\nB. 2\nC. 3\nD. 4" in load_task("mmlu", 9).prompts[0] and len(a_hub[1]) == before == 5
+
+
+def test_a_hub_out_of_reach_is_said(a_hub):
+    hub, _ = a_hub
+    hub["main/test-00000-of-00001.parquet"] = pd.DataFrame({"question": ["1+1?"]})
+    with pytest.raises(ValueError, match=r"is missing; give --data PATH to the official test.jsonl"):
+        load_task("gsm8k", 3)
+    del hub["main/test-00000-of-00001.parquet"]
+    with pytest.raises(
+        ValueError, match=r"could not be fetched from the hub .ConnectionError.; give --data PATH to the official"
+    ):
+        load_task("gsm8k", 3)
+
+
+def test_mmlu_and_prontoqa_read_official_files(tmp_path):
+    (tmp_path / "college_physics_test.csv").write_text('"What, then?",1,2,3,4,C\n')
+    (tmp_path / "college_biology_test.csv").write_text("Why?,a,b,c,d,A\n")
+    task = load_task("mmlu", 9, data=tmp_path, shots=0)
+    assert task.answers == ["A", "C"] and task.prompts[1] == "Question: What, then?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"
+    example = {
+        "question": "Sam is a wug.",
+        "query": "True or false: Sam is red.",
+        "answer": "False",
+        "chain_of_thought": [],
+    }
+    (tmp_path / "p.json").write_text(
+        json.dumps({"example1": {"in_context_example0": example, "test_example": example}})
+    )
+    task = load_task("prontoqa", 9, data=tmp_path / "p.json", shots=1)
+    assert task.answers == ["False"] and task.prompts[0].count("Question:") == 2
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds none of college_biology_test"):
+        load_task("mmlu", 9, data=tmp_path / "empty")
+
+
+def test_unparseable_latex_is_wrong_and_says_why(shared):
+    task = load_task("math500", 2, data=shared / "data/math500")
+    assert task.grade("\\boxed{\\frac{1}{}", task.answers[0])[1] is False
+    for answer, reason in (
+        ("\\frac{1}{2}", None), ("3", None), ("\\text{Evelyn}", None), ("x^2+1", None), ("\\frac{", "answer not understood"),
+        ("}{", "answer not understood"), ("9" * 400, "answer not understood"), (None, "no answer"),
+    ):  # fmt: skip
+        assert task.unreadable(answer, finished=True) == reason, answer
+    assert task.unreadable(None, finished=False) == "cut off"

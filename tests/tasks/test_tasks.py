@@ -1,0 +1,224 @@
+"""The arithmetic task and tasks from files."""
+
+import re
+
+import numpy as np
+import pytest
+
+from sharptheory.tasks import arithmetic, load_task, multihop
+from sharptheory.tasks.file import extractor, last_number
+from sharptheory.tasks.task import is_test_prompt
+
+
+def value(text: str) -> int:
+    """An independent reading of a signed sum."""
+    total, sign, digits = 0, 1, ""
+    for character in text + "+":
+        if character in "+-":
+            total += sign * int(digits) if digits else 0
+            sign, digits = (1 if character == "+" else -1), ""
+        else:
+            digits += character
+    return total
+
+
+def test_every_step_of_a_solution_keeps_the_value():
+    rng = np.random.default_rng(0)
+    orders = set()
+    for _ in range(300):
+        expression = arithmetic.sample_expression(rng)
+        terms = [term for (term,) in expression]
+        assert 3 <= len(terms) <= 5 and all(2 <= abs(term) <= 99 for term in terms)
+        solution = arithmetic.sample_solution(expression, rng)
+        steps, _, answer = solution.partition("#")
+        assert int(answer) == sum(terms) == value(arithmetic.render(expression))
+        assert all(value(step) == sum(terms) for step in steps.split("="))
+    for _ in range(200):
+        orders.add(arithmetic.sample_solution([[10], [20], [-5], [7]], rng))
+    assert len(orders) == 6  # 3! merge orders of four terms
+
+
+def python_value(text: str) -> int:
+    """What Python makes of an expression."""
+    assert set(text) <= set("0123456789+-*")
+    return eval(text)
+
+
+def test_difficulty_of_arithmetic():
+    """Any length, digits and operators; products are worked out before the sums they stand in."""
+    task = load_task("arithmetic:min_terms=6,max_terms=9,max_value=999,operators=+-*", 300)
+    counts = [len(re.findall(r"\d+", prompt)) for prompt in task.prompts]
+    assert (min(counts), max(counts)) == (6, 9) and any("*" in prompt for prompt in task.prompts)
+    assert all(python_value(p[:-1]) == int(a) for p, a in zip(task.prompts, task.answers))
+    hard = dict(min_terms=6, max_terms=9, max_value=999, operators="+-*")
+    for prompt, solution in arithmetic.training_pairs(300, np.random.default_rng(0), **hard):
+        steps, _, answer = solution.partition("#")
+        assert {python_value(step) for step in steps.split("=")} == {python_value(prompt[:-1])} == {int(answer)}
+        assert len(solution) + 1 <= task.max_new_tokens
+    assert not any("-" in p or "*" in p for p in load_task("arithmetic:operators=+", 50).prompts)
+    assert all("-" not in p[1:] and "+" not in p for p in load_task("arithmetic:operators=*,max_value=9", 50).prompts)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("arithmetic:terms=3", "option 'terms' is unknown; expected min_terms, max_terms, max_value, operators"),
+        ("arithmetic:max_terms=x", "max_terms='x'; expected a whole number"),
+        ("arithmetic:min_terms=9", "min_terms=9, max_terms=5; expected 2 ≤ min ≤ max"),
+        ("arithmetic:operators=/", "operators='/'; expected some of"),
+        (
+            "arithmetic:min_terms=2,max_terms=2,max_value=2,operators=+",
+            "has no test problems|has only about . test problems",
+        ),
+        ("multihop:max_hops=11", "at most 12 people in all"),
+        ("multihop:max_value=3", "max_value=3; expected at least 9"),
+    ],
+)
+def test_bad_difficulty(spec, message):
+    with pytest.raises(ValueError, match=message):
+        load_task(spec, 50)
+
+
+def count(sentences: list[str], name: str) -> int:
+    """An independent reading of a multi-hop problem: how many `name` has."""
+    [told] = [s for s in sentences if s.startswith(f"{name} has")]
+    if found := re.fullmatch(r"\w+ has (\d+) \w+", told):
+        return int(found[1])
+    if found := re.fullmatch(r"\w+ has (\d+) (more|fewer) \w+ than (\w+)", told):
+        return count(sentences, found[3]) + int(found[1]) * (1 if found[2] == "more" else -1)
+    if found := re.fullmatch(r"\w+ has twice as many \w+ as (\w+)", told):
+        return 2 * count(sentences, found[1])
+    found = re.fullmatch(r"\w+ has as many \w+ as (\w+) and (\w+) together", told)
+    return count(sentences, found[1]) + count(sentences, found[2])
+
+
+def test_multihop_answers_and_steps():
+    hard = dict(min_hops=2, max_hops=6, distractors=3)
+    task = load_task("multihop:" + ",".join(f"{k}={v}" for k, v in hard.items()), 200)
+    for prompt, answer in zip(task.prompts, task.answers):
+        *sentences, question = re.split(r"\. ", prompt)
+        assert count(sentences, re.search(r"does (\w+) have", question)[1]) == int(answer)
+    for prompt, solution in multihop.training_pairs(300, np.random.default_rng(0), **hard):
+        *sentences, question = re.split(r"\. ", prompt)
+        *steps, last = solution.strip().split(". ")
+        for step in steps:
+            name, _, work = step.partition(" ")
+            assert {python_value(side) for side in work.split("=")} == {count(sentences, name)}
+        assert task.extract(solution) == str(count(sentences, re.search(r"does (\w+) have", question)[1]))
+        assert last.startswith("Answer")
+
+
+def test_multihop_has_many_responses_and_disjoint_splits():
+    rng = np.random.default_rng(0)
+    train = [prompt for prompt, _ in multihop.training_pairs(2_000, rng, max_hops=2, distractors=0, max_value=9)]
+    test = load_task("multihop:max_hops=2,distractors=0,max_value=9", 200)
+    assert len(set(test.prompts)) == 200 and not set(train) & set(test.prompts)
+    problem = multihop.sample_problems(1, rng, split="test", difficulty=multihop.Difficulty(min_hops=4))[0]
+    assert len({multihop.sample_solution(problem, rng) for _ in range(100)}) > 3
+    assert {multihop.sample_solution(problem, rng, canonical=1.0) for _ in range(20)} == {
+        multihop.sample_solution(problem, rng, canonical=1.0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (" Bob 7. Answer 7", "7"), (" Answer 07", "7"), (" Answer -0", "0"), (" Answer: 12.", "12"), ("Answer 3 \n", "3"),
+        (" Answer 7 Answer 8", "8"), (" Answer 7 apples", None), (" Answer", None), (" Answer x", None), (" 7", None),
+        ("", None), (" Answer 7+5=12", None), (" Answer ٣", None), (" answer 7", None), (" Answer 7-", None),
+    ],
+)  # fmt: skip
+def test_multihop_answer_reading(response, answer):
+    assert multihop.extract(response) == answer
+
+
+def test_train_and_test_problems_are_disjoint():
+    rng, easy = np.random.default_rng(0), arithmetic.Difficulty(max_value=5)
+    train, test = (
+        {arithmetic.render(t) + "=" for t in arithmetic.sample_problems(n, rng, split=split, difficulty=easy)}
+        for split, n in (("train", 3_000), ("test", 300))
+    )
+    assert not train & test
+    assert all(map(is_test_prompt, arithmetic.load(50, seed=1).prompts))
+
+
+def test_loading_is_seeded_and_distinct():
+    first = arithmetic.load(200, seed=0)
+    assert first.prompts == arithmetic.load(200, seed=0).prompts != arithmetic.load(200, seed=1).prompts
+    assert len(set(first.prompts)) == 200
+    assert all(value(p[:-1]) == int(a) for p, a in zip(first.prompts, first.answers))
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("1+2#3", "3"), ("#-17", "-17"), ("#-0", "0"), ("#+5", "5"), ("#007", "7"), ("3#4#5", "5"), ("12", None),
+        ("#", None), ("#-", None), ("#1+2", None), ("#3 ", None), ("#--3", None), ("", None), ("#3x", None),
+    ],
+)  # fmt: skip
+def test_arithmetic_answers(response, answer):
+    assert arithmetic.extract(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 1,234.50 dollars", "1234.5"), ("-0", "0"), ("x = -3", "-3"), ("1 2 3", "3"), ("5.0", "5"),
+        ("none", None), ("so 12,34", "34"), (".5", "0.5"), ("1e3", "1000"), ("#### 72", "72"),
+        ("99999999999999999999", "99999999999999999999"), ("ends in 7.", "7"),
+    ],
+)  # fmt: skip
+def test_last_number(text, answer):
+    assert last_number(text) == answer
+
+
+def test_extractors():
+    assert extractor("exact")("  yes \n") == "yes" and extractor("exact")("  ") is None
+    assert extractor(r"regex:####\s*(.+)")("a #### 1\n#### 2") == "2"
+    assert extractor("regex:[A-D]")("B or C") == "C"
+    with pytest.raises(ValueError, match="unknown; expected exact, last-number or regex:PATTERN"):
+        extractor("number")
+    with pytest.raises(ValueError, match="not a valid regular expression"):
+        extractor("regex:(")
+
+
+def test_file_task(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(
+        '{"prompt": "2+2=", "answer": 4}\n{"prompt": "3+3=", "answer": "so it is #### 6"}\n{"prompt": "?"}\n'
+    )
+    task = load_task(str(path), 10)
+    assert (task.name, task.prompts, task.answers) == ("mine", ["2+2=", "3+3=", "?"], ["4", "6", None])
+    assert task.grade("that is 4.0", "4") == ("4", True)
+    assert task.grade("no idea", "4") == (None, False)
+    assert task.grade("7", None) == ("7", None)
+    assert len(load_task(str(path), 1).prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"prompt": "a", "answer": 1}\n{"answer": 1}', r"t\.jsonl:2, field 'prompt': found None"),
+        ('{"prompt": ""}', r"t\.jsonl:1, field 'prompt': found ''"),
+        ('{"prompt": "a", "answer": [1]}', r"t\.jsonl:1, field 'answer': found \[1\]"),
+        ('{"prompt": "a"}\n{bad', r"t\.jsonl:2 is not valid JSON"),
+        ("", r"t\.jsonl is empty"),
+    ],
+)
+def test_bad_task_files_name_line_and_field(tmp_path, text, message):
+    (tmp_path / "t.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_task(str(tmp_path / "t.jsonl"), 5)
+
+
+def test_unknown_task():
+    with pytest.raises(ValueError, match="'gsm9k' is neither a file nor one of: arithmetic"):
+        load_task("gsm9k", 5)
+
+
+def test_file_task_reads_gsm8k_style_answers(shared, tmp_path):
+    """Gold answers in the distributed GSM8k file are read by the same extractor as responses."""
+    rows = (shared / "data/gsm8k/test.jsonl").read_text().splitlines()[:200]
+    (tmp_path / "gsm8k.jsonl").write_text("\n".join(row.replace('"question"', '"prompt"', 1) for row in rows))
+    task = load_task(str(tmp_path / "gsm8k.jsonl"), 200)
+    assert all(answer is not None and float(answer) == float(answer) for answer in task.answers)

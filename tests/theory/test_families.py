@@ -1,0 +1,185 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from sharptheory.theory import bounds, families
+from sharptheory.theory.coverage import coverage_coefficient, margin
+from sharptheory.theory.families import HardFamily
+from sharptheory.theory.laws import best_of_n, stopping_threshold
+
+
+@pytest.mark.parametrize(
+    ("n", "n_responses", "m", "mass", "d", "risk"),
+    [(10, 4, 8, 0.5, 2, 0.0589), (20, 3, 12, 0.3, 3, 0.1117), (5, 10, 6, 0.8, 2, 0.0527)],
+)
+def test_minimax_risk_has_the_documented_values(n, n_responses, m, mass, d, risk):
+    assert HardFamily(m, mass, d).minimax_risk(n, n_responses) == pytest.approx(risk, abs=5e-5)
+
+
+def test_the_family_is_what_it_says():
+    family = HardFamily(7, 0.4, 3)
+    policy = family.policy([2, 0, 6])
+    np.testing.assert_allclose(policy.probs.sum(axis=1), 1)
+    assert coverage_coefficient(policy, 0.5 - 1e-9) == pytest.approx(family.coverage)
+    assert policy.probs[1, 3] == pytest.approx(2 / 7) and family.log_class == pytest.approx(3 * np.log(7))
+
+
+def seen_after(m: int, t: int) -> np.ndarray:
+    """Distribution of the number of distinct cells seen after t uniform throws into m, step by step."""
+    law = np.zeros(m + 1)
+    law[0] = 1
+    for _ in range(t):
+        law = law * np.arange(m + 1) / m + np.concatenate([[0], (law * (m - np.arange(m + 1)) / m)[:-1]])
+    return law
+
+
+@pytest.mark.parametrize("m", [3, 4, 8, 61, 200])
+def test_identification_error_matches_the_occupancy_law(m):
+    """[S4] as it is written, with the occupancy law followed throw by throw."""
+    draws = np.unique(np.concatenate([[0, 1, 2], np.geomspace(3, 9 * m, 12).astype(int)]))
+    exact = [(1 - 2 / m) ** t * (seen_after(m - 1, t) @ (1 - 1 / (m - np.arange(m)))) for t in draws]
+    np.testing.assert_allclose(families.identification_error(m, draws), exact, rtol=1e-9)
+
+
+def test_identification_error_is_convex_and_small_in_the_end():
+    """Convexity in the number of draws is why one response per prompt is best for a given number of queries."""
+    for m in (3, 10, 100, 2_000):
+        t = np.arange(0, 14 * m)
+        error = families.identification_error(m, t)
+        assert np.all(np.diff(error) <= 0) and np.all(np.diff(error, 2) >= -1e-11)
+    family = HardFamily(9, 0.4, 2)
+    risks = [family.minimax_risk(120 // n, n) for n in (1, 2, 3, 4, 6, 12)]
+    assert np.all(np.diff(risks) > 0)
+
+
+@pytest.mark.slow
+def test_minimax_risk_matches_simulation():
+    """The Bayes rule on 200,000 draws of the family: within 4 standard errors."""
+    rng = np.random.default_rng(0)
+    n, n_responses, m, mass, d = 10, 4, 8, 0.5, 2
+    visits = rng.binomial(n, mass / d, size=200_000)
+    errors = np.zeros(len(visits))
+    probs = np.full(m, (1 - 1 / (m - 1)) / m)
+    probs[0] = 2 / m
+    for i, k in enumerate(visits):
+        drawn = rng.choice(m, size=k * n_responses, p=probs)
+        unseen = m - len(np.unique(drawn))
+        errors[i] = 0.0 if 0 in drawn else 1 - 1 / unseen
+    risk = mass * errors.mean()
+    assert abs(risk - HardFamily(m, mass, d).minimax_risk(n, n_responses)) < 4 * mass * errors.std() / np.sqrt(
+        len(visits)
+    )
+
+
+def test_sft_risk_matches_simulation():
+    rng = np.random.default_rng(1)
+    family, n, n_responses = HardFamily(6, 0.6, 2), 12, 5
+    hit = np.exp(best_of_n(family.policy([0, 0]).log_probs[1], n_responses))[1]
+    assert hit == pytest.approx(1 - (1 - 2 / 6) ** 5)
+    visits = rng.binomial(n, family.mass / family.d, size=200_000)
+    wrong = rng.binomial(visits, hit) <= visits / 2
+    assert abs(0.6 * wrong.mean() - family.sft_risk(n, n_responses)) < 4 * 0.6 * wrong.std() / np.sqrt(len(visits))
+
+
+def test_queries_invert_the_risks():
+    family = HardFamily(12, 0.3, 2)
+    m = family.minimax_queries(0.05)
+    assert family.minimax_risk(m, 1) <= 0.05 < family.minimax_risk(m - 1, 1)
+    assert family.sft_queries(0.05) >= m
+    assert family.minimax_queries(0.3) == 0
+    hit, expected = family.adaptive_stopping(stopping_threshold(0.5))
+    assert hit >= 0.75 and expected <= (stopping_threshold(0.5) + 1) * 6
+
+
+def test_minimax_curve_lies_below_sft_and_both_below_the_upper_bound():
+    """Expected risk ε follows from the bounds with ε/2 and ρ = ε/2; a prompt is solved at δ = 1/2."""
+    for coverage, d in ((3.0, 2), (20.0, 5)):
+        for eps in (0.2, 0.05, 0.01):
+            lower = families.minimax_lower_bound(eps, coverage, d, points=8)
+            sft = families.sft_on_hardest(eps, coverage, d, points=8)
+            log_class = d * np.log(2 + 2 * (coverage - 1) / eps)
+            upper = bounds.sft_cost(eps=eps / 2, delta=0.5, rho=eps / 2, coverage=coverage, log_class=log_class)
+            adaptive = families.adaptive_on_hardest(eps, coverage, d, points=8)
+            adaptive_upper = bounds.adaptive_cost(
+                eps=eps / 2, delta=0.5, rho=eps / 2, c_cov_bar=coverage, log_class=log_class
+            )
+            assert lower <= sft <= upper.queries and adaptive <= adaptive_upper.queries
+
+
+def test_slopes_in_eps():
+    """-2 for the non-adaptive minimax curve and SFT-Sharpening, -1 for the adaptive rule, over two decades."""
+    eps = np.geomspace(1e-4, 1e-2, 5)
+    for curve, slope in (
+        (families.minimax_lower_bound, -2),
+        (families.sft_on_hardest, -2),
+        (families.adaptive_on_hardest, -1),
+    ):
+        queries = [curve(e, 10.0, 3, points=6) for e in eps]
+        assert np.polyfit(np.log(eps), np.log(queries), 1)[0] == pytest.approx(slope, abs=0.05)
+
+
+def test_greedy_fails_for_every_mass_below_one_half():
+    for mass in (0.499, 0.4, 1 / 3, 0.1, 0.01):
+        policy = families.greedy_fails(mass)
+        table = policy.table()
+        assert policy.responses[int(np.argmax(table.log_probs[0]))] == (0, 0) != policy.greedy()[0]
+        assert np.exp(table.log_probs.max()) == pytest.approx(mass)
+        assert margin(table) > 0
+    with pytest.raises(ValueError, match=r"mass=0\.5"):
+        families.greedy_fails(0.5)
+
+
+def test_misspecified_class():
+    """The documented masses at n = 200, and no member of the class puts more than 1/2 on the argmax."""
+    policy = families.misspecified(200)
+    probs = policy.table().probs[0]
+    assert policy.responses[int(np.argmax(probs))] == (1, 0)
+    assert np.sort(probs)[-2:] == pytest.approx([0.002, 0.413], abs=5e-4)
+    rng = np.random.default_rng(0)
+    for theta in rng.normal(scale=30, size=(50, 2, 2)):
+        member = families.misspecified(6, theta=theta)
+        assert member.table().probs[0, member.responses.index((1, 0))] <= 0.5 + 1e-12
+
+
+def test_max_cut_is_the_argmax_of_its_policy():
+    """All graphs on four vertices and some on five."""
+    pairs = list(itertools.combinations(range(4), 2))
+    graphs = [
+        (4, [e for e, bit in zip(pairs, bits) if bit]) for bits in itertools.product((0, 1), repeat=6) if any(bits)
+    ]
+    graphs += [(5, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]), (5, [(0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (2, 4)])]
+    for n_vertices, edges in graphs:
+        policy = families.max_cut_policy(n_vertices, edges)
+        table = policy.table()
+        best = policy.responses[int(np.argmax(table.log_probs[0]))][:n_vertices]
+        exact = families.max_cut(n_vertices, edges)
+        assert families.cut_size(best, edges) == exact
+
+
+def test_packing_separates_sft_from_rlhf_sharpening():
+    small, large = (families.packing_policy(d, n).table() for d, n in ((3, 20), (8, 2_000)))
+    assert min(margin(small), margin(large)) >= np.expm1(1 / 32) - 1e-12
+    assert coverage_coefficient(large) > 20 * coverage_coefficient(small)
+    with pytest.raises(ValueError, match="ask for fewer"):
+        families.packing_policy(2, 100)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: HardFamily(2, 0.5, 1), "m=2"),
+        (lambda: HardFamily(5, 0.0, 1), "mass=0.0"),
+        (lambda: HardFamily(5, 0.5, 0), "d=0"),
+        (lambda: HardFamily(5, 0.5, 2).policy([0]), "hidden has 1 entries; expected d=2"),
+        (lambda: HardFamily(5, 0.5, 2).minimax_queries(0.0), "eps=0.0"),
+        (lambda: families.minimax_lower_bound(0.1, 1.0, 2), "coverage=1.0"),
+        (lambda: families.minimax_lower_bound(1.0, 2.0, 2), "eps=1.0"),
+        (lambda: families.max_cut_policy(3, []), "edges"),
+        (lambda: families.max_cut_policy(3, [(0, 0)]), "edges"),
+        (lambda: families.misspecified(2), "n=2"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,178 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import log_softmax
+
+from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
+
+
+def test_constructors_agree():
+    probs = np.array([[0.5, 0.25, 0.25], [0.1, 0.9, 0.0]])
+    with np.errstate(divide="ignore"):
+        logs = np.log(probs)
+    for policy in (
+        TabularPolicy(logs),
+        TabularPolicy.from_probs(probs),
+        TabularPolicy.from_probs(7 * probs, normalize=True),
+        TabularPolicy.from_logits(logs - 5),
+        TabularPolicy.from_counts(probs * 100),
+    ):
+        np.testing.assert_allclose(policy.probs, probs, rtol=1e-14)
+        np.testing.assert_allclose(policy.mu, [0.5, 0.5])
+    assert TabularPolicy.from_probs([0.5, 0.5]).shape == (1, 2)
+
+
+def test_extreme_rows_are_ordinary_rows():
+    policy = TabularPolicy(np.array([[0.0, -1e4], [np.log(0.5), np.log(0.5)]]))
+    assert policy.log_probs[0, 1] == -1e4
+    assert TabularPolicy([[0.0]]).shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: TabularPolicy.from_probs([[0.5, 0.5], [0.5, 0.4]]),
+            r"log_probs\[1\] sums to 0.9, off by -0.1.*normalize=True",
+        ),
+        (lambda: TabularPolicy.from_probs([[0.5, -0.5]]), r"probs\[0, 1\] is -0.5"),
+        (lambda: TabularPolicy.from_probs([[0.5, np.nan]]), r"probs\[0, 1\] is nan"),
+        (lambda: TabularPolicy([[0.0, np.nan]]), r"log_probs\[0, 1\] is nan"),
+        (lambda: TabularPolicy([[1.0, -1.0]]), r"log_probs\[0, 0\] is 1"),
+        (lambda: TabularPolicy([[-np.inf, -np.inf]]), r"log_probs\[0\] is all -inf"),
+        (lambda: TabularPolicy(np.zeros((2, 0))), r"shape \(2, 0\)"),
+        (lambda: TabularPolicy(np.zeros((0, 2))), r"shape \(0, 2\)"),
+        (lambda: TabularPolicy(np.zeros((1, 1, 1))), r"expected \[X, Y\]"),
+        (lambda: TabularPolicy([[0.0], [0.0]], mu=[1.0]), r"mu has shape \(1,\); expected \(2,\)"),
+        (lambda: TabularPolicy([[0.0], [0.0]], mu=[0.5, 0.6]), "mu sums to 1.1"),
+        (lambda: TabularPolicy([[0.0], [0.0]], mu=[1.5, -0.5]), r"mu\[1\] is -0.5"),
+        (lambda: LinearSoftmaxPolicy(np.zeros((2, 3, 4)), np.zeros(3)), r"theta has shape \(3,\); expected \(4,\)"),
+        (lambda: LinearSoftmaxPolicy(np.full((3, 1), np.inf), np.zeros(1)), r"features\[0, 0, 0\] is not finite"),
+        (lambda: LinearSoftmaxPolicy(np.zeros(3), np.zeros(1)), "expected .X, Y, d."),
+        (lambda: AutoregressivePolicy(()), "conditionals is empty"),
+        (lambda: AutoregressivePolicy((np.zeros((1, 1, 3)),)), r"conditionals\[0\]\[0, 0\] sums to 3"),
+        (lambda: AutoregressivePolicy((np.log(np.full((1, 2, 2), 0.5)),)), r"conditionals\[0\] has shape"),
+    ],
+)
+def test_bad_input_is_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_files_round_trip(tmp_path):
+    probs, mu = np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0]]), np.array([0.25, 0.75])
+    np.savez(tmp_path / "a.npz", probs=probs, mu=mu)
+    with np.errstate(divide="ignore"):
+        np.savez(tmp_path / "b.npz", log_probs=np.log(probs), mu=mu)
+        np.save(tmp_path / "c.npy", np.log(probs))
+    frame = pd.DataFrame(probs, columns=["a", "b", "c"]).assign(mu=mu)
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    frame.to_parquet(tmp_path / "e.parquet")
+    for name in ("a.npz", "b.npz", "d.csv", "e.parquet"):
+        policy = TabularPolicy.from_file(tmp_path / name)
+        np.testing.assert_allclose(policy.probs, probs)
+        np.testing.assert_allclose(policy.mu, mu)
+    assert isinstance(TabularPolicy.from_file(tmp_path / "c.npy").log_probs, np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("none.npz", None, "does not exist"),
+        (
+            "a.npz",
+            lambda p: np.savez(p, table=np.eye(2)),
+            r"has \['table'\]; expected an array named log_probs or probs",
+        ),
+        ("a.csv", lambda p: p.write_text("a,b\n0.5,0.6\n"), "a.csv: .*sums to 1.1"),
+        ("b.csv", lambda p: p.write_text("a,b\n0.5,x\n"), "column 'b' is not numeric"),
+        ("a.txt", lambda p: p.write_text("0.5 0.5"), "expected .npz, .npy, .csv or .parquet"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 2))), "a.npy: .*sums to 2.*normalise the file"),
+        ("b.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "b.npy"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, name, write, message):
+    if write:
+        write(tmp_path / name)
+    with pytest.raises(ValueError, match=message):
+        TabularPolicy.from_file(tmp_path / name)
+
+
+def test_linear_softmax_table():
+    rng = np.random.default_rng(0)
+    features, theta = rng.normal(size=(2, 5, 3)), rng.normal(size=3)
+    np.testing.assert_allclose(
+        LinearSoftmaxPolicy(features, theta).table().log_probs, log_softmax(features @ theta, axis=1), atol=1e-12
+    )
+
+
+def random_tree(rng, *, n_prompts=2, n_tokens=3, horizon=3) -> AutoregressivePolicy:
+    levels = [rng.normal(size=(n_prompts, n_tokens**h, n_tokens + 1)) for h in range(horizon)]
+    return AutoregressivePolicy(tuple(log_softmax(2 * level, axis=-1) for level in levels))
+
+
+def test_enumeration_is_the_product_of_the_conditionals():
+    policy = random_tree(np.random.default_rng(0))
+    table = policy.table()
+    np.testing.assert_allclose(table.probs.sum(axis=1), 1)
+    assert len(policy.responses) == table.shape[1] == 1 + 3 + 9 + 27
+    for x in range(2):
+        for column, tokens in enumerate(policy.responses):
+            log_prob, index = 0.0, 0
+            for h, token in enumerate(tokens):
+                log_prob += policy.conditionals[h][x, index, token]
+                index = index * 3 + token
+            if len(tokens) < 3:
+                log_prob += policy.conditionals[len(tokens)][x, index, 3]
+            assert table.log_probs[x, column] == pytest.approx(log_prob, abs=1e-12)
+
+
+def test_greedy_and_beam():
+    policy = random_tree(np.random.default_rng(1))
+    table = policy.table().log_probs
+    ranked = [[policy.responses[i] for i in np.argsort(-row)] for row in table]
+    # A beam as wide as the tree finds the likeliest sequences in order; width 1 is greedy.
+    for beam, best in zip(policy.beam(100), ranked):
+        assert beam[:10] == best[:10]
+    for x, greedy in enumerate(policy.greedy()):
+        index, tokens = 0, []
+        for level in policy.conditionals:
+            token = int(np.argmax(level[x, index]))
+            if token == 3:
+                break
+            tokens.append(token)
+            index = index * 3 + token
+        assert greedy == tuple(tokens)
+    with pytest.raises(ValueError, match="width=0"):
+        policy.beam(0)
+
+
+def test_token_temperature_is_not_sequence_power():
+    """T = 1 is the policy, T → 0 greedy decoding; in between the sequence law differs from π^{1/T}."""
+    from sharptheory.theory.divergences import total_variation
+    from sharptheory.theory.laws import power
+
+    policy = random_tree(np.random.default_rng(2))
+    np.testing.assert_allclose(policy.tempered(1.0).table().log_probs, policy.table().log_probs)
+    cold = policy.tempered(1e-3).table().log_probs
+    assert [policy.responses[i] for i in cold.argmax(axis=1)] == policy.greedy()
+    gap = total_variation(policy.tempered(0.5).table().log_probs, power(policy.table().log_probs, 2.0))
+    assert np.all(gap > 0.01)
+    one_token = random_tree(np.random.default_rng(3), horizon=1)
+    tempered, powered = one_token.tempered(0.5).table().log_probs, power(one_token.table().log_probs, 2.0)
+    np.testing.assert_allclose(tempered, powered, atol=1e-12)
+    with pytest.raises(ValueError, match="temperature=0"):
+        policy.tempered(0.0)
+
+
+def test_unreachable_prefixes_need_no_conditionals():
+    first = np.log(np.array([[[1.0, 1e-300, 1e-300]]]))
+    second = np.stack([np.full((1, 3), -np.log(3)), np.full((1, 3), -np.inf)], axis=1)
+    first[..., 1:] = -np.inf
+    policy = AutoregressivePolicy((first, second))
+    probs = dict(zip(policy.responses, policy.table().probs[0]))
+    assert probs[(0,)] == pytest.approx(1 / 3) and sum(probs.values()) == pytest.approx(1)
+    assert all(probs[y] == 0 for y in itertools.product((1,), (0, 1)))
+    assert policy.tempered(0.5).table().shape == policy.table().shape
