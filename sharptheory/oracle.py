@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from sharptheory.errors import UserError
+
 #: ``(prompt numbers [B], token prefixes [B]) → log-probabilities [B, V]`` of the next token, in nats:
 #: `AutoregressivePolicy.next_token`, or a `sharptheory.llm.decoding.prefixes.PrefixTree`.
 NextToken = Callable[[Sequence[int], Sequence[tuple[int, ...]]], np.ndarray]
@@ -61,7 +63,7 @@ class TableOracle:
     def sample(self, prompts: Sequence[int], n: int, *, seed: int = 0) -> list[list[Response]]:
         """Draw `n` i.i.d. responses per prompt."""
         if n < 1:
-            raise ValueError(f"n={n} samples per prompt; expected at least 1")
+            raise UserError(f"n={n} samples per prompt; expected at least 1")
         uniforms = np.random.default_rng(seed).random((len(prompts), n))
         drawn = []
         for x, u in zip(prompts, uniforms):
@@ -73,7 +75,7 @@ class TableOracle:
     def evaluate(self, prompts: Sequence[int], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
         """Log-probabilities of given responses, one array per prompt."""
         if len(prompts) != len(responses):
-            raise ValueError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
+            raise UserError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
         return [self._log_probs[x, [y for (y,) in given]] for x, given in zip(prompts, responses)]
 
     def _last(self, x: int) -> int:

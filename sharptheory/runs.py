@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from sharptheory.errors import UserError
+
 RUN_FILE = "run.json"
 
 
@@ -14,7 +16,7 @@ def refuse_other_run(place: Path, held: dict, run: dict) -> None:
     """Raise a ValueError that names the first field in which the run held at `place` differs from this one."""
     for key in {**held, **run}:
         if held.get(key) != run.get(key):
-            raise ValueError(
+            raise UserError(
                 f"{place} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
                 "choose another --out, repeat its settings to resume it, or discard it with --force"
             )
@@ -67,7 +69,7 @@ def claim_folder(folder: Path, run: dict, *, force: bool) -> None:
         refuse_other_run(folder, held, run)
         return
     elif pools:
-        raise ValueError(f"{folder} holds a pool of an unknown run; choose another --out or discard it with --force")
+        raise UserError(f"{folder} holds a pool of an unknown run; choose another --out or discard it with --force")
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(run, indent=1) + "\n")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sharptheory.errors import UserError
 from sharptheory.llm.engines.cache import new_cache
 from sharptheory.oracle import Response
 
@@ -66,9 +67,9 @@ class HuggingFaceOracle:
     ):
         for name in statistics:
             if name not in STATISTICS:
-                raise ValueError(f"statistic {name!r} is unknown; expected one of: {', '.join(STATISTICS)}")
+                raise UserError(f"statistic {name!r} is unknown; expected one of: {', '.join(STATISTICS)}")
         if chat and not tokenizer.chat_template:
-            raise ValueError("chat=True, but the tokenizer has no chat template; use chat=False (--no-chat)")
+            raise UserError("chat=True, but the tokenizer has no chat template; use chat=False (--no-chat)")
         self.model, self.tokenizer = model.eval(), tokenizer
         self.max_new_tokens, self.batch_tokens = max_new_tokens, batch_tokens
         self.chat = bool(tokenizer.chat_template) if chat is None else chat
@@ -100,9 +101,9 @@ class HuggingFaceOracle:
                 ):
                     ids = ids[:-1]
             if not ids:
-                raise ValueError(f"prompt {i} is empty after tokenisation; give it at least one token")
+                raise UserError(f"prompt {i} is empty after tokenisation; give it at least one token")
             if self.context is not None and len(ids) + self.max_new_tokens > self.context:
-                raise ValueError(
+                raise UserError(
                     f"prompt {i} has {len(ids)} tokens; with max_new_tokens={self.max_new_tokens} it exceeds the "
                     f"model's context of {self.context}; shorten the prompt or lower --max-new-tokens"
                 )
@@ -135,7 +136,7 @@ class HuggingFaceOracle:
             skip: prompt ids that need no samples; a batch is skipped when all its prompts are in it.
         """
         if n < 1:
-            raise ValueError(f"n={n} samples per prompt; expected at least 1")
+            raise UserError(f"n={n} samples per prompt; expected at least 1")
         encoded = self.encode(prompts)
         for ids in list(self._same_length_groups(encoded, n)):  # fixed now: running out of memory shrinks batch_tokens
             if not skip.issuperset(ids):
@@ -235,7 +236,7 @@ class HuggingFaceOracle:
                 row, token, live = row[keep], token[keep], live[keep]
             logits = self._last_logits(token[:, None], cache)
         if log_likelihood.isnan().any():
-            raise ValueError("the model returns NaN logits; load it in float32 (--dtype float32) or check its weights")
+            raise UserError("the model returns NaN logits; load it in float32 (--dtype float32) or check its weights")
         means = [dict(zip(sums, values)) for values in zip(*((held / lengths).tolist() for held in sums.values()))]
         lengths, log_likelihood, finished = lengths.tolist(), log_likelihood.tolist(), finished.tolist()
         return [
@@ -259,9 +260,9 @@ class HuggingFaceOracle:
         Each prompt is encoded once, and each distinct response scored once, with others of about its length.
         """
         if len(prompts) != len(responses):
-            raise ValueError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
+            raise UserError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
         if any(len(response) == 0 for given in responses for response in given):
-            raise ValueError("an empty response has no likelihood; it must hold at least the end-of-sequence token")
+            raise UserError("an empty response has no likelihood; it must hold at least the end-of-sequence token")
         scores = []
         for ids, given in zip(self.encode(prompts), responses):
             distinct = sorted({tuple(response) for response in given}, key=len)
@@ -311,7 +312,7 @@ class HuggingFaceOracle:
         """
         yes, no = (self.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in (" yes", " no"))
         if not yes or not no or yes == no or self.tokenizer.unk_token_id in (*yes, *no):
-            raise ValueError(
+            raise UserError(
                 "the tokenizer cannot write 'yes' and 'no', so this model cannot be asked (--rewards p_true)"
             )
         asked = [JUDGE.format(prompt=prompt, response=response) for prompt, response in zip(prompts, responses)]
@@ -355,7 +356,7 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fro
     ids = set(configured if isinstance(configured, list) else [configured]) | {tokenizer.eos_token_id}
     ids.discard(None)
     if not ids:
-        raise ValueError(
+        raise UserError(
             "neither tokenizer nor generation_config defines an end-of-sequence token, so no response ever ends; "
             "set eos_token in tokenizer_config.json"
         )

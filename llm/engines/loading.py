@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from sharptheory.errors import UserError
+
 SHIPPED = Path(__file__).parents[1] / "models"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -33,7 +35,7 @@ def resolve(model: str | Path) -> str:
 def check_folder(folder: Path) -> None:
     """Raise an error that says what is missing or broken in a model folder, and what to do about it."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is a file; --model takes the folder that holds config.json and *.safetensors")
+        raise UserError(f"{folder} is a file; --model takes the folder that holds config.json and *.safetensors")
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} has no config.json; is the download complete?")
     index = folder / "model.safetensors.index.json"
@@ -42,13 +44,13 @@ def check_folder(folder: Path) -> None:
         try:
             named = set(json.loads(index.read_text())["weight_map"].values())
         except (ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{index} is not a valid index ({error!r}); download it again") from None
+            raise UserError(f"{index} is not a valid index ({error!r}); download it again") from None
         if missing := sorted(named - shards):
             raise FileNotFoundError(f"{folder} lacks {missing[0]} ({len(missing)} of {len(named)} shards missing)")
     if not shards:
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
         if pickles:
-            raise ValueError(
+            raise UserError(
                 f"{folder} has pickle weights only ({pickles[0]}), which can run code when loaded; --convert-pickle "
                 "reads them without running code and writes a safetensors copy beside the folder"
             )
@@ -58,7 +60,7 @@ def check_folder(folder: Path) -> None:
             with safe_open(folder / name, framework="pt"):
                 pass
         except SafetensorError as error:
-            raise ValueError(f"{folder / name} is incomplete or corrupt ({error}); download it again") from None
+            raise UserError(f"{folder / name} is incomplete or corrupt ({error}); download it again") from None
 
 
 def convert_pickle(folder: str | Path) -> Path:
@@ -70,7 +72,7 @@ def convert_pickle(folder: str | Path) -> Path:
             folder, use_safetensors=False, weights_only=True, local_files_only=True
         )
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{folder} cannot be read without running code it contains; it was not loaded") from error
+        raise UserError(f"{folder} cannot be read without running code it contains; it was not loaded") from error
     model.save_pretrained(target)
     AutoTokenizer.from_pretrained(folder, local_files_only=True).save_pretrained(target)
     return target
@@ -101,11 +103,11 @@ def load_model(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("auto" if torch.cuda.is_available() and device != "cpu" else "float32")
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise ValueError(f"dtype={dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
+        raise UserError(f"dtype={dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
     options = dict(trust_remote_code=trust_remote_code)
     spread = {"device_map": "auto"} if device == "auto" else {}
     if spread and importlib.util.find_spec("accelerate") is None:
-        raise ValueError("device='auto' needs accelerate: pip install 'sharptheory[train]'")
+        raise UserError("device='auto' needs accelerate: pip install 'sharptheory[train]'")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         loaded = AutoModelForCausalLM.from_pretrained(
@@ -114,10 +116,10 @@ def load_model(
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         where = "" if Path(name).exists() else f"{name!r} is neither a folder nor reachable on the hub: "
-        raise ValueError(f"{where}{reason}") from error
+        raise UserError(f"{where}{reason}") from error
     rows = loaded.get_input_embeddings().num_embeddings
     if rows < len(tokenizer):
-        raise ValueError(
+        raise UserError(
             f"{model}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; they do not belong together"
         )
     return (loaded if spread else loaded.to(device)).eval(), tokenizer

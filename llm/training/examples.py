@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.learners.bon_aware import pass_at_k_weights
 from sharptheory.measure import rewards
 from sharptheory.measure.certificate import LIKELIHOOD_NOISE
@@ -43,17 +44,15 @@ def reward_column(pool: pd.DataFrame, reward: str) -> pd.DataFrame:
     """
     drawn, name = samples(pool), "answer_share" if reward == "majority" else reward
     if name not in rewards.REWARDS:
-        raise ValueError(f"reward {reward!r} is unknown; expected majority or one of {', '.join(rewards.REWARDS)}")
+        raise UserError(f"reward {reward!r} is unknown; expected majority or one of {', '.join(rewards.REWARDS)}")
     function, needs = rewards.REWARDS[name]
     for column in needs:
         if column not in drawn or (column != "answer" and drawn[column].isna().any()):
-            raise ValueError(f"reward {reward!r} needs column {column!r} of the pool, without gaps")
+            raise UserError(f"reward {reward!r} needs column {column!r} of the pool, without gaps")
     drawn = drawn.assign(reward=function(drawn))
     told_apart = drawn.groupby("prompt_id")["reward"].agg(["size", "nunique"]).max()
     if told_apart["size"] > 1 and told_apart["nunique"] < 2:
-        raise ValueError(
-            f"reward {reward!r} is tied on every prompt, so there is nothing to prefer; use another reward"
-        )
+        raise UserError(f"reward {reward!r} is tied on every prompt, so there is nothing to prefer; use another reward")
     return drawn
 
 
@@ -136,7 +135,7 @@ def bon_rlb_examples(drawn: pd.DataFrame, *, n: int, positive: bool, **_) -> lis
         success = reward > 0.5 if binary else reward >= reward.max(axis=1, keepdims=True) - LIKELIHOOD_NOISE
         m = reward.shape[1]
         if n > m:
-            raise ValueError(f"best-of-N-aware training for N={n} needs at least as many samples per prompt, found {m}")
+            raise UserError(f"best-of-N-aware training for N={n} needs at least as many samples per prompt, found {m}")
         weights = pass_at_k_weights(success, n)
         if positive:
             # A correct response counts N times the chance that N-1 of the others all fail; a wrong one not at all.
@@ -186,9 +185,9 @@ def examples(
         ValueError: nothing to learn from, or an argument out of range.
     """
     if method not in METHODS:
-        raise ValueError(f"method {method!r} is unknown; expected one of {', '.join(METHODS)}")
+        raise UserError(f"method {method!r} is unknown; expected one of {', '.join(METHODS)}")
     if not beta > 0:
-        raise ValueError(
+        raise UserError(
             f"beta={beta}; expected a positive number (β → 0 is the argmax law, which has no finite logits)"
         )
     drawn = reward_column(pool, reward)
@@ -197,7 +196,7 @@ def examples(
     )
     found = METHODS[method][0](drawn, **options)
     if not found:
-        raise ValueError(
+        raise UserError(
             f"method {method!r} found nothing to learn in {len(drawn)} samples (all pairs equal, or no success)"
         )
     return found

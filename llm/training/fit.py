@@ -19,10 +19,11 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from sharptheory.errors import UserError
 from sharptheory.llm.training.examples import Example
 
 
-class Diverged(ValueError):
+class Diverged(UserError):
     """The loss is not a number; says the step and where the last good checkpoint is."""
 
 
@@ -141,12 +142,12 @@ def fit(
     folder = Path(folder)
     processes = process_state().num_processes
     if batch_size % processes:
-        raise ValueError(f"batch_size={batch_size} cannot be shared by {processes} processes")
+        raise UserError(f"batch_size={batch_size} cannot be shared by {processes} processes")
     steps = max(1, math.ceil(len(data) / batch_size) * math.ceil(epochs))
     folder.mkdir(parents=True, exist_ok=True)
     needed = 4 * 3 * 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
     if shutil.disk_usage(folder).free < needed:
-        raise ValueError(f"{folder} has too little free space for checkpoints: about {needed / 1e9:.1f} GB are needed")
+        raise UserError(f"{folder} has too little free space for checkpoints: about {needed / 1e9:.1f} GB are needed")
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs,

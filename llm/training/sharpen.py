@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from transformers import TrainerCallback
 
+from sharptheory.errors import UserError
 from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.sampling import sample_pool, task_identity
@@ -255,7 +256,7 @@ def _claim(folder: Path, run: dict, *, force: bool) -> None:
         refuse_other_run(folder, json.loads(path.read_text()), run)
         return
     if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and holds no training run; choose another --out")
+        raise UserError(f"{folder} is not empty and holds no training run; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run, indent=1) + "\n")
 
@@ -275,33 +276,33 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
         encode = lambda text: [*oracle.tokenizer(text, add_special_tokens=False)["input_ids"], eos]  # noqa: E731
         pool = pool.assign(tokens=pool["response"].map(encode))
     if "tokens" not in pool:
-        raise ValueError(
+        raise UserError(
             f"{path}: column 'tokens' is missing; training needs the token ids (or --foreign and 'response')"
         )
     vocabulary = len(oracle.tokenizer)
     if (alien := pool["tokens"].map(max) >= vocabulary).any():
         i = int(np.flatnonzero(alien)[0])
-        raise ValueError(
+        raise UserError(
             f"{path}: row {i} has token {max(pool['tokens'].iloc[i])} but this tokenizer has {vocabulary}; the pool is of a model "
             "with another tokenizer: drop column 'tokens' and use --foreign, which tokenises 'response' anew"
         )
     last = max(pool["prompt_id"])
     if last >= len(task.prompts):
-        raise ValueError(
+        raise UserError(
             f"{path}: prompt_id {last} is beyond the {len(task.prompts)} prompts of the task; raise --prompts"
         )
     if "prompt" in pool:
         asked = pool["prompt_id"].map(dict(enumerate(task.prompts)))
         if (bad := (pool["prompt"] != asked) & pool["prompt"].notna()).any():
             i = int(np.flatnonzero(bad)[0])
-            raise ValueError(
+            raise UserError(
                 f"{path}: row {i} asks {pool['prompt'].iloc[i]!r}, prompt {pool['prompt_id'].iloc[i]} of the task is "
                 f"{asked.iloc[i]!r}; use the task and seed it was drawn with"
             )
     if foreign:
         return _scored(pool, oracle, task)
     if not check_origin(oracle, task.prompts, pool):
-        raise ValueError(
+        raise UserError(
             f"{path}: its log-likelihoods are not this model's; give the model that drew it, or --foreign to score it anew"
         )
     return pool

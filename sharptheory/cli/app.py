@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sharptheory.errors import UserError
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -87,7 +89,7 @@ def grid(text: str | None, option: str) -> list[float]:
             return np.geomspace(float(start), float(stop), int(points)).tolist()
         return [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"{option} {text}: expected numbers as 0.1,0.2 or a geometric grid as 0.001:0.1:9") from error
+        raise UserError(f"{option} {text}: expected numbers as 0.1,0.2 or a geometric grid as 0.001:0.1:9") from error
 
 
 def write_json(path: Path, content: dict) -> None:

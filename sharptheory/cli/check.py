@@ -17,6 +17,7 @@ from sharptheory.cli.app import (
     progress_bar,
     write_json,
 )
+from sharptheory.errors import UserError
 from sharptheory.provenance import provenance
 from sharptheory.theory.policies import TabularPolicy
 
@@ -44,7 +45,7 @@ def check(
     names = list(checks.REGISTRY) if only is None else only
     for name in names:
         if name not in checks.REGISTRY:
-            raise ValueError(f"--only {name}: no such statement; expected one of {', '.join(checks.REGISTRY)}")
+            raise UserError(f"--only {name}: no such statement; expected one of {', '.join(checks.REGISTRY)}")
     table = None if policy is None else TabularPolicy.from_file(policy, normalize=normalize)
     start, results = time.perf_counter(), []
     with progress_bar() as bar:

@@ -30,6 +30,7 @@ from sharptheory.cli.app import (
     progress_bar,
     task_and_oracle,
 )
+from sharptheory.errors import UserError
 from sharptheory.measure.imports import read_pool
 from sharptheory.provenance import provenance
 from sharptheory.report.findings import findings, headline
@@ -82,11 +83,11 @@ def diagnose(
 ) -> None:
     """Diagnose how much a model could gain by sharpening, from its own samples or from yours."""
     if (pool is None) == (model is None):
-        raise ValueError("give either --model and --task, or --pool")
+        raise UserError("give either --model and --task, or --pool")
     if pool is None and task is None:
-        raise ValueError(f"--model needs --task: {TASKS}")
+        raise UserError(f"--model needs --task: {TASKS}")
     if resume and force:
-        raise ValueError("--resume keeps the run in --out and --force discards it; give one of them")
+        raise UserError("--resume keeps the run in --out and --force discards it; give one of them")
     start = time.perf_counter()
     if pool is not None:
         _refuse_sampled_run(out, pool, force=force)
@@ -138,7 +139,7 @@ def _refuse_sampled_run(out: Path, pool: Path, *, force: bool) -> None:
     """A report on given samples must not enter the folder of a sampled run, unless it is that run's own pool."""
     held = out / "pool.parquet"
     if (out / "run.json").is_file() and not force and held.resolve() != pool.resolve():
-        raise ValueError(f"{out} holds a sampled run; choose another --out, or overwrite its report with --force")
+        raise UserError(f"{out} holds a sampled run; choose another --out, or overwrite its report with --force")
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

@@ -14,6 +14,7 @@ from sharptheory.cli.app import (
     console,
     grid,
 )
+from sharptheory.errors import UserError
 from sharptheory.theory.policies import TabularPolicy
 
 
@@ -37,13 +38,13 @@ def law(
     from sharptheory.theory.tables import law_table
 
     if (probs is None) == (policy is None):
-        raise ValueError("give either --probs or --policy")
+        raise UserError("give either --probs or --policy")
     if probs is not None:
         table = TabularPolicy.from_probs(grid(probs, "--probs"), normalize=normalize)
     else:
         table = TabularPolicy.from_file(policy, normalize=normalize)
         if row >= table.shape[0]:
-            raise ValueError(f"--row {row}: {policy} has rows 0 to {table.shape[0] - 1}")
+            raise UserError(f"--row {row}: {policy} has rows 0 to {table.shape[0] - 1}")
     grids = {"n": n, "beta": beta, "alpha": alpha, "delta": delta}
     grids = {name: grid(text, f"--{name}") for name, text in grids.items()}
     result = law_table(np.asarray(table.log_probs[row if policy else 0], dtype=float), gamma=gamma, **grids)
@@ -64,7 +65,7 @@ def law(
     console.print(printed)
     if out is not None:
         if out.suffix not in (".csv", ".parquet"):
-            raise ValueError(f"--out {out}: expected .csv or .parquet")
+            raise UserError(f"--out {out}: expected .csv or .parquet")
         out.parent.mkdir(parents=True, exist_ok=True)
         result.to_csv(out, index=False) if out.suffix == ".csv" else result.to_parquet(out, index=False)
         console.print(f"{out}")

@@ -30,6 +30,7 @@ from sharptheory.cli.app import (
     task_and_oracle,
     write_json,
 )
+from sharptheory.errors import UserError
 from sharptheory.provenance import provenance
 
 
@@ -89,9 +90,9 @@ def train(
 ) -> None:
     """Sharpen a model by training it on its own responses, and measure what that gained."""
     if full and lora_rank:
-        raise ValueError("--full trains all weights and --lora-rank a few; give one of them")
+        raise UserError("--full trains all weights and --lora-rank a few; give one of them")
     if foreign and pool is None:
-        raise ValueError("--foreign says whose samples --pool holds; give --pool")
+        raise UserError("--foreign says whose samples --pool holds; give --pool")
     from sharptheory.llm.training.sharpen import Config, sharpen
     from sharptheory.tasks import split_task
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from sharptheory.errors import UserError
 from sharptheory.oracle import NextToken
 
 
@@ -25,7 +26,7 @@ def beam_search(
         Per prompt up to `width` responses, stop tokens included, with their log-likelihoods, likeliest first.
     """
     if width < 1 or max_tokens < 1:
-        raise ValueError(f"width={width}, max_tokens={max_tokens}; expected at least 1 of each")
+        raise UserError(f"width={width}, max_tokens={max_tokens}; expected at least 1 of each")
     stop_ids = frozenset(stop_ids)
     live = [[((), 0.0)] for _ in prompts]
     done: list[list[tuple[tuple[int, ...], float]]] = [[] for _ in prompts]

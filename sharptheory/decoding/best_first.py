@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sharptheory.errors import UserError
 from sharptheory.oracle import NextToken
 
 
@@ -70,9 +71,9 @@ def best_first(
         tolerance: nats by which a prefix must beat the bound to be worth expanding; float noise of the model.
     """
     if not 0 <= gamma < 1:
-        raise ValueError(f"gamma={gamma}; expected a number in [0, 1)")
+        raise UserError(f"gamma={gamma}; expected a number in [0, 1)")
     if keep < 1 or budget < 1:
-        raise ValueError(f"keep={keep}, budget={budget}; expected at least 1 of each")
+        raise UserError(f"keep={keep}, budget={budget}; expected at least 1 of each")
     stop_ids = np.array(sorted(stop_ids))
     found = {tuple(tokens): float(log_p) for tokens, log_p in seeds}
     # Heap of (-log p, tokens).

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from sharptheory.errors import UserError
 from sharptheory.oracle import NextToken, Response
 
 
@@ -142,7 +143,7 @@ def smc(
     alpha, stop_ids = _check(alpha, samples, max_tokens), frozenset(stop_ids)
     k = 8 * samples if particles is None else particles
     if k < samples:
-        raise ValueError(f"particles={k} for samples={samples}; expected at least as many particles as samples")
+        raise UserError(f"particles={k} for samples={samples}; expected at least as many particles as samples")
     swarms = [_Swarm([_Path()], np.array([k]), np.zeros(1)) for _ in prompts]
     rngs, log_z = [np.random.default_rng([seed, x]) for x in prompts], np.zeros(len(prompts))
     for _ in range(max_tokens):
@@ -213,9 +214,9 @@ class _Swarm:
 
 def _check(alpha: float, n: int, max_tokens: int) -> float:
     if not 1 <= alpha < np.inf:
-        raise ValueError(f"alpha={alpha}; expected a number ≥ 1 (α = 1 + 1/β)")
+        raise UserError(f"alpha={alpha}; expected a number ≥ 1 (α = 1 + 1/β)")
     if n < 1 or max_tokens < 1:
-        raise ValueError(f"{n} samples of at most {max_tokens} tokens; expected at least 1 of each")
+        raise UserError(f"{n} samples of at most {max_tokens} tokens; expected at least 1 of each")
     return float(alpha)
 
 

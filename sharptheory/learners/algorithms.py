@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sharptheory.errors import UserError
 from sharptheory.learners.classes import Pairs
 from sharptheory.oracle import CountingOracle, Oracle, Response
 
@@ -82,7 +83,7 @@ def adaptive_sharpening(
     Source: Appendix D.
     """
     if not threshold > 0:
-        raise ValueError(f"threshold={threshold}; expected a positive number")
+        raise UserError(f"threshold={threshold}; expected a positive number")
     oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
     rng = np.random.default_rng([seed, 1])
     chosen, spent = [], 0
@@ -181,7 +182,7 @@ def _tilted_value(oracle: Oracle, law: np.ndarray, prompts: np.ndarray, beta: fl
 
 def _check_beta(beta: float) -> None:
     if not 0 < beta < np.inf:
-        raise ValueError(f"beta={beta}; expected a positive number")
+        raise UserError(f"beta={beta}; expected a positive number")
 
 
 def _stream(*key: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln, log_softmax
 
+from sharptheory.errors import UserError
 from sharptheory.theory.laws import best_of_n, rank_tilt
 
 
@@ -96,7 +97,7 @@ def bon_rlb_weights(p_fail: float, n: float) -> tuple[float, float]:
     ``g⁺ = N p^{N-1}/(1-p^N)`` and ``g⁻ = N p/(1-p)``: ``E_{π_BoN}[R g⁺ s + (1-R) g⁻ s]``, with a *plus* sign.
     """
     if not 0 < p_fail < 1:
-        raise ValueError(f"p_fail={p_fail}; expected a number in (0, 1)")
+        raise UserError(f"p_fail={p_fail}; expected a number in (0, 1)")
     return float(n * p_fail ** (n - 1) / -np.expm1(n * np.log(p_fail))), float(n * p_fail / (1 - p_fail))
 
 
@@ -119,7 +120,7 @@ def pass_at_k_weights(correct: np.ndarray, k: int) -> np.ndarray:
     correct = np.asarray(correct, dtype=float)
     n = correct.shape[-1]
     if not 1 <= k <= n:
-        raise ValueError(f"k={k}; expected an integer from 1 to the number of samples {n}")
+        raise UserError(f"k={k}; expected an integer from 1 to the number of samples {n}")
     c = correct.sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         log_none = (

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from sharptheory.errors import UserError
+
 #: Convex solves stop at a gradient this small per observation, or raise.
 GRADIENT_TOLERANCE = 1e-7
 
@@ -150,7 +152,7 @@ class LinearClass:
             RuntimeError: the solve did not converge; names the residual, the length of the projected gradient step.
         """
         if not np.isfinite(self.bound):
-            raise ValueError(f"bound={self.bound}; expected a finite B: optimism pushes θ to infinity")
+            raise UserError(f"bound={self.bound}; expected a finite B: optimism pushes θ to infinity")
         reference = self.features[pairs.prompts, pairs.second]
         differences = self.features[pairs.prompts, pairs.first] - reference
         target, scale = (1 + beta) * (pairs.log_first - pairs.log_second), len(pairs.prompts)

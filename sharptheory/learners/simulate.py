@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.learners.classes import FiniteClass, Pairs
 from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.theory import laws
@@ -125,7 +126,7 @@ def sweep(
     methods = [("sft", float(n)) for n in n_responses] + [("adaptive", float(t)) for t in threshold]
     cells = list(itertools.product(methods, n_prompts, delta, gamma))
     if not cells:
-        raise ValueError("an empty grid: give n_prompts and at least one of n_responses, threshold")
+        raise UserError("an empty grid: give n_prompts and at least one of n_responses, threshold")
     jobs = [(policy, *cell, replications, np.random.SeedSequence([seed, i])) for i, cell in enumerate(cells)]
     rows = []
     with ProcessPoolExecutor(workers) as pool:

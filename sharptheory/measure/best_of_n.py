@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.measure.pool import graded, rectangles
 from sharptheory.theory.majority import log_choose
 
@@ -26,7 +27,7 @@ def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
     """
     n = np.atleast_1d(n)
     if np.any((n < 1) | (n > m) | (n != np.round(n))):
-        raise ValueError(
+        raise UserError(
             f"n={n[(n < 1) | (n > m) | (n != np.round(n))][0]}: expected an integer from 1 to the pool size {m}"
         )
     j = np.arange(m, 1, -1)
@@ -53,9 +54,9 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
     """
     rewards, values = np.atleast_2d(rewards), np.atleast_2d(np.asarray(values, dtype=float))
     if rewards.shape != values.shape:
-        raise ValueError(f"rewards {rewards.shape} and values {values.shape} differ in shape; expected both [X, M]")
+        raise UserError(f"rewards {rewards.shape} and values {values.shape} differ in shape; expected both [X, M]")
     if np.isnan(rewards).any():
-        raise ValueError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
+        raise UserError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
     order = np.argsort(rewards, axis=1)
     ranked = np.take_along_axis(rewards, order, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sharptheory.errors import UserError
 from sharptheory.files import read_jsonl
 from sharptheory.measure.pool import validate_pool
 
@@ -32,10 +33,10 @@ def read_pool(path: str | Path) -> pd.DataFrame:
             rows = list(read_jsonl(path))
             frame, first = pd.DataFrame(rows), 1
         else:
-            raise ValueError(f"{path}: unknown suffix {suffix!r}; expected .parquet, .jsonl or .csv")
+            raise UserError(f"{path}: unknown suffix {suffix!r}; expected .parquet, .jsonl or .csv")
     except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} is not a readable {suffix[1:]} file: {error}") from None
+        raise UserError(f"{path} is not a readable {suffix[1:]} file: {error}") from None
     try:
         return validate_pool(frame, first_line=first)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None

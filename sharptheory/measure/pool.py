@@ -27,6 +27,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
+
 GREEDY = "greedy"
 
 
@@ -43,9 +45,9 @@ def validate_pool(pool: pd.DataFrame, *, first_line: int | None = None) -> pd.Da
     """
     for column in ("prompt_id", "log_likelihood"):
         if column not in pool:
-            raise ValueError(f"column {column!r} is missing; found {', '.join(map(str, pool.columns)) or 'none'}")
+            raise UserError(f"column {column!r} is missing; found {', '.join(map(str, pool.columns)) or 'none'}")
     if len(pool) == 0:
-        raise ValueError("the pool has no rows")
+        raise UserError("the pool has no rows")
     pool = pool.reset_index(drop=True)
 
     def refuse(bad: pd.Series | np.ndarray, column: str, expected: str) -> None:
@@ -54,7 +56,7 @@ def validate_pool(pool: pd.DataFrame, *, first_line: int | None = None) -> pd.Da
             found = pool[column].iloc[i]
             found = found.item() if isinstance(found, np.generic) else found
             where = f"row {i}" if first_line is None else f"line {i + first_line}"
-            raise ValueError(f"{where}, column {column!r}: found {found!r}; expected {expected}")
+            raise UserError(f"{where}, column {column!r}: found {found!r}; expected {expected}")
 
     refuse(pool["prompt_id"].isna(), "prompt_id", "an integer or a string")
     log_likelihood = pd.to_numeric(pool["log_likelihood"], errors="coerce").astype(float)
@@ -68,7 +70,7 @@ def validate_pool(pool: pd.DataFrame, *, first_line: int | None = None) -> pd.Da
         pool["source"] = "unknown"
     greedy = (pool["source"] == GREEDY).to_numpy()
     if greedy.all():
-        raise ValueError("column 'source': every row is greedy; a pool needs sampled responses")
+        raise UserError("column 'source': every row is greedy; a pool needs sampled responses")
     if "sample_id" not in pool:
         pool["sample_id"] = pool.groupby([pool["prompt_id"], greedy]).cumcount()
         pool.loc[greedy, "sample_id"] = -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import curve
 from sharptheory.theory.majority import log_choose, plurality
 
@@ -128,7 +129,7 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
     n = np.atleast_1d(n)
     m = len(answers)
     if np.any((n < 1) | (n > m)):
-        raise ValueError(f"n={n[(n < 1) | (n > m)][0]}; expected an integer from 1 to the pool size {m}")
+        raise UserError(f"n={n[(n < 1) | (n > m)][0]}; expected an integer from 1 to the pool size {m}")
     voting = np.array([answer is not None and answer == answer for answer in answers], dtype=bool)
     codes, classes = pd.factorize(np.asarray(answers, dtype=object)[voting])
     if len(classes) == 0:

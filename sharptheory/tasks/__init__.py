@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
+from sharptheory.errors import UserError
 from sharptheory.tasks import arithmetic, file, game24, gsm8k, hub, math500, mmlu, multihop, prontoqa
 from sharptheory.tasks.task import Task
 
@@ -44,27 +45,27 @@ def load_task(
         ValueError: neither a registered name nor a file, or no data for a task that needs it.
     """
     if n_prompts < 1:
-        raise ValueError(f"prompts={n_prompts}; expected at least 1")
+        raise UserError(f"prompts={n_prompts}; expected at least 1")
     if name in OFFICIAL:
         filename, load = OFFICIAL[name]
         if data is None and name in hub.HUB:
             data = hub.fetch(name)
         if data is None:
-            raise ValueError(
+            raise UserError(
                 f"task {name!r} reads an official file; give --data PATH to {filename or 'it'} or its folder"
             )
         path = Path(data) / filename if Path(data).is_dir() else Path(data)
         if not (path.exists() if name == "mmlu" else path.is_file()):
-            raise ValueError(f"task data {path} does not exist; expected the official {filename} of {name}")
+            raise UserError(f"task data {path} does not exist; expected the official {filename} of {name}")
         return load(n_prompts, data=path, seed=seed, **({} if shots is None else {"shots": shots}))
     if data is not None or shots is not None:
-        raise ValueError(f"--data and --shots belong to {', '.join(OFFICIAL)}; task {name!r} takes neither")
+        raise UserError(f"--data and --shots belong to {', '.join(OFFICIAL)}; task {name!r} takes neither")
     kind, _, knobs = name.partition(":")
     if kind in GENERATED:
         return GENERATED[kind].load(n_prompts, seed=seed, split=split, **_difficulty(kind, knobs))
     if Path(name).is_file():
         return file.load(name, n_prompts, extract=extract)
-    raise ValueError(f"task {name!r} is neither a file nor one of: {', '.join([*GENERATED, *OFFICIAL])}")
+    raise UserError(f"task {name!r} is neither a file nor one of: {', '.join([*GENERATED, *OFFICIAL])}")
 
 
 def split_task(name: str, n_train: int, n_test: int, **options) -> tuple[Task, Task]:
@@ -76,7 +77,7 @@ def split_task(name: str, n_train: int, n_test: int, **options) -> tuple[Task, T
         return load_task(name, n_train, split="train", **options), load_task(name, n_test, split="test", **options)
     task = load_task(name, n_test + n_train, **options)
     if len(task.prompts) < n_test + 1:
-        raise ValueError(
+        raise UserError(
             f"task {name!r} has {len(task.prompts)} problems; none is left to learn from after {n_test} held out"
         )
     parts = (slice(n_test, None), slice(0, n_test))
@@ -91,9 +92,9 @@ def _difficulty(kind: str, knobs: str) -> dict:
     for knob in filter(None, knobs.split(",")):
         key, _, text = knob.partition("=")
         if key not in defaults:
-            raise ValueError(f"task {kind}:{knobs}: option {key!r} is unknown; expected {', '.join(defaults)}")
+            raise UserError(f"task {kind}:{knobs}: option {key!r} is unknown; expected {', '.join(defaults)}")
         try:
             options[key] = type(defaults[key])(text)
         except ValueError:
-            raise ValueError(f"task {kind}:{knobs}: {key}={text!r}; expected a whole number") from None
+            raise UserError(f"task {kind}:{knobs}: {key}={text!r}; expected a whole number") from None
     return options

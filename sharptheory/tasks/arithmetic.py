@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.task import Task, is_test_prompt
 
 MERGE_LEFT_TO_RIGHT = 0.6
@@ -32,11 +33,11 @@ class Difficulty:
 
     def __post_init__(self):
         if not 2 <= self.min_terms <= self.max_terms:
-            raise ValueError(f"min_terms={self.min_terms}, max_terms={self.max_terms}; expected 2 ≤ min ≤ max")
+            raise UserError(f"min_terms={self.min_terms}, max_terms={self.max_terms}; expected 2 ≤ min ≤ max")
         if self.max_value < 2:
-            raise ValueError(f"max_value={self.max_value}; expected at least 2")
+            raise UserError(f"max_value={self.max_value}; expected at least 2")
         if not self.operators or not set(self.operators) <= set("+-*"):
-            raise ValueError(f"operators={self.operators!r}; expected some of +, - and *")
+            raise UserError(f"operators={self.operators!r}; expected some of +, - and *")
 
     @property
     def longest(self) -> int:
@@ -113,7 +114,7 @@ def sample_problems(
     while len(problems) < n:
         expression, tries = sample_expression(rng, difficulty), tries + 1
         if tries > 10_000 * (len(problems) + 1):
-            raise ValueError(f"{difficulty} has no {split} problems; make it harder")
+            raise UserError(f"{difficulty} has no {split} problems; make it harder")
         if is_test_prompt(render(expression) + "=") == (split == "test"):
             problems.append(expression)
     return problems
@@ -144,7 +145,7 @@ def load(n_prompts: int, *, seed: int = 0, split: str = "test", **difficulty) ->
         if len(answers) >= n_prompts:
             break
     else:
-        raise ValueError(f"{chosen} has only about {len(answers)} {split} problems; ask for fewer than {n_prompts}")
+        raise UserError(f"{chosen} has only about {len(answers)} {split} problems; ask for fewer than {n_prompts}")
     kept = list(answers.items())[:n_prompts]
     return Task(
         name="arithmetic",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from sharptheory.errors import UserError
 from sharptheory.files import read_jsonl
 from sharptheory.tasks.task import Task
 
@@ -47,11 +48,11 @@ def extractor(spec: str) -> Callable[[str], str | None]:
         return last_number
     kind, _, pattern = spec.partition(":")
     if kind != "regex" or not pattern:
-        raise ValueError(f"extractor {spec!r} is unknown; expected exact, last-number or regex:PATTERN")
+        raise UserError(f"extractor {spec!r} is unknown; expected exact, last-number or regex:PATTERN")
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"extractor {spec!r} is not a valid regular expression: {error}") from None
+        raise UserError(f"extractor {spec!r} is not a valid regular expression: {error}") from None
 
     def match(text: str) -> str | None:
         found = list(compiled.finditer(text))
@@ -74,9 +75,9 @@ def load(path: str | Path, n_prompts: int | None, *, extract: str = "last-number
     for number, row in enumerate(read_jsonl(path), start=1):
         prompt, answer = row.get("prompt"), row.get("answer")
         if not isinstance(prompt, str) or not prompt:
-            raise ValueError(f"{path}:{number}, field 'prompt': found {prompt!r}; expected a non-empty string")
+            raise UserError(f"{path}:{number}, field 'prompt': found {prompt!r}; expected a non-empty string")
         if not isinstance(answer, (str, int, float, type(None))) or isinstance(answer, bool):
-            raise ValueError(f"{path}:{number}, field 'answer': found {answer!r}; expected a string or a number")
+            raise UserError(f"{path}:{number}, field 'answer': found {answer!r}; expected a string or a number")
         prompts.append(prompt)
         # A gold answer may be a bare answer or a solution text: read it the way a response is read.
         answers.append(None if answer is None else read(str(answer)) or str(answer).strip())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.task import Task
 
 TARGET = 24
@@ -60,7 +61,7 @@ def _value(node: ast.AST, numbers: list[int]) -> Fraction:
                 return left * right
             case ast.Div():
                 return left / right
-    raise ValueError("not an expression of + - * / over integers")
+    raise UserError("not an expression of + - * / over integers")
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 0, seed: int = 0) -> Task:
@@ -71,13 +72,13 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 0, seed: int =
     """
     frame = pd.read_csv(data)
     if "Puzzles" not in frame:
-        raise ValueError(f"{data}: columns {list(frame)}; expected the official header with 'Puzzles'")
+        raise UserError(f"{data}: columns {list(frame)}; expected the official header with 'Puzzles'")
     if shots:
-        raise ValueError(f"shots={shots}: Game of 24 is asked without examples; use --shots 0")
+        raise UserError(f"shots={shots}: Game of 24 is asked without examples; use --shots 0")
     puzzles = []
     for line, puzzle in enumerate(frame["Puzzles"].astype(str).head(n_prompts or len(frame)), start=2):
         if not re.fullmatch(r"\d+ \d+ \d+ \d+", puzzle.strip()):
-            raise ValueError(f"{data}:{line}, column 'Puzzles': found {puzzle!r}; expected four numbers")
+            raise UserError(f"{data}:{line}, column 'Puzzles': found {puzzle!r}; expected four numbers")
         puzzles.append(puzzle.strip())
     prompts = [
         f"Use the numbers {' '.join(p.split())}, each exactly once, with + - * / and parentheses to make 24.\nExpression:"

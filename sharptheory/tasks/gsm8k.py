@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sharptheory.errors import UserError
 from sharptheory.files import read_jsonl
 from sharptheory.tasks.file import canonical_number, last_number
 from sharptheory.tasks.task import Task, few_shot
@@ -44,13 +45,13 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
     for number, row in enumerate(read_jsonl(Path(data)), start=1):
         question, solution = row.get("question"), row.get("answer")
         if not isinstance(question, str) or not question:
-            raise ValueError(f"{data}:{number}, field 'question': found {question!r}; expected a non-empty string")
+            raise UserError(f"{data}:{number}, field 'question': found {question!r}; expected a non-empty string")
         gold = None
         if solution is not None:
             marked = MARK.search(str(solution))
             gold = canonical_number(marked.group(1)) if marked else None
             if gold is None:
-                raise ValueError(f"{data}:{number}, field 'answer': no number after '####'")
+                raise UserError(f"{data}:{number}, field 'answer': no number after '####'")
         prompts.append(few_shot(EXAMPLES, question, shots))
         answers.append(gold)
         if len(prompts) == n_prompts:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.mmlu import LETTERS, SUBJECTS
 
 #: Task → (dataset on the hub, its files, the official file each becomes).
@@ -38,7 +39,7 @@ def fetch(name: str) -> Path:
         try:
             source = Path(hf_hub_download(repo, remote, repo_type="dataset"))
         except Exception as error:  # no network, no such file, no permission: the remedy is the same
-            raise ValueError(
+            raise UserError(
                 f"task {name!r}: {remote} of the dataset {repo} could not be fetched from the hub ({type(error).__name__}); "
                 f"give --data PATH to the official {official} or its folder"
             ) from error
@@ -48,7 +49,7 @@ def fetch(name: str) -> Path:
         try:
             text = CONVERT[name](frame)
         except KeyError as error:
-            raise ValueError(
+            raise UserError(
                 f"{repo}, {remote}: column {error} is missing; give --data PATH to the official {official}"
             ) from None
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.task import Task, few_shot, read_json
 
 EXAMPLES = [
@@ -109,7 +110,7 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
     prompts, answers = [], []
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
         if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-            raise ValueError(f"{data}, row {number}, field 'prompt': expected a non-empty string")
+            raise UserError(f"{data}, row {number}, field 'prompt': expected a non-empty string")
         prompts.append(few_shot(EXAMPLES, row["prompt"], shots))
         answers.append(None if row.get("answer") is None else str(row["answer"]))
         if len(prompts) == n_prompts:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.task import Task, few_shot
 
 SUBJECTS = ("college_biology", "college_physics", "college_chemistry")
@@ -44,17 +45,17 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
     path = Path(data)
     files = sorted(f for s in SUBJECTS for f in path.glob(f"{s}*.csv")) if path.is_dir() else [path]
     if not files:
-        raise ValueError(f"{path} holds none of {', '.join(f'{s}_test.csv' for s in SUBJECTS)}")
+        raise UserError(f"{path} holds none of {', '.join(f'{s}_test.csv' for s in SUBJECTS)}")
     rows = []
     for file in files:
         frame = pd.read_csv(file, header=None, dtype=str, keep_default_na=False)
         if frame.shape[1] != 6:
-            raise ValueError(
+            raise UserError(
                 f"{file}: {frame.shape[1]} columns; expected 6 without header: question, A, B, C, D, letter"
             )
         for line, (question, *choices, letter) in enumerate(frame.itertuples(index=False), start=1):
             if letter not in LETTERS or not letter:
-                raise ValueError(f"{file}:{line}, column 6: found {letter!r}; expected one of A, B, C, D")
+                raise UserError(f"{file}:{line}, column 6: found {letter!r}; expected one of A, B, C, D")
             listed = "\n".join(f"{name}. {choice}" for name, choice in zip(LETTERS, choices))
             rows.append((few_shot(EXAMPLES, f"{question}\n{listed}", shots), letter))
     rows = rows[:n_prompts]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.task import Task, is_test_prompt
 
 NAMES = ("Ann", "Bob", "Cal", "Dee", "Eve", "Fay", "Gus", "Hal", "Ida", "Joe", "Kim", "Lou")
@@ -34,13 +35,13 @@ class Difficulty:
 
     def __post_init__(self):
         if not 1 <= self.min_hops <= self.max_hops:
-            raise ValueError(f"min_hops={self.min_hops}, max_hops={self.max_hops}; expected 1 ≤ min ≤ max")
+            raise UserError(f"min_hops={self.min_hops}, max_hops={self.max_hops}; expected 1 ≤ min ≤ max")
         if self.distractors < 0 or self.max_hops + self.distractors > len(NAMES):
-            raise ValueError(
+            raise UserError(
                 f"max_hops={self.max_hops}, distractors={self.distractors}; expected at most {len(NAMES)} people in all"
             )
         if self.max_value < 9:
-            raise ValueError(f"max_value={self.max_value}; expected at least 9")
+            raise UserError(f"max_value={self.max_value}; expected at least 9")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sharptheory.errors import UserError
 from sharptheory.tasks.task import Task, few_shot, read_json
 
 EXAMPLES = [
@@ -42,9 +43,9 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
         example = example.get("test_example", example) if isinstance(example, dict) else {}
         for field in ("question", "query", "answer"):
             if not isinstance(example.get(field), str) or not example[field]:
-                raise ValueError(f"{data}, example {name}, field {field!r}: expected a non-empty string")
+                raise UserError(f"{data}, example {name}, field {field!r}: expected a non-empty string")
         if example["answer"] not in ("True", "False"):
-            raise ValueError(
+            raise UserError(
                 f"{data}, example {name}, field 'answer': found {example['answer']!r}; expected True or False"
             )
         prompts.append(few_shot(EXAMPLES, f"{example['question']} {example['query']}", shots))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sharptheory.errors import UserError
+
 #: Share of all problems of a generated task that belong to its test split.
 TEST_SHARE = 0.1
 
@@ -53,7 +55,7 @@ def few_shot(examples: list[tuple[str, str]], question: str, shots: int) -> str:
         ValueError: more shots than examples.
     """
     if not 0 <= shots <= len(examples):
-        raise ValueError(f"shots={shots}; expected 0 to {len(examples)} for this task")
+        raise UserError(f"shots={shots}; expected 0 to {len(examples)} for this task")
     blocks = [f"Question: {asked}\nAnswer: {answered}" for asked, answered in examples[:shots]]
     return "\n\n".join([*blocks, f"Question: {question}\nAnswer:"])
 
@@ -63,7 +65,7 @@ def read_json(path: str | Path, *, expected: str):
     try:
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}:{error.lineno}: not JSON ({error.msg}); expected {expected}") from None
+        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg}); expected {expected}") from None
 
 
 def is_test_prompt(prompt: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sharptheory.errors import UserError
 from sharptheory.theory.laws import stopping_threshold
 
 #: Hellinger price of missing mass δ where the target misses at most δ/2: ``D_H² ≥ κδ``; the paper uses 1/12.
@@ -44,7 +45,7 @@ def _check(**arguments: float) -> None:
     for name, value in arguments.items():
         test, expected = _EXPECTED[name]
         if not np.all(test(np.asarray(value, dtype=float))):
-            raise ValueError(f"{name}={value}; expected {expected}")
+            raise UserError(f"{name}={value}; expected {expected}")
 
 
 # Best-of-N ------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from sharptheory.errors import UserError
 from sharptheory.theory.policies import TabularPolicy
 
 #: Log-probabilities (nats) closer than this are tied. Tight, for tables; language models need about 1e-4.
@@ -19,7 +20,7 @@ TOLERANCE = 1e-12
 def check_gamma(gamma: float) -> None:
     """Raise a ValueError unless ``γ ∈ [0, 1)``."""
     if not 0 <= gamma < 1:
-        raise ValueError(f"gamma={gamma}; expected a number in [0, 1)")
+        raise UserError(f"gamma={gamma}; expected a number in [0, 1)")
 
 
 def maximizers(log_probs: np.ndarray, gamma: float = 0.0, *, tolerance: float = TOLERANCE) -> np.ndarray:
@@ -79,7 +80,7 @@ def coverage_coefficient(of: TabularPolicy | Coverage, gamma: float = 0.0, *, p:
     Source: (6), Definition F.1 and Appendix H.
     """
     if not p > 0:
-        raise ValueError(f"p={p}; expected a positive number or inf")
+        raise UserError(f"p={p}; expected a positive number or inf")
     summary = _summary(of, gamma)
     return _inverse_moment(summary.mu, summary.log_mass, p)
 
@@ -105,7 +106,7 @@ def margin(of: TabularPolicy | Coverage) -> float:
     """
     summary = _summary(of, 0.0)
     if summary.gamma != 0:
-        raise ValueError(f"coverage at gamma={summary.gamma}; the margin is about gamma=0")
+        raise UserError(f"coverage at gamma={summary.gamma}; the margin is about gamma=0")
     gaps = (summary.log_max - summary.log_runner_up)[summary.mu > 0]
     with np.errstate(over="ignore"):
         return float(np.expm1(gaps.min()))
@@ -145,7 +146,7 @@ def missing_mass(
     """``1 - π̂(y*_γ(x)|x)`` per prompt ``[X]``, for `law` = log-probabilities of ``π̂``, accurate where it is tiny."""
     law = np.atleast_2d(law)
     if law.shape != base.shape:
-        raise ValueError(f"law has shape {law.shape}; expected {base.shape}, as base")
+        raise UserError(f"law has shape {law.shape}; expected {base.shape}, as base")
     outside = ~maximizers(base.log_probs, gamma, tolerance=tolerance)
     return np.exp(law, where=outside, out=np.zeros_like(law)).sum(axis=1)
 
@@ -165,7 +166,7 @@ def is_sharpened(law: np.ndarray, base: TabularPolicy, *, eps: float, delta: flo
     """Whether ``P_x[π̂(y*_γ(x)|x) ≥ 1-δ] ≥ 1-ε``. Source: Definitions 3.1 and F.1."""
     for name, value in (("eps", eps), ("delta", delta)):
         if not 0 <= value <= 1:
-            raise ValueError(f"{name}={value}; expected a number in [0, 1]")
+            raise UserError(f"{name}={value}; expected a number in [0, 1]")
     return bool(bad_prompts(missing_mass(law, base, gamma), delta, base.mu) <= eps)
 
 

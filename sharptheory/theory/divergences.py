@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
+from sharptheory.errors import UserError
 from sharptheory.theory.coverage import TOLERANCE
 from sharptheory.theory.laws import levels
 
@@ -68,5 +69,5 @@ def expected_reward(p: np.ndarray, rewards: np.ndarray) -> np.ndarray:
 def _pair(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p, q = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
     if p.shape[-1:] != q.shape[-1:]:
-        raise ValueError(f"laws over {p.shape[-1:]} and {q.shape[-1:]} responses; expected the same responses")
+        raise UserError(f"laws over {p.shape[-1:]} and {q.shape[-1:]} responses; expected the same responses")
     return np.broadcast_arrays(p, q)

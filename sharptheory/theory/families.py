@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import binom
 
+from sharptheory.errors import UserError
 from sharptheory.theory.laws import adaptive_best_of_n, stopping_threshold
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 
@@ -37,11 +38,11 @@ class HardFamily:
 
     def __post_init__(self):
         if self.m < 3 or self.m != int(self.m):
-            raise ValueError(f"m={self.m}; expected an integer ≥ 3")
+            raise UserError(f"m={self.m}; expected an integer ≥ 3")
         if not 0 < self.mass <= 1:
-            raise ValueError(f"mass={self.mass}; expected a number in (0, 1]")
+            raise UserError(f"mass={self.mass}; expected a number in (0, 1]")
         if self.d < 1:
-            raise ValueError(f"d={self.d}; expected at least 1")
+            raise UserError(f"d={self.d}; expected at least 1")
 
     @property
     def coverage(self) -> float:
@@ -56,7 +57,7 @@ class HardFamily:
     def policy(self, hidden: Sequence[int]) -> TabularPolicy:
         """The member with response ``hidden[i] ∈ 0..M-1`` at prompt ``x_{i+1}``; column 0 of the table is ``y_0``."""
         if len(hidden) != self.d:
-            raise ValueError(f"hidden has {len(hidden)} entries; expected d={self.d}")
+            raise UserError(f"hidden has {len(hidden)} entries; expected d={self.d}")
         probs = np.zeros((self.d + 1, self.m + 1))
         probs[0, 0] = 1
         probs[1:, 1:] = (1 - 1 / (self.m - 1)) / self.m
@@ -183,7 +184,7 @@ def _binomial_mean(f: Callable[[np.ndarray], np.ndarray], n: float, p: float) ->
 def smallest(risk: Callable[[float], float], eps: float) -> float:
     """Smallest integer n with ``risk(n) ≤ ε`` for a non-increasing risk; inf if it is beyond 1e15."""
     if not 0 < eps <= 1:
-        raise ValueError(f"eps={eps}; expected a number in (0, 1]")
+        raise UserError(f"eps={eps}; expected a number in (0, 1]")
     low, high = 0.0, 1.0
     if risk(0.0) <= eps:
         return 0.0
@@ -207,9 +208,9 @@ def hardest(eps: float, coverage: float, d: int, cost: Callable[[HardFamily], fl
         eps: ε in (0, 1); coverage: C > 1; cost: e.g. ``lambda family: family.minimax_queries(eps)``.
     """
     if not 0 < eps < 1:
-        raise ValueError(f"eps={eps}; expected a number in (0, 1)")
+        raise UserError(f"eps={eps}; expected a number in (0, 1)")
     if not coverage > 1:
-        raise ValueError(f"coverage={coverage}; expected a number above 1: at 1 there is nothing to sharpen")
+        raise UserError(f"coverage={coverage}; expected a number above 1: at 1 there is nothing to sharpen")
     best = 0.0
     for mass in np.unique(np.minimum(np.geomspace(1.1, 20, points) * eps, 1.0)):
         m = int(np.floor(2 + 2 * (coverage - 1) / mass))
@@ -242,7 +243,7 @@ def greedy_fails(mass: float) -> AutoregressivePolicy:
     The first token 0 has probability `mass` and one continuation; token 1 has the rest, spread evenly.
     """
     if not 0 < mass < 0.5:
-        raise ValueError(f"mass={mass}; expected a number in (0, 1/2)")
+        raise UserError(f"mass={mass}; expected a number in (0, 1/2)")
     width = max(2, int(np.floor((1 - mass) / mass)) + 1)
     first, second = np.full((1, 1, width + 1), -np.inf), np.full((1, width, width + 1), -np.inf)
     first[0, 0, :2] = np.log(mass), np.log1p(-mass)
@@ -264,7 +265,7 @@ def misspecified(n: int, strength: float | None = None, theta: np.ndarray | None
     Source: Proposition E.2.
     """
     if n < 3:
-        raise ValueError(f"n={n}; expected at least 3 tokens")
+        raise UserError(f"n={n}; expected at least 3 tokens")
     strength = np.log(n) + 2 if strength is None else strength
     theta = np.array([[strength, 0.0], [strength, 0.0]]) if theta is None else np.asarray(theta, dtype=float)
     first, second = np.full(n, theta[0, 1]), np.zeros((n, n))
@@ -292,9 +293,9 @@ def max_cut_policy(n_vertices: int, edges: Sequence[tuple[int, int]], *, strengt
     Source: Proposition E.1.
     """
     if not edges or any(not (0 <= u < n_vertices and 0 <= v < n_vertices and u != v) for u, v in edges):
-        raise ValueError(f"edges={list(edges)}; expected pairs of different vertices in 0..{n_vertices - 1}")
+        raise UserError(f"edges={list(edges)}; expected pairs of different vertices in 0..{n_vertices - 1}")
     if not strength > 0:
-        raise ValueError(f"strength={strength}; expected a positive number")
+        raise UserError(f"strength={strength}; expected a positive number")
     levels = []
     for h in range(n_vertices + len(edges)):
         logits = np.zeros((2**h, 3))
@@ -333,7 +334,7 @@ def packing_policy(dimension: int, n_points: int, *, seed: int = 0, scale: float
         ValueError: no such packing was found by drawing points at random.
     """
     if dimension < 2 or n_points < 2:
-        raise ValueError(f"dimension={dimension}, n_points={n_points}; expected at least 2 of each")
+        raise UserError(f"dimension={dimension}, n_points={n_points}; expected at least 2 of each")
     rng = np.random.default_rng(seed)
     points = np.empty((0, dimension))
     for _ in range(1_000):
@@ -344,6 +345,6 @@ def packing_policy(dimension: int, n_points: int, *, seed: int = 0, scale: float
                 points = np.vstack([points, point])
         if len(points) == n_points:
             return LinearSoftmaxPolicy(points, scale * points[0])
-    raise ValueError(
+    raise UserError(
         f"found {len(points)} of n_points={n_points} at distance 1/4 in dimension {dimension}; ask for fewer"
     )

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_softmax
 
+from sharptheory.errors import UserError
 from sharptheory.theory.coverage import TOLERANCE, maximizers
 from sharptheory.theory.policies import row_chunks
 
@@ -45,7 +46,7 @@ def levels(log_probs: np.ndarray, rewards: np.ndarray | None = None, *, toleranc
     if rewards is not None:
         rewards = _rows(np.broadcast_to(np.asarray(rewards, dtype=float), np.shape(log_probs)))
         if np.isnan(rewards).any():
-            raise ValueError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
+            raise UserError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
     columns = tuple(np.empty(table.shape) for _ in range(4))
     for rows in row_chunks(table.shape):
         chunk = table[rows]
@@ -157,7 +158,7 @@ def best_of_n(
     Source: section 2 of the specification; Appendix C (arXiv 2412.01951).
     """
     if not n >= 1:
-        raise ValueError(f"n={n}; expected a real number ≥ 1")
+        raise UserError(f"n={n}; expected a real number ≥ 1")
     ranking = log_probs if isinstance(log_probs, Levels) else levels(log_probs, rewards, tolerance=tolerance)
     law = np.empty(ranking.log_cdf.size)
     columns = [
@@ -263,7 +264,7 @@ def best_of_n_hit(mass: np.ndarray, n: np.ndarray) -> np.ndarray:
 def stopping_threshold(delta: float) -> float:
     """``μ_stop = ln(2/δ)`` of the adaptive rule, for missing mass δ. Source: Theorem D.1."""
     if not 0 < delta <= 1:
-        raise ValueError(f"delta={delta}; expected a number in (0, 1]")
+        raise UserError(f"delta={delta}; expected a number in (0, 1]")
     return float(np.log(2) - np.log(delta))
 
 
@@ -302,11 +303,11 @@ def adaptive_best_of_n(
     Source: (10), Appendix D; [S1], proved in docs/theory.md.
     """
     if not threshold > 0:
-        raise ValueError(f"threshold={threshold}; expected a positive number, e.g. stopping_threshold(delta)")
+        raise UserError(f"threshold={threshold}; expected a positive number, e.g. stopping_threshold(delta)")
     table = _rows(log_probs)
     likelihood = table if log_likelihood is None else _rows(log_likelihood)
     if likelihood.shape != table.shape:
-        raise ValueError(f"log_likelihood has shape {likelihood.shape}; expected {table.shape}, as log_probs")
+        raise UserError(f"log_likelihood has shape {likelihood.shape}; expected {table.shape}, as log_probs")
     # A level set without mass is as good as one without likelihood.
     likelihood = np.where(table == -np.inf, -np.inf, likelihood)
     order, log_cdf, log_ratio, log_share, _ = _ranked(table, likelihood, tolerance)
@@ -374,7 +375,7 @@ def tilted(log_probs: np.ndarray, beta: float, *, rewards: np.ndarray | None = N
     Source: (3).
     """
     if not beta >= 0:
-        raise ValueError(f"beta={beta}; expected a number ≥ 0")
+        raise UserError(f"beta={beta}; expected a number ≥ 0")
     log_probs = np.asarray(log_probs, dtype=float)
     values = log_probs if rewards is None else np.broadcast_to(np.asarray(rewards, dtype=float), log_probs.shape)
     support = log_probs > -np.inf
@@ -390,7 +391,7 @@ def tilted(log_probs: np.ndarray, beta: float, *, rewards: np.ndarray | None = N
 def power(log_probs: np.ndarray, alpha: float) -> np.ndarray:
     """``π^α / Z_α``; ``α = 1 + 1/β`` is `tilted` by the log-likelihood, ``α = 1/T`` is sequence-level temperature."""
     if not alpha >= 0:
-        raise ValueError(f"alpha={alpha}; expected a number ≥ 0")
+        raise UserError(f"alpha={alpha}; expected a number ≥ 0")
     if alpha == np.inf:
         return argmax_law(log_probs)
     log_probs = np.asarray(log_probs, dtype=float)
@@ -410,11 +411,11 @@ def chi_squared(log_probs: np.ndarray, beta: float, rewards: np.ndarray) -> np.n
     Source: Huang et al., arXiv 2503.21878.
     """
     if not 0 < beta < np.inf:
-        raise ValueError(f"beta={beta}; expected a positive number")
+        raise UserError(f"beta={beta}; expected a positive number")
     log_probs = np.asarray(log_probs, dtype=float)
     rewards = np.broadcast_to(np.asarray(rewards, dtype=float), log_probs.shape)
     if not np.isfinite(rewards).all():
-        raise ValueError(f"rewards{np.argwhere(~np.isfinite(rewards))[0].tolist()} is not finite")
+        raise UserError(f"rewards{np.argwhere(~np.isfinite(rewards))[0].tolist()} is not finite")
     order = np.argsort(-rewards, axis=-1)
     r = np.take_along_axis(rewards, order, axis=-1)
     p = np.take_along_axis(np.exp(log_probs), order, axis=-1)
@@ -439,7 +440,7 @@ def rank_tilt(n: float) -> float:
     Source: Chow et al., arXiv 2412.15287; 2.2886, 4.9169, 9.0545, … for N = 2, 4, 8.
     """
     if not n >= 1:
-        raise ValueError(f"n={n}; expected a real number ≥ 1")
+        raise UserError(f"n={n}; expected a real number ≥ 1")
     target = np.log(n) - (n - 1) / n
     if target <= 0:
         return 0.0
@@ -479,7 +480,7 @@ def curated(log_probs: np.ndarray, rewards: np.ndarray, k: float, *, nodes: int 
     Source: Ferbach et al., *Self-Consuming Generative Models with Curated Data*.
     """
     if not k >= 1:
-        raise ValueError(f"k={k}; expected a number ≥ 1 or inf")
+        raise UserError(f"k={k}; expected a number ≥ 1 or inf")
     log_probs = np.asarray(log_probs, dtype=float)
     rewards = np.broadcast_to(np.asarray(rewards, dtype=float), log_probs.shape)
     if k == np.inf:

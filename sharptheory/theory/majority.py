@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 from scipy.special import gammaln
 
+from sharptheory.errors import UserError
+
 
 def plurality(log_weights: np.ndarray, n: int, *, abstain: np.ndarray | None = None) -> np.ndarray:
     """Probability that each class has the most of `n` draws, ties split uniformly, for ``P(counts) ∝ Π_c w_c(count_c)``.
@@ -86,7 +88,7 @@ def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
         n: number of votes, an integer ≥ 1.
     """
     if n != int(n) or n < 1:
-        raise ValueError(f"n={n}; expected an integer ≥ 1")
+        raise UserError(f"n={n}; expected an integer ≥ 1")
     n = int(n)
     log_probs = np.asarray(log_probs, dtype=float)
     counts = np.arange(n + 1)

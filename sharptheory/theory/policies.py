@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from sharptheory.decoding.beam import beam_search
+from sharptheory.errors import UserError
 
 #: Rows may miss a sum of 1 by this much before they are refused; what is within it is renormalised.
 SUM_TOLERANCE = 1e-6
@@ -41,7 +42,7 @@ class TabularPolicy:
     def __post_init__(self):
         table = self.log_probs if isinstance(self.log_probs, np.memmap) else np.atleast_2d(_floats(self.log_probs))
         if table.ndim != 2 or 0 in table.shape:
-            raise ValueError(f"log_probs has shape {np.shape(self.log_probs)}; expected [X, Y] with X, Y ≥ 1")
+            raise UserError(f"log_probs has shape {np.shape(self.log_probs)}; expected [X, Y] with X, Y ≥ 1")
         object.__setattr__(self, "log_probs", table)
         object.__setattr__(self, "mu", _prompt_distribution(self.mu, len(table), normalize=self.normalize))
         log_sums = np.empty(len(table))
@@ -52,7 +53,7 @@ class TabularPolicy:
                 bad |= chunk > SUM_TOLERANCE
             if bad.any():
                 i, j = np.argwhere(bad)[0]
-                raise ValueError(
+                raise UserError(
                     f"log_probs[{rows.start + i}, {j}] is {chunk[i, j]:g}; expected a log-probability ≤ 0, in nats"
                 )
             log_sums[rows] = _log_sum(chunk)
@@ -63,7 +64,7 @@ class TabularPolicy:
 
     def _check_sums(self, log_sums: np.ndarray) -> None:
         if np.any(log_sums == -np.inf):
-            raise ValueError(
+            raise UserError(
                 f"log_probs[{int(np.argmin(log_sums))}] is all -inf; expected a response with positive mass"
             )
         tolerance = 1e-9 if isinstance(self.log_probs, np.memmap) else np.inf if self.normalize else SUM_TOLERANCE
@@ -71,7 +72,7 @@ class TabularPolicy:
         if np.any(off > tolerance):
             i = int(np.argmax(off))
             mend = "normalise the file" if isinstance(self.log_probs, np.memmap) else "pass normalize=True for weights"
-            raise ValueError(
+            raise UserError(
                 f"log_probs[{i}] sums to {np.exp(log_sums[i]):.9g}, off by {np.expm1(log_sums[i]):+.3g}; expected 1 ({mend})"
             )
 
@@ -82,7 +83,7 @@ class TabularPolicy:
         bad = ~(probs >= 0) | (probs == np.inf)
         if bad.any():
             index = np.argwhere(bad)[0].tolist()
-            raise ValueError(f"probs{index} is {probs[tuple(index)]:g}; expected a probability in [0, 1]")
+            raise UserError(f"probs{index} is {probs[tuple(index)]:g}; expected a probability in [0, 1]")
         with np.errstate(divide="ignore"):
             return cls(np.log(probs), mu, normalize)
 
@@ -105,7 +106,7 @@ class TabularPolicy:
         """
         path = Path(path)
         if not path.is_file():
-            raise ValueError(f"policy file {path} does not exist")
+            raise UserError(f"policy file {path} does not exist")
         try:
             if path.suffix == ".npy":
                 return cls(np.load(path, mmap_mode="r", allow_pickle=False), normalize=normalize)
@@ -116,19 +117,19 @@ class TabularPolicy:
                         return cls(held["log_probs"], mu, normalize)
                     if "probs" in held:
                         return cls.from_probs(held["probs"], mu, normalize=normalize)
-                    raise ValueError(f"has {sorted(held)}; expected an array named log_probs or probs")
+                    raise UserError(f"has {sorted(held)}; expected an array named log_probs or probs")
             if path.suffix in (".csv", ".parquet"):
                 frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
                 mu = frame.pop("mu").to_numpy() if "mu" in frame else None
                 text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
                 if text:
-                    raise ValueError(
+                    raise UserError(
                         f"column {text[0]!r} is not numeric; expected probabilities, one column per response"
                     )
                 return cls.from_probs(frame.fillna(0.0).to_numpy(dtype=float), mu, normalize=normalize)
         except (ValueError, OSError) as error:
-            raise ValueError(f"{path}: {error}") from error
-        raise ValueError(f"{path}: expected .npz, .npy, .csv or .parquet")
+            raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: expected .npz, .npy, .csv or .parquet")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,12 +172,12 @@ class LinearSoftmaxPolicy:
         features, theta = _floats(self.features), np.atleast_1d(_floats(self.theta))
         features = features[None] if features.ndim == 2 else features
         if features.ndim != 3 or 0 in features.shape:
-            raise ValueError(f"features has shape {features.shape}; expected [X, Y, d] with X, Y, d ≥ 1")
+            raise UserError(f"features has shape {features.shape}; expected [X, Y, d] with X, Y, d ≥ 1")
         if theta.shape != features.shape[-1:]:
-            raise ValueError(f"theta has shape {theta.shape}; expected {features.shape[-1:]}, as features")
+            raise UserError(f"theta has shape {theta.shape}; expected {features.shape[-1:]}, as features")
         for name, array in (("features", features), ("theta", theta)):
             if not np.isfinite(array).all():
-                raise ValueError(f"{name}{np.argwhere(~np.isfinite(array))[0].tolist()} is not finite")
+                raise UserError(f"{name}{np.argwhere(~np.isfinite(array))[0].tolist()} is not finite")
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "theta", theta)
         object.__setattr__(self, "mu", _prompt_distribution(self.mu, len(features)))
@@ -203,18 +204,18 @@ class AutoregressivePolicy:
     def __post_init__(self):
         levels = tuple(_floats(level) for level in self.conditionals)
         if not levels or levels[0].ndim != 3:
-            raise ValueError("conditionals is empty or its first entry is not [X, 1, V + 1]")
+            raise UserError("conditionals is empty or its first entry is not [X, 1, V + 1]")
         n_prompts, _, width = levels[0].shape
         for h, level in enumerate(levels):
             expected = (n_prompts, (width - 1) ** h, width)
             if level.shape != expected:
-                raise ValueError(f"conditionals[{h}] has shape {level.shape}; expected {expected}")
+                raise UserError(f"conditionals[{h}] has shape {level.shape}; expected {expected}")
             sums = _log_sum(level.reshape(-1, width))
             # A prefix that cannot occur may have any continuation, or none.
             bad = np.isnan(sums) | ((sums > -np.inf) & (np.abs(np.expm1(sums)) > SUM_TOLERANCE))
             if bad.any():
                 x, prefix = divmod(int(np.argmax(bad)), level.shape[1])
-                raise ValueError(f"conditionals[{h}][{x}, {prefix}] sums to {np.exp(sums[bad][0]):.9g}; expected 1")
+                raise UserError(f"conditionals[{h}][{x}, {prefix}] sums to {np.exp(sums[bad][0]):.9g}; expected 1")
         object.__setattr__(self, "conditionals", levels)
         object.__setattr__(self, "mu", _prompt_distribution(self.mu, n_prompts))
 
@@ -271,7 +272,7 @@ class AutoregressivePolicy:
     def tempered(self, temperature: float) -> AutoregressivePolicy:
         """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power."""
         if not temperature > 0:
-            raise ValueError(f"temperature={temperature}; expected a positive number")
+            raise UserError(f"temperature={temperature}; expected a positive number")
         levels = []
         for level in self.conditionals:
             reachable = np.where(np.all(level == -np.inf, axis=-1, keepdims=True), 0.0, level)
@@ -303,11 +304,11 @@ def _prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.n
         return np.full(n_prompts, 1 / n_prompts)
     mu = np.atleast_1d(_floats(mu))
     if mu.shape != (n_prompts,):
-        raise ValueError(f"mu has shape {mu.shape}; expected ({n_prompts},), one probability per prompt")
+        raise UserError(f"mu has shape {mu.shape}; expected ({n_prompts},), one probability per prompt")
     if not np.all(mu >= 0) or not np.isfinite(mu).all():
         i = int(np.argmax(~((mu >= 0) & np.isfinite(mu))))
-        raise ValueError(f"mu[{i}] is {mu[i]:g}; expected a probability")
+        raise UserError(f"mu[{i}] is {mu[i]:g}; expected a probability")
     total = mu.sum()
     if total <= 0 or (not normalize and abs(total - 1) > SUM_TOLERANCE):
-        raise ValueError(f"mu sums to {total:.9g}; expected 1")
+        raise UserError(f"mu sums to {total:.9g}; expected 1")
     return mu / total

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.theory import bounds, families, laws
 from sharptheory.theory.coverage import concentrability, maximizers
 from sharptheory.theory.divergences import kl
@@ -48,7 +49,7 @@ def sample_complexity(
         Columns `curve, kind, eps, coverage, dim, delta, queries`.
     """
     if not 0 < delta <= 0.5:
-        raise ValueError(
+        raise UserError(
             f"delta={delta}; expected a number in (0, 1/2]: a solved prompt has more than half of its mass right"
         )
     rows = []
@@ -88,7 +89,7 @@ def law_table(
     """
     base = np.asarray(log_probs, dtype=float)
     if base.ndim != 1:
-        raise ValueError(f"log_probs has shape {base.shape}; expected one row [Y]")
+        raise UserError(f"log_probs has shape {base.shape}; expected one row [Y]")
     best = maximizers(base, gamma)
     rows = [("base", np.nan, base, 1.0)]
     rows += [("best-of-N", each, laws.best_of_n(base, each), each) for each in n]
