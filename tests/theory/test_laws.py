@@ -303,26 +303,7 @@ def test_rank_tilted_approaches_best_of_n_as_responses_grow_but_not_for_a_binary
     assert exact == pytest.approx(0.966, abs=1e-3) and surrogate == pytest.approx(0.751, abs=1e-3)
 
 
-# Majority and curation
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
-def test_majority_matches_enumeration(n):
-    probs = np.array([0.45, 0.3, 0.25])
-    law = np.zeros(3)
-    for draws in itertools.product(range(3), repeat=n):
-        counts = np.bincount(draws, minlength=3)
-        winners = np.flatnonzero(counts == counts.max())
-        law[winners] += np.prod(probs[list(draws)]) / len(winners)
-    np.testing.assert_allclose(np.exp(majority(np.log(probs), n)), law, rtol=1e-12)
-
-
-def test_majority_of_many_votes_and_of_two_answers():
-    probs = np.array([0.55, 0.45])
-    wins = stats.binom.sf(50, 101, 0.55)
-    np.testing.assert_allclose(np.exp(majority(np.log(probs), 101))[0], wins, rtol=1e-10)
-    with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(np.exp(majority(np.log([1.0, 0.0]), 9)), [1, 0])
+# Curation
 
 
 def test_curation_matches_enumeration_and_its_limits():
