@@ -13,6 +13,7 @@ import numpy as np
 from sharptheory.errors import UserError
 from sharptheory.learners.classes import Pairs
 from sharptheory.oracle import CountingOracle, Oracle, Response
+from sharptheory.theory.adaptive import entry_time
 
 #: Responses held at once.
 CHUNK = 1_000_000
@@ -94,9 +95,8 @@ def adaptive_sharpening(
             if len(drawn) >= max_draws:
                 raise RuntimeError(f"prompt {x}: the rule has not stopped after {len(drawn):,} draws; raise max_draws")
             drawn += oracle.sample([x], block, seed=_stream(seed, i, len(drawn)))[0]
-            # k ≥ μ_stop / max: compared in logs, since the likelihood of a sequence may underflow.
             running = np.maximum.accumulate([response.log_likelihood for response in drawn])
-            stopped = np.log(np.arange(1, len(drawn) + 1)) >= np.log(threshold) - running
+            stopped = np.arange(1, len(drawn) + 1) >= entry_time(running, threshold)
             stop = int(np.argmax(stopped)) + 1 if stopped.any() else None
             block = len(drawn)
         spent += stop

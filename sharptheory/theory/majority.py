@@ -1,4 +1,4 @@
-"""The exact law of a plurality vote: independent draws, or draws without replacement from a pool."""
+"""The exact law of a plurality vote: independent samples, or draws without replacement from a pool."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, softmax
 
 from sharptheory.errors import UserError
+from sharptheory.theory.rows import as_log_probs
 
 
 def plurality(log_weights: np.ndarray, n: int, *, abstain: np.ndarray | None = None) -> np.ndarray:
@@ -125,16 +126,25 @@ def _prefix_products(factors: list[np.ndarray], degree: int, *, start: np.ndarra
 
 
 def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
-    """Law of the plurality answer of `n` i.i.d. draws, ties split uniformly; exact, for answers ``[..., C]``.
+    """Law of the plurality answer of `n` i.i.d. samples, ties split uniformly; exact, for answers ``[..., C]``.
+
+    >>> np.exp(majority(np.log([0.5, 0.3, 0.2]), 3)).round(4)
+    array([0.56 , 0.276, 0.164])
 
     Args:
-        log_probs: log-probabilities of the *answers* (responses with the same answer added up), ``[..., C]``.
+        log_probs: log-probabilities in nats of the *answers* (responses with the same answer added up), ``[..., C]``.
         n: number of votes, an integer ≥ 1.
+
+    Returns:
+        Log-probabilities, same shape.
+
+    Raises:
+        UserError: n is no integer ≥ 1, or a row is no law.
     """
     if n != int(n) or n < 1:
         raise UserError(f"n={n}; expected an integer ≥ 1")
     n = int(n)
-    log_probs = np.asarray(log_probs, dtype=float)
+    log_probs = as_log_probs(log_probs)
     counts = np.arange(n + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_weights = np.where(counts == 0, 0.0, counts * log_probs[..., None]) - gammaln(counts + 1)
