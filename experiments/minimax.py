@@ -35,11 +35,11 @@ def compute(config: Config) -> pd.DataFrame:
             e, config.coverage, config.dim, lambda f, e=e, c=costs: c.setdefault(f, f.sft_queries(e)), points=12
         )
         family = max(costs, key=costs.get)
-        n_responses = min(np.ceil(np.geomspace(0.36, 4.0, 25) * family.m), key=lambda n: n * prompts(family, n, e))
+        queries, n_responses = family.sft_best(e)
         policy = family.policy([0] * family.d)
         errors = sft_errors(
             policy,
-            int(prompts(family, n_responses, e)),
+            int(queries / n_responses),
             n_responses,
             delta=0.5 - 1e-9,
             replications=config.replications,
@@ -49,11 +49,6 @@ def compute(config: Config) -> pd.DataFrame:
         measured.append(("SFT-Sharpening, simulated", "measured", float(estimate.value), config.coverage, config.dim, 0.5,
                          costs[family], float(estimate.low), float(estimate.high)))  # fmt: skip
     return pd.concat([table, pd.DataFrame(measured, columns=table.columns)], ignore_index=True)
-
-
-def prompts(family: families.HardFamily, n_responses: float, eps: float) -> float:
-    """Fewest prompts with exact risk at most ε at this N."""
-    return families.smallest(lambda n: family.sft_risk(n, n_responses), eps)
 
 
 if __name__ == "__main__":
