@@ -86,7 +86,7 @@ def errata() -> pd.DataFrame:
     """Printed statements that fail, with what they bound and their bound on the counterexample."""
     rows = []
     for check in REGISTRY.values():
-        if check.erratum:
+        if check.must_fail:
             quantity, bound = check.evaluate(None)
             rows.append(
                 {

@@ -1,7 +1,7 @@
 """The registry of checks: statements paired with the quantity they bound, and how they are attacked.
 
-A `Check` maps an `Instance` to ``(quantity, bound)`` and claims ``quantity ≤ bound``. The statements themselves are in
-`sharptheory.checks`; the property tests and the command run whatever is registered.
+A `Check` maps an `Instance` to ``(quantity, bound)`` and claims ``quantity ≤ bound``. The statements are in the
+other modules of `sharptheory.checks`; the property tests and the command run whatever is registered.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ SLACK = 1e-9
 #: Probabilities that are zero in exact arithmetic come out below this.
 TINY = 1e-12
 
+# Why a check must fail.
+FALSE = "false as printed"
+INCONSISTENT = "inconsistent as printed"
+TIGHT = "tight: false beyond its premise"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -27,7 +32,8 @@ class Check:
     Attributes:
         name: short, unique; source: its number in the paper or here; statement: in one line.
         evaluate: ``instance → (quantity, bound)``, scalars or arrays; None where a premise fails.
-        erratum: the statement is printed wrongly and must *fail*; `evaluate` then gets its counterexample.
+        must_fail: why the check must *fail*, on the counterexample that `evaluate` then carries (its docstring says
+            which): `FALSE`, `INCONSISTENT` or `TIGHT`; empty for a statement that holds.
         identity: the bound is a tolerance on the difference of two computations.
     """
 
@@ -35,26 +41,34 @@ class Check:
     source: str
     statement: str
     evaluate: Callable[[Instance], tuple | None]
-    erratum: bool = False
+    must_fail: str = ""
     identity: bool = False
 
 
 REGISTRY: dict[str, Check] = {}
 
 
-def statement(source: str, text: str, *, erratum: bool = False, identity: bool = False):
-    """Register the decorated function as the check of a statement, named after it."""
+def statement(source: str, text: str, *, must_fail: str = "", identity: bool = False):
+    """Register the decorated function as the check of a statement, named after it.
+
+    Args:
+        source, text, must_fail, identity: see `Check`.
+    """
 
     def register(function):
         name = function.__name__.removeprefix("_")
-        REGISTRY[name] = Check(name, source, text, function, erratum, identity)
+        REGISTRY[name] = Check(name, source, text, function, must_fail, identity)
         return function
 
     return register
 
 
 def ratio(check: Check, instance: Instance) -> float | None:
-    """Largest ``quantity / bound`` of a check on an instance; None where its premise fails. Above 1 it is broken."""
+    """Largest ``quantity / bound`` of a check on an instance; None where its premise fails. Above 1 it is broken.
+
+    Args:
+        check: of the registry. instance: None for a check that carries its counterexample.
+    """
     pair = check.evaluate(instance)
     if pair is None:
         return None
@@ -95,13 +109,13 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        if self.check.erratum:
-            return "fails, as it should" if self.broken else "HOLDS: not an erratum"
+        if self.check.must_fail:
+            return "fails, as it should" if self.broken else "HOLDS, but must fail"
         return "BROKEN" if self.broken else "holds" if self.instances else "premise never met"
 
     @property
     def as_expected(self) -> bool:
-        return self.broken == self.check.erratum
+        return self.broken == bool(self.check.must_fail)
 
 
 def run(
@@ -111,12 +125,15 @@ def run(
     """Run the registry on random instances, then climb from the tightest one of each check.
 
     Args:
-        n_instances: random instances per check; policy: a fixed base policy; search: steps of the climb;
-        names: checks to run, default all.
+        n_instances: random instances per check. seed: decides them and the climb. policy: a fixed base policy.
+        search: steps of the climb. names: checks to run, default all.
+
+    Returns:
+        A `Result` per check, as soon as it is done.
     """
     fixed = {} if policy is None else {"logits": np.asarray(policy.log_probs), "mu": policy.mu}
     for check in REGISTRY.values() if names is None else [REGISTRY[name] for name in names]:
-        if check.erratum:
+        if check.must_fail:
             yield Result(check, 1, ratio(check, None), " ".join(check.evaluate.__doc__.split()), None)
             continue
         best, best_instance, where, met = -np.inf, None, "", 0

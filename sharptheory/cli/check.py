@@ -61,14 +61,16 @@ def check(
     for r in results:
         tightest = "identity" if r.check.identity and not r.broken else f"{r.tightest:.4g}"
         statement, verdict = escape(f"{r.check.source}: {r.check.statement}"), r.verdict
-        if r.check.erratum:
+        if r.check.must_fail:
             statement += f"\n[dim]{escape(r.where)}[/]"
+            verdict += f"\n[dim]{escape(r.check.must_fail)}[/]"
         else:
             verdict += f"\n[dim]{r.where}[/]"
         printed.add_row(statement, f"{r.instances:,}", tightest, verdict, style="" if r.as_expected else "bold red")
     console.print(printed)
     console.print(
-        "tightest: largest quantity/bound met; 1 is equality, above 1 broken. Errata must fail, on the instance shown."
+        "tightest: largest quantity/bound met; 1 is equality, above 1 broken. Statements that are false or inconsistent "
+        "as printed, or go beyond what is true, must fail, on the counterexample shown."
     )
     for r in results:
         if not r.as_expected and r.instance is not None:
@@ -77,7 +79,8 @@ def check(
     if out is not None:
         rows = [
             {"name": r.check.name, "source": r.check.source, "statement": r.check.statement, "instances": r.instances,
-             "tightest": r.tightest if math.isfinite(r.tightest) else None, "verdict": r.verdict, "where": r.where}
+             "tightest": r.tightest if math.isfinite(r.tightest) else None, "verdict": r.verdict, "where": r.where,
+             "must_fail": r.check.must_fail}
             for r in results
         ]  # fmt: skip
         facts = provenance(seed=seed, wall_seconds=time.perf_counter() - start, instances=instances, search=search)

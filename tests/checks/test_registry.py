@@ -9,8 +9,8 @@ from sharptheory.checks.instances import Instance, neighbour
 from sharptheory.testing import assert_holds, instances
 from sharptheory.theory.policies import TabularPolicy
 
-STATEMENTS = [name for name, check in REGISTRY.items() if not check.erratum]
-ERRATA = [name for name, check in REGISTRY.items() if check.erratum]
+STATEMENTS = [name for name, check in REGISTRY.items() if not check.must_fail]
+ERRATA = [name for name, check in REGISTRY.items() if check.must_fail]
 COMMON = dict(deadline=None, suppress_health_check=list(HealthCheck))
 
 
