@@ -129,17 +129,17 @@ class HardFamily:
         """
         return fewest_prompts(_checked(eps) / self.mass, self.hit(n_responses), self.visit, at_least=at_least)
 
-    def sft_queries(self, eps: float, *, rtol: float = 0.0) -> float:
+    def sft_queries(self, eps: float) -> float:
         """Smallest m = nN with `sft_risk` ≤ ε, over all pairs of integers n, N ≥ 1; inf if there is none.
 
         `sft_prompts` does not increase in N. So from a pair (N, n) down, no N above ``m/n`` can beat m: few are tried.
 
         Args:
-            eps: ε in (0, 1]. rtol: how far above the smallest m the answer may be, relative to it; 0 is exact.
+            eps: ε in (0, 1].
         """
-        return self.sft_best(eps, rtol=rtol)[0]
+        return self.sft_best(eps)[0]
 
-    def sft_best(self, eps: float, *, rtol: float = 0.0) -> tuple[float, float]:
+    def sft_best(self, eps: float) -> tuple[float, float]:
         """`sft_queries` and an N that reaches it: ``(m, N)``."""
         if self.mass <= _checked(eps):
             return 0.0, 1.0
@@ -152,7 +152,7 @@ class HardFamily:
             prompts = self.sft_prompts(eps, n, at_least=prompts)
             if n * prompts < best:
                 best, n_responses = n * prompts, n
-            n = min(np.ceil(best * (1 - rtol) / prompts), n) - 1
+            n = min(np.ceil(best / prompts), n) - 1
         return float(best), float(n_responses)
 
     def adaptive_stopping(self, threshold: float) -> tuple[float, float]:
@@ -228,12 +228,12 @@ def minimax_lower_bound(eps: float, coverage: float, d: int, **options) -> float
 def sft_on_hardest(eps: float, coverage: float, d: int, **options) -> float:
     """What SFT-Sharpening needs, with the best N, on the hardest member found: a lower bound over all members.
 
-    On each member it is the smallest of all pairs of integers n, N, to 1 in 1,000 where it is beyond 1,000.
+    On each member it is the smallest m = nN of all pairs of integers.
 
     Args:
         eps, coverage, d, options: see `hardest`.
     """
-    return hardest(eps, coverage, d, lambda family: family.sft_queries(eps, rtol=1e-3), **options)
+    return hardest(eps, coverage, d, lambda family: family.sft_queries(eps), **options)
 
 
 def adaptive_on_hardest(eps: float, coverage: float, d: int, **options) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import bdtr
 from scipy.stats import binom
 
 from sharptheory.errors import UserError
@@ -26,7 +27,8 @@ def outvoted(k: np.ndarray, hit: float) -> np.ndarray:
     Args:
         k: whole numbers ≥ 0, any shape. hit: probability h of a right vote.
     """
-    return binom.cdf(np.floor(np.asarray(k) / 2), k, hit)
+    votes = np.asarray(k).astype(int)
+    return bdtr(votes // 2, votes, hit)
 
 
 def binomial_mean(f: Callable[[np.ndarray], np.ndarray], n: float, p: float) -> float:
@@ -71,23 +73,34 @@ def smallest(
 
 
 def crossing(risk: Callable[[float], float], eps: float, *, at_least: float = 0.0, limit: float = 1e15) -> float:
-    """Smallest integer n with ``risk(n) ≤ ε`` for a risk that never rises: from `at_least` by doubling and bisection.
+    """Smallest integer n with ``risk(n) ≤ ε`` for a risk that never rises.
+
+    By doubling from `at_least`, then by interpolation, and by bisection where that does not halve what is left.
 
     Args:
         risk: of n = 0, 1, 2, … eps: ε. at_least: a lower bound on the answer.
         limit: inf is returned if ``risk(limit)`` is still above ε.
     """
-    if risk(at_least) <= eps:
-        return at_least
-    low, step = at_least, 1.0
-    while risk(high := min(low + step, limit)) > eps:
+    low, at_low = at_least, risk(at_least)
+    if at_low <= eps:
+        return low
+    step = 1.0
+    while (at_high := risk(high := min(low + step, limit))) > eps:
         if high >= limit:
             return float("inf")
-        low, step = high, 2 * step
+        low, at_low, step = high, at_high, 4 * step
+    halved = True
     while high - low > 1:
-        middle = np.floor((low + high) / 2)
-        low, high = (low, middle) if risk(middle) <= eps else (middle, high)
-    return high
+        width = high - low
+        share = (at_low - eps) / (at_low - at_high) if halved else 0.5
+        middle = min(max(np.round(low + share * width), low + 1), high - 1)
+        at_middle = risk(middle)
+        if at_middle <= eps:
+            high, at_high = middle, at_middle
+        else:
+            low, at_low = middle, at_middle
+        halved = high - low <= width / 2
+    return float(high)
 
 
 def fewest_prompts(eps: float, hit: float, visit: float, *, at_least: float = 0.0) -> float:
