@@ -1,7 +1,13 @@
 """The guarantees of the sharpening paper, one theorem one function, with explicit constants.
 
-Constants are derived in docs/theory.md. Functions whose name ends in `_rate` are rates: constant 1, logarithms as
-printed, never asserted as bounds. `log_class` is always ``log|Π|``, the logarithm of the size of the policy class.
+Constants are derived in docs/theory.md; numbers of theorems are those of arXiv 2412.01951. Functions whose name ends in
+`_rate` are rates: constant 1, logarithms as printed, never asserted as bounds.
+
+Arguments that many share: ``eps, delta, rho`` (ε, δ, ρ in (0, 1]: fraction of bad prompts, missing mass, failure
+probability); ``log_class``, ``log|Π|`` in nats, the logarithm of the size of the policy class; ``coverage`` and
+``c_cov_bar``, the coefficients ``C_cov,γ`` and ``C̄_cov``, ≥ 1; ``n_prompts``, ``n_responses``, counts; ``margin``,
+``γ_margin > 0``; ``threshold``, ``μ_stop > 0``. An impossible value raises a UserError that names it. Where a function
+of numbers is written for arrays, any shapes that broadcast will do.
 """
 
 from __future__ import annotations
@@ -32,11 +38,27 @@ class Cost:
 #: What each argument must be: (test, description).
 _EXPECTED = {
     **dict.fromkeys(("eps", "delta", "rho", "mass", "max_prob"), (lambda v: (v > 0) & (v <= 1), "a number in (0, 1]")),
-    **dict.fromkeys(("n_prompts", "n_star", "margin"), (lambda v: v > 0, "a positive number")),
     **dict.fromkeys(
-        ("coverage", "c_cov_bar", "n", "n_maximizers", "n_responses", "dimension"),
+        ("n_prompts", "n_star", "margin", "threshold", "p", "sec", "r_max"), (lambda v: v > 0, "a positive number")
+    ),
+    **dict.fromkeys(
+        (
+            "coverage",
+            "c_cov_bar",
+            "c_max",
+            "c_conc",
+            "c_loss",
+            "n",
+            "n_maximizers",
+            "n_responses",
+            "dimension",
+            "rounds",
+        ),
         (lambda v: v >= 1 - 1e-9, "a number ≥ 1"),
     ),
+    # Masses that were added up may pass 1 by rounding.
+    **dict.fromkeys(("min_max_prob", "missing"), (lambda v: (v >= 0) & (v <= 1 + 1e-9), "a number in [0, 1]")),
+    **dict.fromkeys(("disagreement", "hellinger"), (lambda v: v >= 0, "a number ≥ 0")),
     "log_class": (lambda v: v >= 0, "log|Π| ≥ 0"),
 }
 
@@ -52,19 +74,20 @@ def _check(**arguments: float) -> None:
 
 
 def best_of_n_density_ratio(n: float) -> float:
-    """``π_BoN/π_base ≤ N`` for every reward. Source: section 2."""
+    """``π_BoN/π_base ≤ N`` for every reward. Source: docs/theory.md, Best-of-N."""
+    _check(n=n)
     return n
 
 
 def best_of_n_kl(n: np.ndarray) -> np.ndarray:
-    """``KL(π_BoN‖π_base) ≤ log N - (N-1)/N``, with equality for atomless rewards. Source: section 2."""
+    """``KL(π_BoN‖π_base) ≤ log N - (N-1)/N``, with equality for atomless rewards. Source: docs/theory.md, Best-of-N."""
     _check(n=n)
     n = np.asarray(n, dtype=float)
     return np.log(n) - (n - 1) / n
 
 
 def best_of_n_concentrability(n: np.ndarray) -> np.ndarray:
-    """``C_{π_BoN} ≤ N²/(2N-1)``, with equality for atomless rewards. Source: section 2."""
+    """``C_{π_BoN} ≤ N²/(2N-1)``, with equality for atomless rewards. Source: docs/theory.md, Best-of-N."""
     _check(n=n)
     n = np.asarray(n, dtype=float)
     return n / (2 - 1 / n)
@@ -86,8 +109,14 @@ def mle_hellinger(n_prompts: float, log_class: float, rho: float) -> float:
 
 
 def bad_prompts_from_hellinger(hellinger: float, delta: float) -> float:
-    """``P_x[π̂(A|x) ≤ 1-δ] ≤ E_x D_H²(π̂, π)/(κδ)`` where the target has ``π(A|x) ≥ 1-δ/2``. Source: section 3."""
-    _check(delta=delta)
+    """``P_x[π̂(A|x) ≤ 1-δ] ≤ E_x D_H²(π̂, π)/(κδ)`` where the target has ``π(A|x) ≥ 1-δ/2``.
+
+    Args:
+        hellinger: ``E_x D_H²(π̂, π)``, in [0, 2].
+
+    Source: docs/theory.md, Hellinger price.
+    """
+    _check(hellinger=hellinger, delta=delta)
     return hellinger / (KAPPA * delta)
 
 
@@ -112,7 +141,24 @@ def sft_bad_prompts(
 
 
 def sft_cost(*, eps: float, delta: float, rho: float, coverage: float, log_class: float) -> Cost:
-    """Enough for `sft_bad_prompts` ≤ ε: ``n = 4 log(|Π|/ρ)/(κδε)``, ``N* = 2 C_cov,γ/ε``. Source: Theorem 4.1′."""
+    """Enough for `sft_bad_prompts` ≤ ε: ``n = 4 log(|Π|/ρ)/(κδε)``, ``N* = 2 C_cov,γ/ε``.
+
+    >>> cost = sft_cost(eps=0.1, delta=0.1, rho=0.05, coverage=2.0, log_class=np.log(10))
+    >>> cost.n_prompts, cost.n_responses
+    (24705.0, 120.0)
+
+    Args:
+        eps, delta, rho: at most a fraction ε of the prompts misses more than δ, with probability ``1-ρ``.
+        coverage: ``C_cov,γ``. log_class: ``log|Π|``, nats.
+
+    Returns:
+        n prompts and N responses each.
+
+    Raises:
+        UserError: an argument is out of range.
+
+    Source: Theorem 4.1′ (arXiv 2412.01951).
+    """
     _check(eps=eps, delta=delta, rho=rho, coverage=coverage, log_class=log_class)
     n_prompts = max(np.ceil(4 * (log_class - np.log(rho)) / (KAPPA * delta * eps)), 1.0)
     return Cost(float(n_prompts), sft_responses(2 * coverage / eps, delta))
@@ -123,13 +169,13 @@ def sft_cost(*, eps: float, delta: float, rho: float, coverage: float, log_class
 
 def adaptive_stopping(max_prob: np.ndarray, n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
     """``E[N_μ] ≤ (μ_stop + 1/|y*|)/p*``. Source: Lemma I.1."""
-    _check(max_prob=max_prob, n_maximizers=n_maximizers)
+    _check(max_prob=max_prob, n_maximizers=n_maximizers, threshold=threshold)
     return (threshold + 1 / np.asarray(n_maximizers)) / np.asarray(max_prob)
 
 
 def adaptive_miss(n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
     """``P[ŷ ∉ y*] ≤ exp(-|y*| μ_stop)`` for every stopping time ``≥ N_μ``. Source: Lemma I.1."""
-    _check(n_maximizers=n_maximizers)
+    _check(n_maximizers=n_maximizers, threshold=threshold)
     return np.exp(-np.asarray(n_maximizers) * threshold)
 
 
@@ -172,6 +218,7 @@ def tilt_for_sharpness_exact(margin: float, n_responses: float, delta: float) ->
 
 def tilted_loss_coverage(n_responses: float) -> float:
     """``C_{π_base/π_β;β} ≤ |Y|``. Source: Lemma 4.1 (its other half is ``C_{π_β} ≤ C_cov``)."""
+    _check(n_responses=n_responses)
     return n_responses
 
 
@@ -179,8 +226,11 @@ def reward_gap(margin: float, missing: np.ndarray, mu: np.ndarray) -> float:
     """``J(π*) - J(π̂) ≥ log(1+γ_margin) E_x[1-π̂(y*|x)]``, ``J(π) = E_π[log π_base]``: the right-hand side.
 
     Args:
-        missing: ``1-π̂(y*|x)``, ``[X]``; mu: ``[X]``.
+        missing: ``1-π̂(y*|x)``, ``[X]``. mu: prompt probabilities, ``[X]``.
+
+    Source: docs/theory.md, Reward gap.
     """
+    _check(margin=margin, missing=missing)
     average = float(np.dot(missing, mu))
     return 0.0 if average == 0 else float(np.log1p(margin)) * average
 
@@ -199,7 +249,7 @@ def dpo_bad_prompts(disagreement: float, *, delta: float, c_max: float, min_max_
 
     Source: [S2], proved in docs/theory.md.
     """
-    _check(delta=delta, c_cov_bar=c_cov_bar)
+    _check(disagreement=disagreement, delta=delta, c_max=c_max, min_max_prob=min_max_prob, c_cov_bar=c_cov_bar)
     average = 2 * np.sqrt(disagreement * c_cov_bar)
     pointwise = disagreement / min_max_prob if min_max_prob > 0 else np.inf
     return 4 * c_max * disagreement / delta**2 + min(pointwise, average)
@@ -208,23 +258,42 @@ def dpo_bad_prompts(disagreement: float, *, delta: float, c_max: float, min_max_
 def dpo_cost(
     *, eps: float, delta: float, rho: float, c_max: float, min_max_prob: float, c_cov_bar: float, log_class: float
 ) -> Cost:
-    """Smallest number of pairs with `dpo_bad_prompts` ≤ ε, two responses each. Source: [S2]."""
+    """Smallest number of pairs, at least 1, with `dpo_bad_prompts` ≤ ε, two responses each.
+
+    Args:
+        c_max: ``C_∞ = sup_x C_π̂(x)``. min_max_prob: ``min_x p*(x)``.
+
+    Source: [S2], proved in docs/theory.md.
+    """
     _check(eps=eps, delta=delta, rho=rho, c_cov_bar=c_cov_bar, log_class=log_class)
+    _check(c_max=c_max, min_max_prob=min_max_prob)
     a = 4 * c_max / delta**2
     pointwise = eps / (a + 1 / min_max_prob) if min_max_prob > 0 else 0.0
     # a e + 2 √(C̄ e) = ε, solved for √e without cancellation.
     average = (eps / (np.sqrt(c_cov_bar) + np.sqrt(c_cov_bar + a * eps))) ** 2
-    return Cost(float(np.ceil((log_class - np.log(rho)) / max(pointwise, average))), 2.0)
+    return Cost(float(max(np.ceil((log_class - np.log(rho)) / max(pointwise, average)), 1.0)), 2.0)
 
 
 def linear_pairs(dimension: int) -> Cost:
-    """Noise-free linear softmax: d differences that span ``R^d`` recover ``(1+1/β)θ*`` exactly. Source: [S3]."""
+    """Fewest pairs that can recover ``(1+1/β)θ*`` of a noise-free linear softmax policy: d, and two responses each.
+
+    They do once the *observed* feature differences span ``R^d`` (and the class holds ``(1+1/β)θ*``): never before d
+    pairs; at d sampled pairs almost surely only if the law of ``φ(y)-φ(y')`` has no atoms on hyperplanes. With atoms the
+    number is random, and can be far larger: with features ``0, e_1, …, e_d``, uniform, d pairs span with probability .5
+    at d = 1 and .02 at d = 10.
+
+    Args:
+        dimension: d ≥ 1.
+
+    Source: [S3], proved in docs/theory.md.
+    """
     _check(dimension=dimension)
     return Cost(float(dimension), 2.0)
 
 
 def greedy_succeeds(max_prob: np.ndarray) -> np.ndarray:
     """Token-wise greedy decoding returns ``y*`` whenever ``π(y*|x) > 1/2``; tight at every smaller mass. Prop. 3.1."""
+    _check(max_prob=max_prob)
     return np.asarray(max_prob) > 0.5
 
 
@@ -233,7 +302,7 @@ def greedy_succeeds(max_prob: np.ndarray) -> np.ndarray:
 
 def lower_bound_rate(coverage: float, log_class: float, eps: float, *, p: float = 1.0) -> float:
     """Rate of Theorem 3.1′: ``m ≳ C log|Π| / (ε^{1+1/p} (1 + log(C ε^{-1/p})))``; ``C = C_cov,p``. A rate."""
-    _check(eps=eps, coverage=coverage, log_class=log_class)
+    _check(eps=eps, coverage=coverage, log_class=log_class, p=p)
     return coverage * log_class / (eps ** (1 + 1 / p) * (1 + np.log(coverage) - np.log(eps) / p))
 
 
@@ -244,6 +313,7 @@ def adaptive_lower_bound_rate(coverage: float, log_class: float, eps: float, *, 
 
 def sft_rate(coverage: float, log_class: float, *, eps: float, delta: float, rho: float = 0.05) -> float:
     """Rate of Theorem 4.1′: ``m ≲ C_cov,γ log(|Π|/ρ) log(1/δ) / (δ ε²)``. A rate."""
+    _check(coverage=coverage, log_class=log_class, eps=eps, delta=delta, rho=rho)
     return coverage * (log_class - np.log(rho)) * -np.log(delta) / (delta * eps**2)
 
 
@@ -251,6 +321,7 @@ def dpo_rate(
     c_conc: float, c_loss: float, log_class: float, *, margin: float, eps: float, delta: float, rho: float = 0.05
 ) -> float:
     """Rate of Theorem 4.2′: ``C_conc log³(C_loss |Π|/ρ) / (γ_margin² δ² ε²)``. A rate."""
+    _check(c_conc=c_conc, c_loss=c_loss, log_class=log_class, margin=margin, eps=eps, delta=delta, rho=rho)
     return c_conc * (np.log(c_loss) + log_class - np.log(rho)) ** 3 / (margin * delta * eps) ** 2
 
 
@@ -259,9 +330,13 @@ def xpo_rate(
     r_max: float = 1.0,
 ) -> float:  # fmt: skip
     """Rate of Theorems 4.3 and J.2: ``SEC log(|Π|/ρ) R_max² log²(|Y|/δ) / (γ_margin² δ² ε²)``. No coverage. A rate."""
+    _check(
+        sec=sec, log_class=log_class, n_responses=n_responses, margin=margin, eps=eps, delta=delta, rho=rho, r_max=r_max
+    )
     return sec * (log_class - np.log(rho)) * (r_max * np.log(n_responses / delta) / (margin * delta * eps)) ** 2
 
 
 def linear_sec_rate(dimension: int, rounds: float) -> float:
     """Rate of Lemma J.5: ``SEC ≲ d log(T+1)`` for linear softmax policies. A rate."""
+    _check(dimension=dimension, rounds=rounds)
     return dimension * np.log(rounds + 1)

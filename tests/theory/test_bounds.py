@@ -27,7 +27,7 @@ def test_inverse_forms_meet_their_bounds(eps, coverage):
         assert bounds.dpo_bad_prompts(bounds.dpo_disagreement(cost.n_prompts / 2, 7.0, 0.05), **given) > eps
 
 
-def test_numbers_of_the_specification():
+def test_documented_numbers():
     assert pytest.approx(0.0858, abs=5e-5) == bounds.KAPPA
     cost = bounds.sft_cost(coverage=4.0, log_class=2.0, **PAC)
     assert cost.n_prompts == np.ceil(4 * (2 - np.log(0.05)) / (bounds.KAPPA * 0.2 * 0.1))
@@ -37,6 +37,45 @@ def test_numbers_of_the_specification():
     assert bounds.linear_pairs(5).queries == 10
     assert bounds.tilt_for_sharpness(5.0, 3, 0.1) == bounds.tilt_for_sharpness(1.0, 3, 0.1)
     assert bounds.tilt_for_sharpness_exact(9.0, 1, 0.5) == np.inf
+
+
+def test_a_cost_is_at_least_one_pair():
+    """A class of one policy needs no data, but (n, 2) with n = 0 is no cost of an algorithm that samples."""
+    cost = bounds.dpo_cost(eps=1.0, delta=1.0, rho=1.0, log_class=0.0, c_max=1.0, min_max_prob=1.0, c_cov_bar=1.0)
+    assert cost.n_prompts == 1 and cost.queries == 2
+
+
+def spanned_by(pairs: np.ndarray, d: int) -> int:
+    """How many of the pairs of features ``0, e_1, …, e_d`` it takes to span ``R^d``: until they connect all of them."""
+    parent = list(range(d + 1))
+
+    def root(i: int) -> int:
+        return i if parent[i] == i else root(parent[i])
+
+    parts = d + 1
+    for n, (i, j) in enumerate(pairs, start=1):
+        if root(i) != root(j):
+            parent[root(i)] = root(j)
+            parts -= 1
+        if parts == 1:
+            return n
+    return len(pairs) + 1
+
+
+@pytest.mark.parametrize(("d", "chance"), [(1, 0.5), (10, 0.02)])
+def test_d_sampled_pairs_need_not_span(d, chance):
+    """[S3] with atoms: features 0, e_1, …, e_d, uniform. The number of pairs is at least `linear_pairs`, rarely equal."""
+    rng = np.random.default_rng(0)
+    needed = np.array([spanned_by(rng.integers(d + 1, size=(400, 2)), d) for _ in range(2_000)])
+    assert needed.min() >= bounds.linear_pairs(d).n_prompts
+    assert abs((needed == d).mean() - chance) < 4 * np.sqrt(chance * (1 - chance) / 2_000)
+
+
+def test_a_dominant_response_makes_spanning_slow():
+    """One response of eleven has mass .9: a median of 140 pairs in ten dimensions."""
+    rng, probs = np.random.default_rng(0), np.array([0.9] + [0.01] * 10)
+    needed = [spanned_by(rng.choice(11, size=(2_000, 2), p=probs), 10) for _ in range(400)]
+    assert 120 < np.median(needed) < 160
 
 
 def test_extremes():
@@ -80,6 +119,27 @@ def test_rates_have_the_printed_exponents():
         (lambda: bounds.tilt_for_sharpness_exact(-1.0, 3, 0.1), "margin=-1.0"),
         (lambda: bounds.linear_pairs(0), "dimension=0"),
         (lambda: bounds.best_of_n_kl(0.5), "n=0.5"),
+        (lambda: bounds.best_of_n_density_ratio(0.5), "n=0.5"),
+        (lambda: bounds.bad_prompts_from_hellinger(-0.1, 0.1), "hellinger=-0.1"),
+        (lambda: bounds.adaptive_miss(1, 0.0), "threshold=0.0"),
+        (lambda: bounds.adaptive_stopping(0.1, 1, -1.0), "threshold=-1.0"),
+        (lambda: bounds.tilted_loss_coverage(0), "n_responses=0"),
+        (lambda: bounds.reward_gap(0.0, 0.1, 1.0), "margin=0.0"),
+        (lambda: bounds.reward_gap(0.5, 1.1, 1.0), "missing=1.1"),
+        (lambda: bounds.greedy_succeeds(1.5), "max_prob=1.5"),
+        (lambda: bounds.dpo_bad_prompts(-0.1, delta=0.1, c_max=2, min_max_prob=0.5, c_cov_bar=2), "disagreement=-0.1"),
+        (lambda: bounds.dpo_cost(**PAC, log_class=1, c_max=0.5, min_max_prob=0.5, c_cov_bar=2), "c_max=0.5"),
+        (lambda: bounds.dpo_cost(**PAC, log_class=1, c_max=2, min_max_prob=1.5, c_cov_bar=2), "min_max_prob=1.5"),
+        (lambda: bounds.lower_bound_rate(2, 1, 0.1, p=0), "p=0"),
+        (lambda: bounds.lower_bound_rate(2, 1, 1.1), "eps=1.1"),
+        (lambda: bounds.adaptive_lower_bound_rate(0.5, 1, 0.1), "coverage=0.5"),
+        (lambda: bounds.sft_rate(2, 1, eps=0.0, delta=0.1), "eps=0.0"),
+        (lambda: bounds.sft_rate(2, 1, eps=np.nan, delta=0.1), "eps=nan"),
+        (lambda: bounds.dpo_rate(2, 2, -1, margin=1, eps=0.1, delta=0.1), "log_class=-1"),
+        (lambda: bounds.xpo_rate(2, 1, 4, margin=-1, eps=0.1, delta=0.1), "margin=-1"),
+        (lambda: bounds.xpo_rate(2, 1, 4, margin=1, eps=0.1, delta=0.1, r_max=0), "r_max=0"),
+        (lambda: bounds.linear_sec_rate(0, 5), "dimension=0"),
+        (lambda: bounds.linear_sec_rate(3, 0), "rounds=0"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
