@@ -24,7 +24,11 @@ SPECIAL_LOGITS = (0.0, 0.0, -1e-15, 1e-15, -1e-12, -3e-12, -np.log(2), -1.0, -36
 
 @st.composite
 def logits(draw, *, max_prompts: int = 4, max_responses: int = 8, allow_zero: bool = True) -> np.ndarray:
-    """Unnormalised log-weights ``[X, Y]``: ties, near-ties, one response, extreme skew, underflow, ``-inf`` if allowed."""
+    """Unnormalised log-weights ``[X, Y]``: ties, near-ties, one response, extreme skew, underflow, ``-inf`` if allowed.
+
+    Args:
+        max_prompts, max_responses: of the table. allow_zero: entries of ``-inf`` too.
+    """
     shape = (draw(st.integers(1, max_prompts)), draw(st.integers(1, max_responses)))
     special = (*SPECIAL_LOGITS, -np.inf) if allow_zero else SPECIAL_LOGITS
     entries = st.one_of(st.sampled_from(special), st.floats(-5, 5), st.floats(-700, 0))
@@ -38,7 +42,11 @@ def logits(draw, *, max_prompts: int = 4, max_responses: int = 8, allow_zero: bo
 
 
 def prompt_logits(n_prompts: int) -> st.SearchStrategy[np.ndarray]:
-    """Log-weights of a prompt distribution, tiny weights included."""
+    """Log-weights of a prompt distribution, tiny weights included.
+
+    Args:
+        n_prompts: X.
+    """
     entries = st.one_of(st.sampled_from((0.0, -1.0, -30.0, -600.0)), st.floats(-3, 3))
     return arrays(float, (n_prompts,), elements=entries)
 
@@ -53,14 +61,18 @@ def policies(draw, **options) -> TabularPolicy:
 
 @st.composite
 def token_trees(draw, *, max_tokens: int = 3, max_horizon: int = 4) -> AutoregressivePolicy:
-    """Small token trees of one prompt, ties and sequences without a choice included."""
+    """Small token trees of one prompt, ties and sequences without a choice included.
+
+    Args:
+        max_tokens: vocabulary size. max_horizon: depth.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     v, horizon = draw(st.integers(1, max_tokens)), draw(st.integers(1, max_horizon))
     scale = draw(st.sampled_from([0.0, 0.3, 1.0, 4.0]))
-    levels = [scale * rng.normal(size=(1, v**h, v + 1)) for h in range(horizon)]
+    depths = [scale * rng.normal(size=(1, v**h, v + 1)) for h in range(horizon)]
     if draw(st.booleans()):
-        levels = [np.round(level) for level in levels]  # ties
-    return AutoregressivePolicy(tuple(log_softmax(level, axis=-1) for level in levels))
+        depths = [np.round(logits) for logits in depths]  # ties
+    return AutoregressivePolicy(tuple(log_softmax(logits, axis=-1) for logits in depths))
 
 
 @st.composite
@@ -92,7 +104,14 @@ def pools(draw, *, max_prompts: int = 3, max_samples: int = 6) -> pd.DataFrame:
 
 
 def assert_law(law: np.ndarray, base: TabularPolicy, *, tolerance: float = 1e-9) -> None:
-    """A law over the base policy's responses: its shape, rows that sum to 1, no mass where the base has none."""
+    """A law over the base policy's responses: its shape, rows that sum to 1, no mass where the base has none.
+
+    Args:
+        law: log-probabilities in nats, ``[X, Y]``. base: the policy it was made from. tolerance: of the sums.
+
+    Raises:
+        AssertionError: saying what is wrong, and where.
+    """
     assert law.shape == base.shape, f"law has shape {law.shape}, base {base.shape}"
     assert not np.isnan(law).any(), f"law{np.argwhere(np.isnan(law))[0].tolist()} is NaN"
     sums = np.exp(law).sum(axis=1)
@@ -102,13 +121,27 @@ def assert_law(law: np.ndarray, base: TabularPolicy, *, tolerance: float = 1e-9)
 
 
 def assert_laws_equal(law: np.ndarray, other: np.ndarray, *, tolerance: float = 1e-9) -> None:
-    """Two laws within a total variation and a symmetric KL divergence of `tolerance` per prompt."""
+    """Two laws within a total variation and a symmetric KL divergence of `tolerance` per prompt.
+
+    Args:
+        law, other: log-probabilities in nats, ``[X, Y]``. tolerance: of each, nats for the divergence.
+
+    Raises:
+        AssertionError: they are further apart.
+    """
     assert np.all(np.abs(np.exp(law) - np.exp(other)).sum(axis=-1) / 2 <= tolerance)
     assert np.all(kl(law, other) <= tolerance) and np.all(kl(other, law) <= tolerance)
 
 
 def assert_holds(check: Check | str, instance: Instance) -> float | None:
-    """A registered statement on an instance; returns its ratio ``quantity/bound``, None where a premise fails."""
+    """A registered statement on an instance; returns its ratio ``quantity/bound``, None where a premise fails.
+
+    Args:
+        check: of the registry, or its name. instance: e.g. of `instances`.
+
+    Raises:
+        AssertionError: the statement is broken, beyond `SLACK`.
+    """
     check = REGISTRY[check] if isinstance(check, str) else check
     value = ratio(check, instance)
     if value is not None:

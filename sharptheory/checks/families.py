@@ -67,7 +67,11 @@ def _greedy_succeeds(instance: Instance):
 
 
 def token_tree(policy: TabularPolicy) -> AutoregressivePolicy:
-    """The table as binary sequences: response i is the binary expansion of i, padded to a power of two with ``-inf``."""
+    """The table as binary sequences: response i is the binary expansion of i, padded to a power of two with ``-inf``.
+
+    Args:
+        policy: ``[X, Y]``.
+    """
     depth = max(1, int(np.ceil(np.log2(policy.shape[1]))))
     leaves = np.full((policy.shape[0], 2**depth), -np.inf)
     leaves[:, : policy.shape[1]] = policy.log_probs

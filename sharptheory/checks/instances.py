@@ -91,7 +91,11 @@ def random_instance(
 
 
 def neighbour(instance: Instance, rng: np.random.Generator, *, fixed_policy: bool = False) -> Instance:
-    """A random small change of an instance: shift entries, make or break a tie, turn a knob."""
+    """A random small change of an instance: shift entries, make or break a tie, turn a knob.
+
+    Args:
+        instance: to change. rng: of the change. fixed_policy: leave base policy and prompt distribution alone.
+    """
     scale = 10 ** rng.uniform(-3, 0.5)
     part = rng.integers(4 if fixed_policy else 7)
     if part == 0:

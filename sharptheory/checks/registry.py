@@ -83,7 +83,11 @@ def ratio(check: Check, instance: Instance) -> float | None:
 
 
 def same(left: np.ndarray, right: np.ndarray, tolerance: float = 1e-9) -> tuple:
-    """Two computations of one number, as (relative difference, tolerance); equal infinities agree."""
+    """Two computations of one number, as (relative difference, tolerance); equal infinities agree.
+
+    Args:
+        left, right: any shape. tolerance: relative, absolute below 1.
+    """
     left, right = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
     with np.errstate(invalid="ignore"):
         difference = np.where(left == right, 0.0, np.abs(left - right) / np.maximum(1.0, np.abs(right)))

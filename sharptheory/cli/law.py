@@ -53,7 +53,7 @@ def law(
     printed = Table(
         title=f"exact laws over {len(responses)} responses, the likeliest {len(shown)} shown", title_justify="left"
     )
-    for column in ("law", "π(y*)", "KL", "C_π", "draws", *shown):
+    for column in ("law", "π(y*)", "KL", "C_π", "samples", *shown):
         printed.add_column(column, justify="left" if column == "law" else "right", no_wrap=True)
     symbols = {"best-of-N": "N", "tilted": "β", "power": "α", "adaptive best-of-N": "δ", "argmax": "γ"}
     columns = ["argmax_mass", "kl", "concentrability", "expected_n", *shown]

@@ -19,11 +19,17 @@ def beam_search(
     prefix is likelier than the `width`-th finished response. Ties go to the smallest token. No length penalty.
 
     Args:
-        next_token: log-probabilities after prefixes. stop_ids: tokens that end a response; prompts: their numbers.
-        max_tokens: a prefix of this length is a response too, unfinished.
+        next_token: log-probabilities in nats after prefixes, ``[B, V]``.
+        stop_ids: tokens that end a response.
+        prompts: as `next_token` numbers them, ``[X]``.
+        width: prefixes kept per prompt, ≥ 1.
+        max_tokens: ≥ 1; a prefix of this length is a response too, unfinished.
 
     Returns:
         Per prompt up to `width` responses, stop tokens included, with their log-likelihoods, likeliest first.
+
+    Raises:
+        UserError: `width` or `max_tokens` is below 1.
     """
     if width < 1 or max_tokens < 1:
         raise UserError(f"width={width}, max_tokens={max_tokens}; expected at least 1 of each")
@@ -31,24 +37,24 @@ def beam_search(
     live = [[((), 0.0)] for _ in prompts]
     done: list[list[tuple[tuple[int, ...], float]]] = [[] for _ in prompts]
     for step in range(max_tokens):
-        owner = [place for place, hypotheses in enumerate(live) for _ in hypotheses]
+        owner = [x for x, hypotheses in enumerate(live) for _ in hypotheses]
         if not owner:
             break
         hypotheses = [hypothesis for held in live for hypothesis in held]
-        rows = next_token([prompts[place] for place in owner], [tokens for tokens, _ in hypotheses])
+        rows = next_token([prompts[x] for x in owner], [tokens for tokens, _ in hypotheses])
         scores = rows + np.array([score for _, score in hypotheses])[:, None]
         live, start = [[] for _ in prompts], 0
-        for place in dict.fromkeys(owner):
-            block = scores[start : start + owner.count(place)]
+        for x in dict.fromkeys(owner):
+            block = scores[start : start + owner.count(x)]
             for i in _largest(block.ravel(), width):
                 parent, token = divmod(int(i), block.shape[1])
                 child = ((*hypotheses[start + parent][0], token), float(block[parent, token]))
                 ended = token in stop_ids or step + 1 == max_tokens
-                (done if ended else live)[place].append(child)
+                (done if ended else live)[x].append(child)
             start += len(block)
-            done[place] = sorted(done[place], key=lambda held: -held[1])[:width]
-            if len(done[place]) == width:
-                live[place] = [held for held in live[place] if held[1] > done[place][-1][1]]
+            done[x] = sorted(done[x], key=lambda held: -held[1])[:width]
+            if len(done[x]) == width:
+                live[x] = [held for held in live[x] if held[1] > done[x][-1][1]]
     return done
 
 

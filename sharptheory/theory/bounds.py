@@ -74,27 +74,51 @@ def _check(**arguments: float) -> None:
 
 
 def best_of_n_density_ratio(n: float) -> float:
-    """``π_BoN/π_base ≤ N`` for every reward. Source: docs/theory.md, Best-of-N."""
+    """``π_BoN/π_base ≤ N`` for every reward.
+
+    Args:
+        n: N ≥ 1.
+
+    Source: docs/theory.md, Best-of-N.
+    """
     _check(n=n)
     return n
 
 
 def best_of_n_kl(n: np.ndarray) -> np.ndarray:
-    """``KL(π_BoN‖π_base) ≤ log N - (N-1)/N``, with equality for atomless rewards. Source: docs/theory.md, Best-of-N."""
+    """``KL(π_BoN‖π_base) ≤ log N - (N-1)/N``, with equality for atomless rewards.
+
+    Args:
+        n: N ≥ 1, any shape.
+
+    Source: docs/theory.md, Best-of-N.
+    """
     _check(n=n)
     n = np.asarray(n, dtype=float)
     return np.log(n) - (n - 1) / n
 
 
 def best_of_n_concentrability(n: np.ndarray) -> np.ndarray:
-    """``C_{π_BoN} ≤ N²/(2N-1)``, with equality for atomless rewards. Source: docs/theory.md, Best-of-N."""
+    """``C_{π_BoN} ≤ N²/(2N-1)``, with equality for atomless rewards.
+
+    Args:
+        n: N ≥ 1, any shape.
+
+    Source: docs/theory.md, Best-of-N.
+    """
     _check(n=n)
     n = np.asarray(n, dtype=float)
     return n / (2 - 1 / n)
 
 
 def best_of_n_needed(mass: np.ndarray, rho: float) -> np.ndarray:
-    """``N ≥ log(1/ρ)/q_γ`` draws hit ``y*_γ`` with probability ``1-ρ``. Source: Proposition C.1."""
+    """``N ≥ log(1/ρ)/q_γ`` samples hit ``y*_γ`` with probability ``1-ρ``.
+
+    Args:
+        mass: ``q_γ`` in (0, 1], any shape. rho: ρ in (0, 1].
+
+    Source: Proposition C.1.
+    """
     _check(mass=mass, rho=rho)
     return np.maximum(-np.log(rho) / np.asarray(mass, dtype=float), 1.0)
 
@@ -103,7 +127,13 @@ def best_of_n_needed(mass: np.ndarray, rho: float) -> np.ndarray:
 
 
 def mle_hellinger(n_prompts: float, log_class: float, rho: float) -> float:
-    """MLE over a finite realizable class: ``E_x D_H²(π̂, π) ≤ 2 log(|Π|/ρ)/n`` with probability ``1-ρ``. Lemma F.1."""
+    """MLE over a finite realizable class: ``E_x D_H²(π̂, π) ≤ 2 log(|Π|/ρ)/n`` with probability ``1-ρ``.
+
+    Args:
+        n_prompts: n > 0. log_class: ``log|Π|``, nats. rho: ρ in (0, 1].
+
+    Source: Lemma F.1.
+    """
     _check(n_prompts=n_prompts, log_class=log_class, rho=rho)
     return 2 * (log_class - np.log(rho)) / n_prompts
 
@@ -121,7 +151,13 @@ def bad_prompts_from_hellinger(hellinger: float, delta: float) -> float:
 
 
 def sft_responses(n_star: float, delta: float) -> float:
-    """``N = ⌈N* ln(2/δ)⌉`` responses per prompt. Source: Theorem 4.1′."""
+    """``N = ⌈N* ln(2/δ)⌉`` responses per prompt.
+
+    Args:
+        n_star: ``N* > 0``. delta: δ in (0, 1].
+
+    Source: Theorem 4.1′.
+    """
     _check(n_star=n_star, delta=delta)
     return float(max(np.ceil(n_star * stopping_threshold(delta)), 1.0))
 
@@ -168,30 +204,60 @@ def sft_cost(*, eps: float, delta: float, rho: float, coverage: float, log_class
 
 
 def adaptive_stopping(max_prob: np.ndarray, n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
-    """``E[N_μ] ≤ (μ_stop + 1/|y*|)/p*``. Source: Lemma I.1."""
+    """``E[N_μ] ≤ (μ_stop + 1/|y*|)/p*``.
+
+    Args:
+        max_prob: ``p*`` in (0, 1]. n_maximizers: ``|y*| ≥ 1``. threshold: ``μ_stop > 0``. Any shapes that broadcast.
+
+    Source: Lemma I.1.
+    """
     _check(max_prob=max_prob, n_maximizers=n_maximizers, threshold=threshold)
     return (threshold + 1 / np.asarray(n_maximizers)) / np.asarray(max_prob)
 
 
 def adaptive_miss(n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
-    """``P[ŷ ∉ y*] ≤ exp(-|y*| μ_stop)`` for every stopping time ``≥ N_μ``. Source: Lemma I.1."""
+    """``P[ŷ ∉ y*] ≤ exp(-|y*| μ_stop)`` for every stopping time ``≥ N_μ``.
+
+    Args:
+        n_maximizers: ``|y*| ≥ 1``, any shape. threshold: ``μ_stop > 0``.
+
+    Source: Lemma I.1.
+    """
     _check(n_maximizers=n_maximizers, threshold=threshold)
     return np.exp(-np.asarray(n_maximizers) * threshold)
 
 
 def adaptive_bad_prompts(n_prompts: float, *, delta: float, rho: float, log_class: float) -> float:
-    """Adaptive SFT: ``P_x[π̂(y*|x) ≤ 1-δ] ≤ 2 log(|Π|/ρ)/(κδn)`` with probability ``1-ρ``. Source: Theorem D.1."""
+    """Adaptive SFT: ``P_x[π̂(y*|x) ≤ 1-δ] ≤ 2 log(|Π|/ρ)/(κδn)`` with probability ``1-ρ``.
+
+    Args:
+        n_prompts: n > 0. delta, rho: in (0, 1]. log_class: ``log|Π|``, nats.
+
+    Source: Theorem D.1.
+    """
     return bad_prompts_from_hellinger(mle_hellinger(n_prompts, log_class, rho), delta)
 
 
 def adaptive_queries(n_prompts: float, *, delta: float, c_cov_bar: float) -> float:
-    """``E[m] ≤ n (1 + μ_stop) C̄_cov`` with ``μ_stop = ln(2/δ)``. Source: Theorem D.1."""
+    """``E[m] ≤ n (1 + μ_stop) C̄_cov`` with ``μ_stop = ln(2/δ)``.
+
+    Args:
+        n_prompts: n > 0. delta: δ in (0, 1]. c_cov_bar: ``C̄_cov ≥ 1``.
+
+    Source: Theorem D.1.
+    """
     _check(n_prompts=n_prompts, delta=delta, c_cov_bar=c_cov_bar)
     return n_prompts * (1 + stopping_threshold(delta)) * c_cov_bar
 
 
 def adaptive_cost(*, eps: float, delta: float, rho: float, c_cov_bar: float, log_class: float) -> Cost:
-    """Enough for `adaptive_bad_prompts` ≤ ε; `n_responses` is the bound on the mean number drawn. Source: Theorem D.1."""
+    """Enough for `adaptive_bad_prompts` ≤ ε; `n_responses` is the bound on the mean number of samples.
+
+    Args:
+        eps, delta, rho: in (0, 1]. c_cov_bar: ``C̄_cov ≥ 1``. log_class: ``log|Π|``, nats.
+
+    Source: Theorem D.1.
+    """
     _check(eps=eps, delta=delta, rho=rho, c_cov_bar=c_cov_bar, log_class=log_class)
     n_prompts = max(np.ceil(2 * (log_class - np.log(rho)) / (KAPPA * delta * eps)), 1.0)
     return Cost(float(n_prompts), adaptive_queries(1, delta=delta, c_cov_bar=c_cov_bar))
@@ -203,21 +269,36 @@ def adaptive_cost(*, eps: float, delta: float, rho: float, c_cov_bar: float, log
 def tilt_for_sharpness(margin: float, n_responses: float, delta: float) -> float:
     """Largest β that the theorem allows for ``π_β(y*|x) ≥ 1-δ/2``: ``γ_margin / (2 log(2|Y|/δ))``, ``γ_margin ≤ 1``.
 
-    A margin above 1 is used as 1, where the theorem stops; `tilt_for_sharpness_exact` goes on. Source: Theorem J.2.
+    A margin above 1 is used as 1, where the theorem stops; `tilt_for_sharpness_exact` goes on.
+
+    Args:
+        margin: ``γ_margin > 0``. n_responses: ``|Y| ≥ 1``. delta: δ in (0, 1].
+
+    Source: Theorem J.2.
     """
     _check(margin=margin, delta=delta, n_responses=n_responses)
     return min(margin, 1.0) / (2 * np.log(2 * n_responses / delta))
 
 
 def tilt_for_sharpness_exact(margin: float, n_responses: float, delta: float) -> float:
-    """Largest β with ``(1+γ_margin)^{1+1/β} ≥ 2|Y|/δ``; ``inf`` if the base policy is already that sharp."""
+    """Largest β with ``(1+γ_margin)^{1+1/β} ≥ 2|Y|/δ``; ``inf`` if the base policy is already that sharp.
+
+    Args:
+        margin: ``γ_margin > 0``. n_responses: ``|Y| ≥ 1``. delta: δ in (0, 1].
+    """
     _check(margin=margin, delta=delta, n_responses=n_responses)
     powers = np.log(2 * n_responses / delta) / np.log1p(margin)
     return float("inf") if powers <= 1 else float(1 / (powers - 1))
 
 
 def tilted_loss_coverage(n_responses: float) -> float:
-    """``C_{π_base/π_β;β} ≤ |Y|``. Source: Lemma 4.1 (its other half is ``C_{π_β} ≤ C_cov``)."""
+    """``C_{π_base/π_β;β} ≤ |Y|``.
+
+    Args:
+        n_responses: ``|Y| ≥ 1``.
+
+    Source: Lemma 4.1 (its other half is ``C_{π_β} ≤ C_cov``).
+    """
     _check(n_responses=n_responses)
     return n_responses
 
@@ -236,7 +317,13 @@ def reward_gap(margin: float, missing: np.ndarray, mu: np.ndarray) -> float:
 
 
 def dpo_disagreement(n_pairs: float, log_class: float, rho: float) -> float:
-    """``P[Δ^π̂ ≠ Δ^{π_β}] ≤ log(|Π|/ρ)/n`` with probability ``1-ρ``: the regression (8) is noise-free. Source: [S2]."""
+    """``P[Δ^π̂ ≠ Δ^{π_β}] ≤ log(|Π|/ρ)/n`` with probability ``1-ρ``: the regression (8) is noise-free.
+
+    Args:
+        n_pairs: n > 0. log_class: ``log|Π|``, nats. rho: ρ in (0, 1].
+
+    Source: [S2].
+    """
     _check(n_prompts=n_pairs, log_class=log_class, rho=rho)
     return (log_class - np.log(rho)) / n_pairs
 
@@ -292,7 +379,13 @@ def linear_pairs(dimension: int) -> Cost:
 
 
 def greedy_succeeds(max_prob: np.ndarray) -> np.ndarray:
-    """Token-wise greedy decoding returns ``y*`` whenever ``π(y*|x) > 1/2``; tight at every smaller mass. Prop. 3.1."""
+    """Token-wise greedy decoding returns ``y*`` whenever ``π(y*|x) > 1/2``; tight at every smaller mass.
+
+    Args:
+        max_prob: ``π(y*|x)`` in (0, 1], any shape.
+
+    Source: Proposition 3.1.
+    """
     _check(max_prob=max_prob)
     return np.asarray(max_prob) > 0.5
 
@@ -301,18 +394,30 @@ def greedy_succeeds(max_prob: np.ndarray) -> np.ndarray:
 
 
 def lower_bound_rate(coverage: float, log_class: float, eps: float, *, p: float = 1.0) -> float:
-    """Rate of Theorem 3.1′: ``m ≳ C log|Π| / (ε^{1+1/p} (1 + log(C ε^{-1/p})))``; ``C = C_cov,p``. A rate."""
+    """Rate of Theorem 3.1′: ``m ≳ C log|Π| / (ε^{1+1/p} (1 + log(C ε^{-1/p})))``; ``C = C_cov,p``. A rate.
+
+    Args:
+        coverage: ``C_cov,p ≥ 1``. log_class: ``log|Π|``, nats. eps: ε in (0, 1]. p: exponent > 0, or inf.
+    """
     _check(eps=eps, coverage=coverage, log_class=log_class, p=p)
     return coverage * log_class / (eps ** (1 + 1 / p) * (1 + np.log(coverage) - np.log(eps) / p))
 
 
 def adaptive_lower_bound_rate(coverage: float, log_class: float, eps: float, *, p: float = 1.0) -> float:
-    """Rate of Theorem D.2: ``ε^{1/p}`` in place of ``ε^{1+1/p}``. A rate."""
+    """Rate of Theorem D.2: ``ε^{1/p}`` in place of ``ε^{1+1/p}``. A rate.
+
+    Args:
+        coverage, log_class, eps, p: as of `lower_bound_rate`.
+    """
     return eps * lower_bound_rate(coverage, log_class, eps, p=p)
 
 
 def sft_rate(coverage: float, log_class: float, *, eps: float, delta: float, rho: float = 0.05) -> float:
-    """Rate of Theorem 4.1′: ``m ≲ C_cov,γ log(|Π|/ρ) log(1/δ) / (δ ε²)``. A rate."""
+    """Rate of Theorem 4.1′: ``m ≲ C_cov,γ log(|Π|/ρ) log(1/δ) / (δ ε²)``. A rate.
+
+    Args:
+        coverage: ``C_cov,γ ≥ 1``. log_class: ``log|Π|``, nats. eps, delta, rho: in (0, 1].
+    """
     _check(coverage=coverage, log_class=log_class, eps=eps, delta=delta, rho=rho)
     return coverage * (log_class - np.log(rho)) * -np.log(delta) / (delta * eps**2)
 
@@ -320,7 +425,11 @@ def sft_rate(coverage: float, log_class: float, *, eps: float, delta: float, rho
 def dpo_rate(
     c_conc: float, c_loss: float, log_class: float, *, margin: float, eps: float, delta: float, rho: float = 0.05
 ) -> float:
-    """Rate of Theorem 4.2′: ``C_conc log³(C_loss |Π|/ρ) / (γ_margin² δ² ε²)``. A rate."""
+    """Rate of Theorem 4.2′: ``C_conc log³(C_loss |Π|/ρ) / (γ_margin² δ² ε²)``. A rate.
+
+    Args:
+        c_conc, c_loss: ≥ 1. log_class: ``log|Π|``, nats. margin: ``γ_margin > 0``. eps, delta, rho: in (0, 1].
+    """
     _check(c_conc=c_conc, c_loss=c_loss, log_class=log_class, margin=margin, eps=eps, delta=delta, rho=rho)
     return c_conc * (np.log(c_loss) + log_class - np.log(rho)) ** 3 / (margin * delta * eps) ** 2
 
@@ -329,7 +438,12 @@ def xpo_rate(
     sec: float, log_class: float, n_responses: float, *, margin: float, eps: float, delta: float, rho: float = 0.05,
     r_max: float = 1.0,
 ) -> float:  # fmt: skip
-    """Rate of Theorems 4.3 and J.2: ``SEC log(|Π|/ρ) R_max² log²(|Y|/δ) / (γ_margin² δ² ε²)``. No coverage. A rate."""
+    """Rate of Theorems 4.3 and J.2: ``SEC log(|Π|/ρ) R_max² log²(|Y|/δ) / (γ_margin² δ² ε²)``. No coverage. A rate.
+
+    Args:
+        sec: SEC > 0. log_class: ``log|Π|``, nats. n_responses: ``|Y| ≥ 1``. margin: ``γ_margin > 0``. eps, delta, rho: in
+            (0, 1]. r_max: ``R_max > 0``, nats.
+    """
     _check(
         sec=sec, log_class=log_class, n_responses=n_responses, margin=margin, eps=eps, delta=delta, rho=rho, r_max=r_max
     )
@@ -337,6 +451,10 @@ def xpo_rate(
 
 
 def linear_sec_rate(dimension: int, rounds: float) -> float:
-    """Rate of Lemma J.5: ``SEC ≲ d log(T+1)`` for linear softmax policies. A rate."""
+    """Rate of Lemma J.5: ``SEC ≲ d log(T+1)`` for linear softmax policies. A rate.
+
+    Args:
+        dimension: d ≥ 1. rounds: T ≥ 1.
+    """
     _check(dimension=dimension, rounds=rounds)
     return dimension * np.log(rounds + 1)

@@ -18,6 +18,9 @@ def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """``KL(p‖q) = Σ p log(p/q)``; ``inf`` if p has mass (above 1e-308) where q has none. Never negative.
 
     Summed as ``Σ p (log(p/q) - 1) + q``, whose terms are non-negative: no cancellation for close laws.
+
+    Args:
+        p, q: log-probabilities of the two laws in nats, ``[..., Y]``.
     """
     p, q = _pair(p, q)
     support = np.exp(p) > 0
@@ -30,24 +33,40 @@ def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def reverse_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """``KL(q‖p)``."""
+    """``KL(q‖p)``.
+
+    Args:
+        p, q: log-probabilities of the two laws in nats, ``[..., Y]``.
+    """
     return kl(q, p)
 
 
 def hellinger_squared(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """``D_H²(p, q) = Σ (√p - √q)²``, in [0, 2]."""
+    """``D_H²(p, q) = Σ (√p - √q)²``, in [0, 2].
+
+    Args:
+        p, q: log-probabilities of the two laws in nats, ``[..., Y]``.
+    """
     p, q = _pair(p, q)
     return ((np.exp(p / 2) - np.exp(q / 2)) ** 2).sum(axis=-1)
 
 
 def total_variation(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """``TV(p, q) = ½ Σ |p - q|``, in [0, 1]."""
+    """``TV(p, q) = ½ Σ |p - q|``, in [0, 1].
+
+    Args:
+        p, q: log-probabilities of the two laws in nats, ``[..., Y]``.
+    """
     p, q = _pair(p, q)
     return np.abs(np.exp(p) - np.exp(q)).sum(axis=-1) / 2
 
 
 def renyi_2(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Order-2 Rényi divergence ``log Σ p²/q``, the logarithm of the concentrability ``E_p[p/q]``."""
+    """Order-2 Rényi divergence ``log Σ p²/q``, the logarithm of the concentrability ``E_p[p/q]``.
+
+    Args:
+        p, q: log-probabilities of the two laws in nats, ``[..., Y]``.
+    """
     p, q = _pair(p, q)
     support = p > -np.inf
     terms = np.where(support, 2 * p - np.where(support, q, 0.0), -np.inf)

@@ -42,6 +42,12 @@ def greedy_fails(mass: float) -> AutoregressivePolicy:
     """A policy with ``π(y*) = mass < 1/2`` on which token-wise greedy decoding misses ``y*``. Source: Proposition 3.1.
 
     The first token 0 has probability `mass` and one continuation; token 1 has the rest, spread evenly.
+
+    Args:
+        mass: in (0, 1/2).
+
+    Raises:
+        UserError: `mass` is out of range.
     """
     if not 0 < mass < 0.5:
         raise UserError(f"mass={mass}; expected a number in (0, 1/2)")
@@ -62,6 +68,9 @@ def misspecified(n: int, strength: float | None = None, theta: np.ndarray | None
     Args:
         n: vocabulary size; strength: B of the base policy ``θ_1 = θ_2 = B e_1``, default ``log n + 2``.
         theta: another member of the class, ``[2, 2]`` (θ_1, θ_2).
+
+    Raises:
+        UserError: fewer than 3 tokens.
 
     Source: Proposition E.2.
     """
@@ -91,6 +100,9 @@ def max_cut_policy(n_vertices: int, edges: Sequence[tuple[int, int]], *, strengt
     Args:
         n_vertices: n; edges: pairs of vertices; strength: B > 0. The tree has ``2^{n+|E|}`` leaves.
 
+    Raises:
+        UserError: no edges, an edge is no pair of different vertices, or B is not positive.
+
     Source: Proposition E.1.
     """
     if not edges or any(not (0 <= u < n_vertices and 0 <= v < n_vertices and u != v) for u, v in edges):
@@ -110,12 +122,20 @@ def max_cut_policy(n_vertices: int, edges: Sequence[tuple[int, int]], *, strengt
 
 
 def cut_size(sides: Sequence[int], edges: Sequence[tuple[int, int]]) -> int:
-    """Number of edges between the two sides."""
+    """Number of edges between the two sides.
+
+    Args:
+        sides: 0 or 1 per vertex. edges: pairs of vertices.
+    """
     return sum(sides[u] != sides[v] for u, v in edges)
 
 
 def max_cut(n_vertices: int, edges: Sequence[tuple[int, int]]) -> int:
-    """Size of a maximum cut, by brute force."""
+    """Size of a maximum cut, by brute force.
+
+    Args:
+        n_vertices: n. edges: pairs of vertices.
+    """
     return max(cut_size(sides, edges) for sides in itertools.product((0, 1), repeat=n_vertices))
 
 
@@ -126,13 +146,14 @@ def packing_policy(dimension: int, n_points: int, *, seed: int = 0, scale: float
     """Example J.1: responses are a 1/4-packing of the sphere, ``φ(y) = y`` and ``θ* = scale · y*``.
 
     The margin is at least ``e^{scale/32} - 1`` whatever the dimension, while ``C_cov`` grows with the packing, which
-    may have ``exp(Θ(d))`` points: SFT-Sharpening needs about ``C_cov`` responses, RLHF-Sharpening d pairs [S3].
+    may have ``exp(Θ(d))`` points: SFT-Sharpening needs about ``C_cov`` responses, RLHF-Sharpening pairs whose differences
+    span ``R^d`` [S3].
 
     Args:
         dimension: d ≥ 2; n_points: size of the packing; response 0 is ``y*``.
 
     Raises:
-        ValueError: no such packing was found by drawing points at random.
+        UserError: no such packing was found among random points.
     """
     if dimension < 2 or n_points < 2:
         raise UserError(f"dimension={dimension}, n_points={n_points}; expected at least 2 of each")

@@ -101,7 +101,11 @@ class HardFamily:
         return crossing(lambda m: self.minimax_risk(m, 1), _checked(eps))
 
     def hit(self, n_responses: float) -> float:
-        """Probability ``1-(1-2/M)^N`` that best-of-N at a hard prompt returns its hidden response."""
+        """Probability ``1-(1-2/M)^N`` that best-of-N at a hard prompt returns its hidden response.
+
+        Args:
+            n_responses: N ≥ 1.
+        """
         return float(-np.expm1(n_responses * np.log1p(-2 / self.m)))
 
     def sft_risk(self, n_prompts: float, n_responses: float) -> float:
@@ -140,7 +144,11 @@ class HardFamily:
         return self.sft_best(eps)[0]
 
     def sft_best(self, eps: float) -> tuple[float, float]:
-        """`sft_queries` and an N that reaches it: ``(m, N)``."""
+        """`sft_queries` and an N that reaches it: ``(m, N)``.
+
+        Args:
+            eps: ε in (0, 1].
+        """
         if self.mass <= _checked(eps):
             return 0.0, 1.0
         guesses = np.unique(np.ceil(np.geomspace(1 / self.m, 4.0, 25) * self.m))

@@ -51,7 +51,11 @@ def level_starts(ascending: np.ndarray, tolerance: float = TOLERANCE) -> np.ndar
 
 
 def level_bounds(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the first and of the last element of each element's level, ``[X, Y]`` each, for `level_starts`."""
+    """Index of the first and of the last element of each element's level, ``[X, Y]`` each, for `level_starts`.
+
+    Args:
+        starts: boolean ``[X, Y]``.
+    """
     index = np.arange(starts.shape[1])
     first = np.maximum.accumulate(np.where(starts, index, 0), axis=1)
     ends = np.ones_like(starts)
@@ -88,7 +92,11 @@ def maximizers(log_probs: np.ndarray, gamma: float = 0.0, *, tolerance: float = 
 
 
 def maximizers_of_rows(log_probs: np.ndarray, gamma: float, tolerance: float) -> np.ndarray:
-    """`maximizers` of a cacheful of rows ``[X, Y]``, unchecked."""
+    """`maximizers` of a cacheful of rows ``[X, Y]``, unchecked.
+
+    Args:
+        log_probs: ``[X, Y]``, nats. gamma: ``γ ∈ [0, 1)``. tolerance: of ties, nats.
+    """
     cut = log_probs.max(axis=1, keepdims=True) + np.log1p(-gamma) - tolerance
     inside = log_probs >= cut
     if gamma == 0:
@@ -150,7 +158,11 @@ def levels(log_probs: np.ndarray, rewards: np.ndarray | None = None, *, toleranc
 
 
 def ranked_rows(log_probs: np.ndarray, rewards: np.ndarray, tolerance: float) -> tuple[np.ndarray, ...]:
-    """A cacheful of rows in ascending order of reward: the order, `level_starts`, and the columns of `Levels`."""
+    """A cacheful of rows in ascending order of reward: the order, `level_starts`, and the columns of `Levels`.
+
+    Args:
+        log_probs: ``[X, Y]``, nats. rewards: ``[X, Y]``; `log_probs` itself for the log-likelihood. tolerance: of ties.
+    """
     order = np.argsort(rewards, axis=1)
     sorted_log = np.take_along_axis(log_probs, order, axis=1)
     by_likelihood = rewards is log_probs

@@ -154,7 +154,11 @@ def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
 
 
 def log_choose(n, k) -> np.ndarray:
-    """``log C(n, k)``, ``-inf`` outside ``0 ≤ k ≤ n``; broadcasts."""
+    """``log C(n, k)``, ``-inf`` outside ``0 ≤ k ≤ n``; broadcasts.
+
+    Args:
+        n, k: whole numbers, any shapes that broadcast.
+    """
     n, k = np.broadcast_arrays(np.asarray(n, dtype=float), np.asarray(k, dtype=float))
     inside = (k >= 0) & (k <= n)
     n, k = np.where(inside, n, 0), np.where(inside, k, 0)

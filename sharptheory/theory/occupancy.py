@@ -47,6 +47,9 @@ def all_cells_hit(m: int, t: np.ndarray) -> np.ndarray:
 
     Few cells are counted exactly; many have a saddle sharp enough for an integral, to an absolute error of 1e-12. Where
     more than 40 cells are expected to be empty it is 0 to that accuracy.
+
+    Args:
+        m: number of cells ≥ 3. t: whole numbers, ``[T]``.
     """
     if m < 60:
         return np.array([_counted(m, int(each)) for each in t])

@@ -79,7 +79,15 @@ class TabularPolicy:
 
     @classmethod
     def from_probs(cls, probs, mu=None, *, normalize: bool = False) -> TabularPolicy:
-        """From probabilities ``[X, Y]``, or from non-negative weights if `normalize`."""
+        """From probabilities ``[X, Y]``, or from non-negative weights if `normalize`.
+
+        Args:
+            probs: ≥ 0, ``[X, Y]`` (``[Y]`` for one prompt). mu: prompt probabilities, ``[X]``; default uniform.
+            normalize: take both as weights.
+
+        Raises:
+            UserError: an entry is negative or infinite, or a row does not sum to 1.
+        """
         probs = np.atleast_2d(_floats(probs))
         bad = ~(probs >= 0) | (probs == np.inf)
         if bad.any():
@@ -90,12 +98,20 @@ class TabularPolicy:
 
     @classmethod
     def from_logits(cls, logits, mu=None) -> TabularPolicy:
-        """From unnormalised log-weights ``[X, Y]``: the row-wise softmax."""
+        """From unnormalised log-weights ``[X, Y]``: the row-wise softmax.
+
+        Args:
+            logits: nats. mu: prompt probabilities or weights ``[X]``; default uniform.
+        """
         return cls(logits, mu, normalize=True)
 
     @classmethod
     def from_counts(cls, counts, mu=None) -> TabularPolicy:
-        """From how often each response was seen, ``[X, Y]``: the maximum-likelihood table."""
+        """From how often each response was seen, ``[X, Y]``: the maximum-likelihood table.
+
+        Args:
+            counts: ≥ 0. mu: prompt probabilities or weights ``[X]``; default uniform.
+        """
         return cls.from_probs(counts, mu, normalize=True)
 
     @classmethod
@@ -104,6 +120,12 @@ class TabularPolicy:
 
         ``.npz`` with `log_probs` or `probs`, and `mu` if not uniform; ``.npy`` of log-probabilities (memory-mapped);
         ``.csv`` or ``.parquet`` of probabilities, one column per response and optionally a column ``mu``.
+
+        Args:
+            path: of the table. normalize: take its numbers as weights.
+
+        Raises:
+            UserError: naming the file and what is wrong with it.
         """
         path = Path(path)
         if not path.is_file():
@@ -151,6 +173,9 @@ class TabularPolicy:
         """``function(log_probs[rows])`` over all rows, a cacheful at a time, joined: ``[X, …]``.
 
         So any law runs on a memory-mapped table: ``policy.map(lambda rows: adaptive_best_of_n(rows, 3.0).expected_n)``.
+
+        Args:
+            function: of rows ``[B, Y]`` of log-probabilities in nats; returns ``[B, …]``.
         """
         return np.concatenate([np.asarray(function(chunk)) for _, chunk in self.chunks()])
 
@@ -236,7 +261,11 @@ class AutoregressivePolicy:
         return [y for h in range(self.horizon + 1) for y in itertools.product(range(self.n_tokens), repeat=h)]
 
     def next_token(self, prompts: Sequence[int], prefixes: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Log-probabilities of the token after each prefix, ``[B, V + 1]``; after H tokens end of sequence is certain."""
+        """Log-probabilities of the token after each prefix, ``[B, V + 1]``; after H tokens end of sequence is certain.
+
+        Args:
+            prompts: indices, ``[B]``. prefixes: tokens so far, ``[B]``.
+        """
         rows = np.full((len(prefixes), self.n_tokens + 1), -np.inf)
         rows[:, -1] = 0.0
         for row, x, prefix in zip(rows, prompts, prefixes):
@@ -247,7 +276,11 @@ class AutoregressivePolicy:
 
     @classmethod
     def from_table(cls, policy: TabularPolicy) -> AutoregressivePolicy:
-        """A table as sequences of one token each."""
+        """A table as sequences of one token each.
+
+        Args:
+            policy: ``[X, Y]``.
+        """
         never = np.full((len(policy.log_probs), 1), -np.inf)
         return cls((np.concatenate([policy.log_probs, never], axis=1)[:, None],), policy.mu)
 
@@ -264,14 +297,28 @@ class AutoregressivePolicy:
         return [rows[0] for rows in self.beam(1)]
 
     def beam(self, width: int) -> list[list[tuple[int, ...]]]:
-        """Beam search: up to `width` sequences per prompt, likeliest first."""
+        """Beam search: up to `width` sequences per prompt, likeliest first.
+
+        Args:
+            width: ≥ 1.
+
+        Raises:
+            UserError: `width` is below 1.
+        """
         found = beam_search(
             self.next_token, [self.n_tokens], range(len(self.mu)), width=width, max_tokens=self.horizon + 1
         )
         return [[tokens[:-1] for tokens, _ in ranked] for ranked in found]
 
     def tempered(self, temperature: float) -> AutoregressivePolicy:
-        """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power."""
+        """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power.
+
+        Args:
+            temperature: T > 0.
+
+        Raises:
+            UserError: T is not positive.
+        """
         if not temperature > 0:
             raise UserError(f"temperature={temperature}; expected a positive number")
         depths = []
@@ -286,7 +333,14 @@ def _floats(values) -> np.ndarray:
 
 
 def prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.ndarray:
-    """Prompt probabilities ``[X]``: uniform by default, refused unless they sum to 1 (or are weights to `normalize`)."""
+    """Prompt probabilities ``[X]``: uniform by default, refused unless they sum to 1 (or are weights to `normalize`).
+
+    Args:
+        mu: ``[X]``, or None. n_prompts: X. normalize: take `mu` as weights.
+
+    Raises:
+        UserError: naming `mu` and what is wrong with it.
+    """
     if mu is None:
         return np.full(n_prompts, 1 / n_prompts)
     mu = np.atleast_1d(_floats(mu))

@@ -15,14 +15,22 @@ CHUNK = 1 << 16
 
 
 def row_chunks(shape: tuple[int, int], elements: int = CHUNK) -> Iterator[slice]:
-    """Row slices of a table ``[X, Y]``, about `elements` entries each."""
+    """Row slices of a table ``[X, Y]``, about `elements` entries each.
+
+    Args:
+        shape: ``(X, Y)``. elements: about as many entries per slice.
+    """
     step = max(1, elements // shape[1])
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
 
 
 def log_sums(rows: np.ndarray) -> np.ndarray:
-    """``logsumexp`` of each row of ``[X, Y]``, one pass in cache; NaN stays NaN."""
+    """``logsumexp`` of each row of ``[X, Y]``, one pass in cache; NaN stays NaN.
+
+    Args:
+        rows: nats, ``[X, Y]``.
+    """
     top = rows.max(axis=1)
     shift = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):

@@ -48,6 +48,9 @@ def sample_complexity(
 
     Returns:
         Columns `curve, kind, eps, coverage, dim, delta, queries`.
+
+    Raises:
+        UserError: δ is outside (0, 1/2], or a grid holds an impossible number.
     """
     if not 0 < delta <= 0.5:
         raise UserError(
@@ -84,9 +87,15 @@ def law_table(
 ) -> pd.DataFrame:
     """Exact laws of one prompt: base, best-of-N, tilted ``π_β``, power ``π^α``, adaptive best-of-N at δ, argmax.
 
+    Args:
+        log_probs: of one prompt, ``[Y]``, nats. n, beta, alpha, delta: parameters of the laws wanted. gamma: of ``y*_γ``.
+
     Returns:
         One row per law: `law, parameter, argmax_mass` (mass of ``y*_γ``), `kl` (from the base, nats),
-        `concentrability`, `expected_n` (draws), then one column ``p0, p1, …`` per response.
+        `concentrability`, `expected_n` (samples), then one column ``p0, p1, …`` per response.
+
+    Raises:
+        UserError: `log_probs` is no row, or no law; or a parameter is out of range.
     """
     base = np.asarray(log_probs, dtype=float)
     if base.ndim != 1:
@@ -108,10 +117,10 @@ def law_table(
                 "argmax_mass": float(np.exp(law[best]).sum()),
                 "kl": float(kl(law, base)),
                 "concentrability": concentrability(law, base),
-                "expected_n": draws,
+                "expected_n": samples,
                 **{f"p{y}": float(np.exp(value)) for y, value in enumerate(law)},
             }
-            for name, parameter, law, draws in rows
+            for name, parameter, law, samples in rows
         ]
     )
 

@@ -75,7 +75,14 @@ def _rewards(log_probs: np.ndarray, rewards: np.ndarray | None) -> np.ndarray:
 
 
 def finite_rewards(log_probs: np.ndarray, rewards: np.ndarray | None) -> np.ndarray:
-    """The same, refused where a response with mass has an infinite one."""
+    """The same, refused where a response with mass has an infinite one.
+
+    Args:
+        log_probs: ``[..., Y]``, nats. rewards: broadcast to it; default the log-likelihood.
+
+    Raises:
+        UserError: a reward is NaN or infinite where there is mass.
+    """
     values = _rewards(log_probs, rewards)
     wrong = (log_probs > -np.inf) & np.isinf(values)
     if wrong.any():

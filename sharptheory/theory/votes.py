@@ -1,6 +1,6 @@
 """Deciding by votes: how many prompts until more than half of a prompt's visits returned its hidden response.
 
-A prompt is drawn n times with probability p each, ``K ~ Bin(n, p)`` visits, and each visit is a vote that is right with
+Each of n prompts is a given one with probability p, ``K ~ Bin(n, p)`` visits, and each visit is a vote that is right with
 probability h. The risk ``E[f(K)]``, ``f(k) = P[Bin(k, h) ≤ k/2]``, is what tabular maximum likelihood pays; docs/theory.md
 proves where it falls in n, which is what the search below rests on.
 """
@@ -32,7 +32,11 @@ def outvoted(k: np.ndarray, hit: float) -> np.ndarray:
 
 
 def binomial_mean(f: Callable[[np.ndarray], np.ndarray], n: float, p: float) -> float:
-    """``E f(K)``, ``K ~ Bin(n, p)``, over all k within 14 standard deviations (all of them where that is near 0)."""
+    """``E f(K)``, ``K ~ Bin(n, p)``, over all k within 14 standard deviations (all of them where that is near 0).
+
+    Args:
+        f: of whole numbers ``[K]``. n: a whole number ≥ 0. p: in (0, 1].
+    """
     mean, spread = n * p, np.sqrt(n * p * (1 - p))
     low, high = max(0.0, np.floor(mean - 14 * spread - 40)), min(n, np.ceil(mean + 14 * spread + 40))
     k = np.arange(low, high + 1)

@@ -109,8 +109,8 @@ def test_linear_softmax_table():
 
 
 def random_tree(rng, *, n_prompts=2, n_tokens=3, horizon=3) -> AutoregressivePolicy:
-    levels = [rng.normal(size=(n_prompts, n_tokens**h, n_tokens + 1)) for h in range(horizon)]
-    return AutoregressivePolicy(tuple(log_softmax(2 * level, axis=-1) for level in levels))
+    depths = [rng.normal(size=(n_prompts, n_tokens**h, n_tokens + 1)) for h in range(horizon)]
+    return AutoregressivePolicy(tuple(log_softmax(2 * conditional, axis=-1) for conditional in depths))
 
 
 def test_enumeration_is_the_product_of_the_conditionals():
@@ -138,8 +138,8 @@ def test_greedy_and_beam():
         assert beam[:10] == best[:10]
     for x, greedy in enumerate(policy.greedy()):
         index, tokens = 0, []
-        for level in policy.conditionals:
-            token = int(np.argmax(level[x, index]))
+        for conditional in policy.conditionals:
+            token = int(np.argmax(conditional[x, index]))
             if token == 3:
                 break
             tokens.append(token)
