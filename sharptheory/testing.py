@@ -19,7 +19,7 @@ from sharptheory.theory.divergences import kl
 from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy
 
 #: What random floats never hit: exact ties, gaps of rounding size, gaps at the edge of the tie tolerance, underflow.
-SPECIAL_LOGITS = (0.0, 0.0, -1e-15, 1e-15, -1e-12, -3e-12, -np.log(2), -1.0, -36.0, -745.0, -1000.0)
+SPECIAL_LOGITS = (0.0, 0.0, -1e-15, 1e-15, -0.8e-12, -1e-12, -1.6e-12, -3e-12, -np.log(2), -1.0, -36.0, -745.0, -1000.0)
 
 
 @st.composite
@@ -34,7 +34,9 @@ def logits(draw, *, max_prompts: int = 4, max_responses: int = 8, allow_zero: bo
     entries = st.one_of(st.sampled_from(special), st.floats(-5, 5), st.floats(-700, 0))
     values = draw(arrays(float, shape, elements=entries))
     if draw(st.booleans()):
-        values = values[:, :1] + draw(arrays(float, shape, elements=st.sampled_from((0.0, 1e-15, -1e-15, -0.1))))
+        values = values[:, :1] + draw(
+            arrays(float, shape, elements=st.sampled_from((0.0, 1e-15, -1e-15, -0.8e-12, -1.6e-12, -0.1)))
+        )
     # Every prompt keeps a response.
     empty = ~np.isfinite(values).any(axis=1)
     values[empty, 0] = 0.0

@@ -71,7 +71,7 @@ def random_instance(
         if rng.random() < 0.3:
             logits = np.round(logits)  # ties
         if rng.random() < 0.2:
-            logits = logits + rng.choice([0.0, 1e-15, -1e-13, 1e-9], size=logits.shape)
+            logits = logits + rng.choice([0.0, 1e-15, -1e-13, 0.8e-12, 1.6e-12, 1e-9], size=logits.shape)
         if rng.random() < 0.3:
             logits = np.where(rng.random(logits.shape) < 0.3, logits.max(axis=1, keepdims=True), logits)
         if rng.random() < 0.2 and n_responses > 1:
