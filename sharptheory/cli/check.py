@@ -53,21 +53,7 @@ def check(
         for result in checks.run(instances, seed=seed, policy=table, search=search, names=names):
             results.append(result)
             bar.advance(line)
-    title = f"{len(names)} statements, {instances:,} instances each, seed {seed}"
-    printed = Table(title=title, title_justify="left", show_lines=True)
-    printed.add_column("statement", ratio=1)
-    for column, justify in (("instances", "right"), ("tightest", "right"), ("verdict, where", "left")):
-        printed.add_column(column, justify=justify)
-    for r in results:
-        tightest = "identity" if r.check.identity and not r.broken else f"{r.tightest:.4g}"
-        statement, verdict = escape(f"{r.check.source}: {r.check.statement}"), r.verdict
-        if r.check.must_fail:
-            statement += f"\n[dim]{escape(r.where)}[/]"
-            verdict += f"\n[dim]{escape(r.check.must_fail)}[/]"
-        else:
-            verdict += f"\n[dim]{r.where}[/]"
-        printed.add_row(statement, f"{r.instances:,}", tightest, verdict, style="" if r.as_expected else "bold red")
-    console.print(printed)
+    console.print(_table(results, f"{len(names)} statements, {instances:,} instances each, seed {seed}"))
     console.print(
         "tightest: largest quantity/bound met; 1 is equality, above 1 broken. Statements that are false or inconsistent "
         "as printed, or go beyond what is true, must fail, on the counterexample shown."
@@ -87,3 +73,21 @@ def check(
         write_json(out, {"statements": rows, "provenance": facts})
     if not all(r.as_expected for r in results):
         raise typer.Exit(1)
+
+
+def _table(results: list, title: str) -> Table:
+    """One row per statement, those that came out unexpectedly in red."""
+    printed = Table(title=title, title_justify="left", show_lines=True)
+    printed.add_column("statement", ratio=1)
+    for column, justify in (("instances", "right"), ("tightest", "right"), ("verdict, where", "left")):
+        printed.add_column(column, justify=justify)
+    for r in results:
+        tightest = "identity" if r.check.identity and not r.broken else f"{r.tightest:.4g}"
+        statement, verdict = escape(f"{r.check.source}: {r.check.statement}"), r.verdict
+        if r.check.must_fail:
+            statement += f"\n[dim]{escape(r.where)}[/]"
+            verdict += f"\n[dim]{escape(r.check.must_fail)}[/]"
+        else:
+            verdict += f"\n[dim]{r.where}[/]"
+        printed.add_row(statement, f"{r.instances:,}", tightest, verdict, style="" if r.as_expected else "bold red")
+    return printed

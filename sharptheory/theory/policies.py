@@ -188,6 +188,9 @@ class LinearSoftmaxPolicy:
         features: ``φ``, ``[X, Y, d]`` (``[Y, d]`` for one prompt).
         theta: ``θ``, ``[d]``.
         mu: prompt probabilities ``[X]``; default uniform.
+
+    Raises:
+        UserError: naming argument, index and expectation.
     """
 
     features: np.ndarray
@@ -222,6 +225,9 @@ class AutoregressivePolicy:
             ``[X, V**h, V + 1]``. Prefix ``(t_1..t_h)`` has index ``Σ t_i V^{h-i}``; the last column is end of sequence
             (all ``-inf`` where sequences have a fixed length).
         mu: prompt probabilities ``[X]``; default uniform.
+
+    Raises:
+        UserError: naming depth, prompt and prefix.
     """
 
     conditionals: tuple[np.ndarray, ...]
