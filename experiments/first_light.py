@@ -16,16 +16,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from sharptheory.measure.imports import read_pool
+from sharptheory.measure.pool import Pool
 from sharptheory.report import plots as plotting
 from sharptheory.report.summary import diagnose
 
 FIGURES = Path(__file__).parents[1] / "figures"
 
 
-def draw(pool: pd.DataFrame) -> plt.Figure:
+def draw(pool: Pool) -> plt.Figure:
     """Accuracy against N, likelihood by correctness within prompts, and the exact law against measurement."""
     diagnosis = diagnose(pool)
-    summary, drawn = diagnosis.summary, diagnosis.pool
+    summary, drawn = diagnosis.summary, diagnosis.pool.samples
     centred = drawn["log_likelihood"] - drawn.groupby("prompt_id")["log_likelihood"].transform("mean")
     figure, (accuracy, alignment, theory) = plt.subplots(1, 3, figsize=(14, 4.2))
     plotting.accuracy_curve(

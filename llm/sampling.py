@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sharptheory.llm.engines.hf import HuggingFaceOracle
-from sharptheory.measure.pool import GREEDY
+from sharptheory.measure.pool import GREEDY, Pool
 from sharptheory.measure.storage import PoolWriter
 from sharptheory.oracle import Response
 from sharptheory.runs import claim_folder
@@ -28,7 +28,7 @@ def sample_pool(
     identity: dict | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
+) -> Pool:
     """Draw `n` samples and the greedy response for each prompt of a task into ``folder/pool.parquet``.
 
     A folder that holds part of the same run is continued: finished prompts are kept, the others are drawn exactly as

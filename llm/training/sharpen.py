@@ -22,7 +22,7 @@ from sharptheory.llm.training.fit import add_lora, fit, forward_tokens, process_
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.measure.imports import read_pool
-from sharptheory.measure.pool import greedy_responses, samples, validate_pool
+from sharptheory.measure.pool import Pool
 from sharptheory.runs import refuse_other_run
 from sharptheory.tasks import Task
 
@@ -194,12 +194,12 @@ def sharpen(
                     judge=config.reward == "p_true",
                     progress=lambda done, total: told("sampling", done, total),
                 )  # fmt: skip
-        drawn = drawn[drawn["prompt_id"].isin(range(len(task.prompts)))]
+        drawn = drawn.take(drawn["prompt_id"].isin(range(len(task.prompts))))
         drawn = _referenced(drawn, oracle, task, fresh=policy is oracle)
         if round_ == 1:
-            base = samples(drawn).assign(source="base")
+            base = drawn.samples.assign(source="base")
         elif config.method == "xpo":
-            drawn = pd.concat([drawn, base])
+            drawn = Pool(pd.concat([drawn.samples, base], ignore_index=True), drawn.greedy)
         fresh = examples(
             config.method, drawn, reward=config.reward, beta=config.beta, delta=config.delta, n=config.n,
             optimism=config.optimism, seed=config.seed + round_,
@@ -230,17 +230,16 @@ def sharpen(
     return evaluation, baselines(baseline_pool, table)
 
 
-def baselines(pool: pd.DataFrame, argmax: pd.DataFrame | None = None) -> dict:
+def baselines(pool: Pool, argmax: pd.DataFrame | None = None) -> dict:
     """What the base model gives without training: one sample, greedy decoding, best-of-N, and the certified argmax."""
-    drawn, greedy = samples(pool), greedy_responses(pool)
-    n = int(drawn.groupby("prompt_id").size().min())
+    n = int(pool.sizes.min())
     values = {"n": n}
-    columns = ["log_likelihood"] + ["correct"] * ("correct" in drawn)
+    columns = ["log_likelihood"] + ["correct"] * ("correct" in pool)
     for column in columns:
         name = "accuracy" if column == "correct" else column
-        best = curve(drawn, "log_likelihood", column, [1, n]).mean()
+        best = curve(pool, "log_likelihood", column, [1, n]).mean()
         values |= {f"sampled_{name}": float(best.iloc[0]), f"best_of_n_{name}": float(best.iloc[-1])}
-        values[f"greedy_{name}"] = float(greedy[column].astype(float).mean())
+        values[f"greedy_{name}"] = float(pool.greedy[column].astype(float).mean())
     if argmax is not None and argmax["certified"].any():
         known = argmax[argmax["certified"]]
         values["argmax_mass"] = float(np.exp(known["log_p"].astype(float)).mean())
@@ -268,7 +267,7 @@ def _oracle_like(oracle: HuggingFaceOracle, model) -> HuggingFaceOracle:
     )  # fmt: skip
 
 
-def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: bool) -> pd.DataFrame:
+def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: bool) -> Pool:
     """A pool from a file, re-scored by this model if it is another's."""
     pool = read_pool(path)
     if foreign and "tokens" not in pool and "response" in pool:
@@ -279,11 +278,11 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
         raise UserError(
             f"{path}: column 'tokens' is missing; training needs the token ids (or --foreign and 'response')"
         )
-    vocabulary = len(oracle.tokenizer)
-    if (alien := pool["tokens"].map(max) >= vocabulary).any():
+    tokens, vocabulary = pool["tokens"], len(oracle.tokenizer)
+    if (alien := tokens.map(max) >= vocabulary).any():
         i = int(np.flatnonzero(alien)[0])
         raise UserError(
-            f"{path}: row {i} has token {max(pool['tokens'].iloc[i])} but this tokenizer has {vocabulary}; the pool is of a model "
+            f"{path}: sample {i} has token {max(tokens.iloc[i])} but this tokenizer has {vocabulary}; the pool is of a model "
             "with another tokenizer: drop column 'tokens' and use --foreign, which tokenises 'response' anew"
         )
     last = max(pool["prompt_id"])
@@ -296,7 +295,7 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
         if (bad := (pool["prompt"] != asked) & pool["prompt"].notna()).any():
             i = int(np.flatnonzero(bad)[0])
             raise UserError(
-                f"{path}: row {i} asks {pool['prompt'].iloc[i]!r}, prompt {pool['prompt_id'].iloc[i]} of the task is "
+                f"{path}: sample {i} asks {pool['prompt'].iloc[i]!r}, prompt {pool['prompt_id'].iloc[i]} of the task is "
                 f"{asked.iloc[i]!r}; use the task and seed it was drawn with"
             )
     if foreign:
@@ -308,15 +307,15 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
     return pool
 
 
-def _scored(pool: pd.DataFrame, oracle: HuggingFaceOracle, task: Task) -> pd.DataFrame:
-    """The pool with this model's log-likelihoods; responses that it cannot have said are left out."""
-    ids, rows = zip(*((i, group) for i, group in pool.groupby("prompt_id")))
+def _scored(pool: Pool, oracle: HuggingFaceOracle, task: Task) -> Pool:
+    """The samples with this model's log-likelihoods; responses that it cannot have said are left out."""
+    ids, rows = zip(*((i, group) for i, group in pool.samples.groupby("prompt_id")))
     scores = oracle.evaluate([task.prompts[i] for i in ids], [[tuple(t) for t in group["tokens"]] for group in rows])
     scored = pd.concat([group.assign(log_likelihood=np.minimum(values, 0.0)) for group, values in zip(rows, scores)])
-    return validate_pool(scored[np.isfinite(scored["log_likelihood"])])
+    return Pool.from_frame(scored[np.isfinite(scored["log_likelihood"])])
 
 
-def _referenced(pool: pd.DataFrame, oracle: HuggingFaceOracle, task: Task, *, fresh: bool) -> pd.DataFrame:
+def _referenced(pool: Pool, oracle: HuggingFaceOracle, task: Task, *, fresh: bool) -> Pool:
     """`log_likelihood` and `reference` both the base model's: the self-reward of every round is that of the base."""
     if not fresh:
         pool = _scored(pool, oracle, task)

@@ -157,7 +157,7 @@ def _likelihood_finding(summary: dict) -> str:
             + (f"; among responses of one length its AUC is {span(given)}" if given["value"] is not None else "")
             + f"; with length regressed out, best-of-N is right on {percent(adjusted['value'])}."
         )
-    if summary["unfinished_fraction"] > UNFINISHED_WARNING:
+    if summary["unfinished_fraction"] is not None and summary["unfinished_fraction"] > UNFINISHED_WARNING:
         said.append(
             f"Warning: {percent(summary['unfinished_fraction'])} of the responses were cut by the length budget. A cut "
             "response scores its prefix only, which is too likely, and is usually graded wrong: raise --max-new-tokens."
@@ -295,6 +295,9 @@ def headline(summary: dict) -> list[tuple[str, str]]:
     rows += [
         ("argmax certified on", percent(coverage["certified_fraction"])),
         ("coverage coefficient, mean of 1/p*", "[{}, {}]".format(*coverage_interval(coverage))),
-        ("unfinished responses", percent(summary["unfinished_fraction"])),
+        (
+            "unfinished responses",
+            "unknown" if summary["unfinished_fraction"] is None else percent(summary["unfinished_fraction"]),
+        ),
     ]
     return rows

@@ -32,7 +32,7 @@ FIGURES = {
 
 def _draw(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
     """The figures this diagnosis supports, as functions of an axis."""
-    summary, drawn = diagnosis.summary, diagnosis.pool
+    summary, drawn = diagnosis.summary, diagnosis.pool.samples
     best = pd.DataFrame(summary["best_of_n"])
     log_likelihood = drawn[REWARD].to_numpy()
     centred = (drawn[REWARD] - drawn.groupby("prompt_id")[REWARD].transform("mean")).to_numpy()

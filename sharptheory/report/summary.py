@@ -8,13 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sharptheory.measure import rewards
 from sharptheory.measure.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
 from sharptheory.measure.best_of_n import curve, doubling_grid
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
-from sharptheory.measure.certificate import HitRates, argmax_hit_rates, c_cov_bar_interval, coverage_certificate
-from sharptheory.measure.pool import graded, greedy_responses, samples
+from sharptheory.measure.certificate import (
+    CoverageBound,
+    HitRates,
+    argmax_hit_rates,
+    c_cov_bar_bound,
+    coverage_certificate,
+)
+from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.prediction import calibration, predicted_curve
+from sharptheory.measure.selection import accuracy_curves
 from sharptheory.theory.tables import sharpening_cost
 
 REWARD = "log_likelihood"
@@ -25,31 +31,31 @@ class Diagnosis:
     """All that a report is drawn from.
 
     Attributes:
-        pool: the samples.
+        pool: samples and greedy responses.
         summary: JSON-ready numbers, the content of ``summary.json``.
-        certificate: per-prompt bounds on ``p*`` (`estimators.coverage_certificate`).
+        certificate: per-prompt bounds on ``p*`` (`coverage_certificate`).
         hit_rates: theory against measurement, None where no prompt is certified.
     """
 
-    pool: pd.DataFrame
+    pool: Pool
     summary: dict
     certificate: pd.DataFrame
     hit_rates: HitRates | None
 
 
-def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 0) -> Diagnosis:
+def diagnose(pool: Pool | pd.DataFrame, *, provenance: dict | None = None, seed: int = 0) -> Diagnosis:
     """Estimate everything a pool supports: best-of-N, pass@N, coverage, AUC, theory against measurement.
 
     Args:
-        pool: a validated pool, see `sharptheory.measure.pool`; accuracy needs its `correct` column.
+        pool: see `sharptheory.measure.pool`; accuracy needs its `correct` column.
         provenance: recorded in the summary as it is.
         seed: of the bootstrap.
     """
-    drawn, greedy = samples(pool), greedy_responses(pool)
-    per_prompt = drawn.groupby("prompt_id").size()
+    pool = as_pool(pool)
+    drawn, greedy, per_prompt = pool.samples, pool.greedy, pool.sizes
     n = curve_grid(int(per_prompt.min()))
-    certificate = coverage_certificate(drawn)
-    ends = c_cov_bar_interval(certificate, seed=seed)
+    certificate = coverage_certificate(pool)
+    ends = c_cov_bar_bound(certificate, seed=seed)
     summary = {
         "n_prompts": len(per_prompt),
         "n_samples": int(per_prompt.min()),
@@ -59,16 +65,17 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
         "sampled_accuracy": None,
         "sampled_log_likelihood": _number(drawn.groupby("prompt_id")[REWARD].mean().mean()),
         "greedy_log_likelihood": _number(greedy[REWARD].mean()) if len(greedy) else None,
-        "best_of_n": _curve_rows(drawn, REWARD, n, seed),
+        "best_of_n": _curve_rows(pool, REWARD, n, seed),
         "pass_at_n": None,
         "gain_over_sampling": None,
         "gain_over_greedy": None,
         "coverage": {
             "certified_fraction": float(certificate["certified"].mean()),
-            "c_cov_bar_low": _number(ends.value[0]),
-            "c_cov_bar_high": _number(ends.value[1]),
-            "c_cov_bar_low_ci": _number(ends.low[0]),
-            "c_cov_bar_high_ci": _number(ends.high[1]),
+            "c_cov_bar_low": _number(ends.low),
+            "c_cov_bar_high": _number(ends.high),
+            "c_cov_bar_at_least": _number(ends.at_least),
+            "c_cov_bar_low_estimate": _interval(ends.low_estimate),
+            "c_cov_bar_high_estimate": _interval(ends.high_estimate),
             "log_c_cov_bar_high": _number(_log_mean_exp(-certificate["log_p_low"].to_numpy())),
             "median_log_p_low": _number(certificate["log_p_low"].median()),
             "undersampled_fraction": float(np.mean(certificate["log_p_low"] < -np.log(certificate["n_samples"]))),
@@ -81,17 +88,17 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
         "dominance": {"pooled": None, "within": None},
         "length_confound": None,
         "unreadable": {},
-        "unfinished_fraction": float(1 - drawn["finished"].mean()),
+        "unfinished_fraction": _number(1 - drawn["finished"].mean()) if drawn["finished"].notna().any() else None,
         "length": None,
         "hit_rates": None,
         "cost": _cost(certificate, ends, drawn),
     }
     if "length" in drawn:
-        lengths = curve(drawn, REWARD, "length", n).mean()
+        lengths = curve(pool, REWARD, "length", n).mean()
         summary["length"] = {"sampled": _number(lengths.iloc[0]), "best_of_n": _number(lengths.iloc[-1])}
     if "correct" in drawn:
-        summary |= _correctness(drawn, greedy, n, seed)
-    rates = argmax_hit_rates(drawn)
+        summary |= _correctness(pool, n, seed)
+    rates = argmax_hit_rates(pool)
     if rates is not None:
         summary["hit_rates"] = {
             "n": rates.n.tolist(),
@@ -104,15 +111,15 @@ def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 
             "disagreements": rates.disagreements(),
         }
     summary["provenance"] = provenance or {}
-    return Diagnosis(drawn, summary, certificate, rates)
+    return Diagnosis(pool, summary, certificate, rates)
 
 
-def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> dict:
+def _correctness(pool: Pool, n: np.ndarray, seed: int) -> dict:
     """The part of the summary that needs to know which responses are right, on the prompts where that is known."""
-    known = graded(drawn)
+    known, greedy = pool.graded(), pool.greedy
     accuracy = curve(known, REWARD, "correct", n)
     one, best = accuracy[n[0]], accuracy[n[-1]]
-    within, n_mixed = auc_within(known, seed=seed)
+    within = auc_within(known, seed=seed)
     result = {
         "n_graded_prompts": len(accuracy),
         "sampled_accuracy": _number(one.mean()),
@@ -121,10 +128,8 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
         "rewards": _reward_curves(known, doubling_grid(int(n[-1])), seed),
         "gain_over_sampling": _interval(bootstrap_mean(best - one, seed=seed)),
         "auc_pooled": _interval(auc_pooled(known, seed=seed)),
-        "auc_within": _interval(within) | {"n_prompts": n_mixed},
-        "alignment": {
-            name: _interval(level) for name, level in alignment_levels(pd.concat([greedy, known]), seed=seed).items()
-        },
+        "auc_within": _interval(within) | {"n_prompts": within.n_prompts},
+        "alignment": {name: _interval(level) for name, level in alignment_levels(known, seed=seed).items()},
         "dominance": {
             name: None
             if (test := dominance(known, within=within, seed=seed)) is None
@@ -133,7 +138,7 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
         },
     }
     if "unreadable" in known:
-        result["unreadable"] = (known["unreadable"].value_counts() / len(known)).to_dict()
+        result["unreadable"] = (known["unreadable"].value_counts() / len(known.samples)).to_dict()
     if "length" in known and known["length"].notna().all() and (found := length_confound(known, seed=seed)) is not None:
         result["length_confound"] = {
             name: _interval(value) if isinstance(value, Estimate) else value for name, value in vars(found).items()
@@ -149,7 +154,7 @@ def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed:
     return result
 
 
-def _prediction(known: pd.DataFrame, m: int, seed: int) -> dict:
+def _prediction(known: Pool, m: int, seed: int) -> dict:
     """Best-of-N at up to eight times the pool, and how well the same method does from a quarter of it."""
     n = m * 2 ** np.arange(4)
     estimate = predicted_curve(known, n, seed=seed)
@@ -161,14 +166,14 @@ def _prediction(known: pd.DataFrame, m: int, seed: int) -> dict:
     return {"best_of_n": rows, "calibration": checks.where(checks.notna(), None).to_dict("records")}
 
 
-def _cost(certificate: pd.DataFrame, ends: Estimate, drawn: pd.DataFrame) -> list[dict]:
+def _cost(certificate: pd.DataFrame, ends: CoverageBound, drawn: pd.DataFrame) -> list[dict]:
     """The bounds' price of sharpening at both ends of the certified coverage, per unit of ``log(|Π|/ρ)``."""
     length = float(drawn["length"].mean()) if "length" in drawn else None
     with np.errstate(over="ignore"):
         worst = [np.exp(-certificate[column].min()) for column in ("log_p_high", "log_p_low")]
     sides = [
         sharpening_cost(max(float(coverage), 1.0), largest_inverse=float(largest), tokens_per_response=length)
-        for coverage, largest in zip(ends.value, worst)
+        for coverage, largest in zip((ends.low, ends.high), worst)
     ]
     return [
         {"method": low["method"], "source": low["source"]}
@@ -178,27 +183,27 @@ def _cost(certificate: pd.DataFrame, ends: Estimate, drawn: pd.DataFrame) -> lis
     ]  # fmt: skip
 
 
-def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, list[dict]]:
+def _reward_curves(known: Pool, n: np.ndarray, seed: int) -> dict[str, list[dict]]:
     """Accuracy of best-of-N by every self-reward that the pool supports, and of the majority vote."""
     return {
         name: [
             dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
             for k, value, low, high in zip(table.columns, estimate.value, estimate.low, estimate.high)
         ]
-        for name, table in rewards.accuracy_curves(known, n, seed=seed).items()
+        for name, table in accuracy_curves(known, n, seed=seed).items()
         for estimate in [bootstrap_mean(table.to_numpy(dtype=float), proportion=True, seed=seed)]
     }
 
 
-def _curve_rows(drawn: pd.DataFrame, reward: str, n: np.ndarray, seed: int) -> list[dict]:
+def _curve_rows(pool: Pool, reward: str, n: np.ndarray, seed: int) -> list[dict]:
     """Best-of-N by `reward`: one ``{n, accuracy, low, high, log_likelihood, …}`` per N."""
     rows = pd.DataFrame({"n": n})
     for value, names in (
         ("correct", ("accuracy", "low", "high")),
         (REWARD, ("log_likelihood", "log_likelihood_low", "log_likelihood_high")),
     ):
-        if value in drawn:
-            estimate = bootstrap_mean(curve(drawn, reward, value, n), proportion=value == "correct", seed=seed)
+        if value in pool:
+            estimate = bootstrap_mean(curve(pool, reward, value, n), proportion=value == "correct", seed=seed)
             rows[list(names)] = np.stack([estimate.value, estimate.low, estimate.high], axis=1)
         else:
             rows[list(names)] = np.nan
