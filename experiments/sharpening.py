@@ -25,7 +25,7 @@ from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.sampling import sample_pool
-from sharptheory.llm.training.sharpen import Config as Training
+from sharptheory.llm.training.config import Config as Training
 from sharptheory.llm.training.sharpen import sharpen
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import bootstrap_mean

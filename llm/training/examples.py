@@ -11,7 +11,7 @@ import pandas as pd
 from sharptheory.errors import UserError
 from sharptheory.learners.bon_aware import pass_at_k_weights
 from sharptheory.measure.certificate import LIKELIHOOD_NOISE
-from sharptheory.measure.pool import Pool, rectangles
+from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, load_reward
 from sharptheory.theory.laws import stopping_threshold
 
@@ -186,7 +186,7 @@ def examples(
         raise UserError(
             f"beta={beta}; expected a positive number (β → 0 is the argmax law, which has no finite logits)"
         )
-    drawn = rewarded(pool, reward)
+    drawn = rewarded(as_pool(pool), reward)
     options = dict(
         beta=beta, delta=delta, n=n, optimism=optimism, positive=method == "bon-rlb-p", rng=np.random.default_rng(seed)
     )
@@ -200,7 +200,7 @@ def examples(
 
 def check_origin(oracle, task_prompts: Sequence[str], pool: Pool, *, rows: int = 16) -> bool:
     """Whether a pool's log-likelihoods are those of this model, by scoring a few rows again."""
-    few = pool.samples.head(rows)
+    few = as_pool(pool).samples.head(rows)
     scores = oracle.evaluate([task_prompts[i] for i in few["prompt_id"]], [[tuple(tokens)] for tokens in few["tokens"]])
     error = np.abs(np.concatenate(scores) - few["log_likelihood"].to_numpy(dtype=float))
     return bool(np.all(error <= FOREIGN * few["tokens"].map(len).to_numpy()))

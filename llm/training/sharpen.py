@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from sharptheory.errors import UserError
 from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.sampling import sample_pool, task_identity
+from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import check_origin, examples
 from sharptheory.llm.training.fit import add_lora, fit, forward_tokens, process_state
 from sharptheory.measure.best_of_n import curve
@@ -25,33 +26,6 @@ from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.runs import refuse_other_run
 from sharptheory.tasks import Task
-
-
-@dataclass(frozen=True)
-class Config:
-    """What to train; recorded with the run, so that a folder holds one.
-
-    Attributes:
-        method, reward: as in `training.METHODS` and `rewards.REWARDS`. n_samples: per prompt and round.
-        n: of the best-of-N-aware methods. beta, delta, optimism: of `dpo`/`xpo`, `adaptive-sft`, `xpo`.
-        rounds: of sampling and training. lora_rank: None trains all weights.
-    """
-
-    method: str = "sft"
-    reward: str = "log_likelihood"
-    n_samples: int = 50
-    n: int = 8
-    beta: float = 1.0
-    delta: float = 0.1
-    optimism: float = 0.0
-    rounds: int = 1
-    lora_rank: int | None = None
-    epochs: int = 6
-    learning_rate: float = 3e-4
-    batch_size: int = 32
-    max_grad_norm: float = 1.0
-    weight_decay: float = 0.0
-    seed: int = 0
 
 
 class Evaluation:

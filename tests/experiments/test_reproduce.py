@@ -10,7 +10,7 @@ import pytest
 
 from experiments import figures, paper, reproduce, sharpening
 from sharptheory.llm.engines.loading import resolve
-from sharptheory.llm.training.sharpen import Config as Training
+from sharptheory.llm.training.config import Config as Training
 from sharptheory.tasks import GENERATED, OFFICIAL
 
 
