@@ -1,32 +1,58 @@
-"""A task from a JSON-lines file of ``{"prompt": …, "answer": …}``, with a choice of answer extractor."""
+"""Reading an answer off a response.
+
+Whatever a model writes, reading takes time linear in its length and raises nothing: patterns leave no choice of how to
+split a run of characters (possessive repeats, ``*+``), and numbers are compared as digits, of which there may be many.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections.abc import Callable
-from pathlib import Path
+
+import regex
 
 from sharptheory.errors import UserError
-from sharptheory.files import read_jsonl
-from sharptheory.tasks.task import Task
 
-NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?(?:[eE][-+]?\d++)?|[-+]?\.\d++")
+PARTS = re.compile(r"([-+]?)([0-9]*+)(?:\.([0-9]*+))?([eE][-+]?[0-9]++)?")
+#: A repeat in a pattern, for the least that it repeats: ``{3}``, ``{3,}``, ``{3,9}``.
+REPEAT = re.compile(r"\{([0-9]++)(?:,[0-9]*+)?\}")
+#: Repeats of repeats that a pattern may ask for in all; its compiler writes them out.
+MOST_REPEATS = 100_000
+#: Seconds that a user's pattern may take on one response.
+SECONDS = 2.0
 
 
 def last_number(text: str) -> str | None:
-    """The last number in a text, without thousands separators and in canonical form: ``1,234.50`` is ``1234.5``."""
-    found = NUMBER.findall(text)
-    return canonical_number(found[-1]) if found else None
+    """The last number in a text, without thousands separators and in canonical form; None if there is none.
+
+    >>> last_number("It costs 1,234.50 dollars")
+    '1234.5'
+    """
+    last = None
+    for last in NUMBER.finditer(text):  # noqa: B007
+        pass
+    return canonical_number(last.group()) if last else None
 
 
 def canonical_number(text: str) -> str | None:
-    """A number's shortest spelling, or None if the text is no number; ``-0`` is ``0``, ``5.0`` is ``5``."""
+    """A number's shortest spelling: ``-0`` is ``0``, ``5.0`` is ``5``, ``1e3`` is ``1000``.
+
+    None if the text is no number, or one with decimals or an exponent that no float can tell from infinity or zero.
+    """
     text = text.replace(",", "").strip()
-    if re.fullmatch(r"[-+]?\d+", text):
-        return str(int(text))
-    try:
-        value = float(text)
-    except ValueError:
+    if not text.isascii():  # digits of another script
+        text = "".join(str(unicodedata.decimal(character, character)) for character in text)
+    found = PARTS.fullmatch(text)
+    if not found or not (found[2] or found[3]):
+        return None
+    sign, whole, fraction, exponent = found[1], found[2].lstrip("0"), (found[3] or "").rstrip("0"), found[4]
+    if not fraction and not exponent:
+        return ("-" if sign == "-" and whole else "") + (whole or "0")
+    value = float(text)
+    if math.isinf(value) or (value == 0 and (whole or fraction)):
         return None
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
@@ -37,10 +63,17 @@ def exact(text: str) -> str | None:
 
 
 def extractor(spec: str) -> Callable[[str], str | None]:
-    """An answer extractor: ``exact``, ``last-number``, or ``regex:PATTERN`` (last match, its first group if any).
+    """An answer extractor by its name.
+
+    Args:
+        spec: ``exact``; ``last-number``; or ``regex:PATTERN``, the last match of a pattern, its first group if it has
+            one. A pattern may take `SECONDS` per response.
 
     Raises:
-        ValueError: unknown name or a pattern that does not compile.
+        UserError: unknown name, or a pattern that does not compile; when called, a pattern that takes too long.
+
+    >>> extractor(r"regex:answer is (\\w+)")("So the answer is Paris.")
+    'Paris'
     """
     if spec == "exact":
         return exact
@@ -49,38 +82,34 @@ def extractor(spec: str) -> Callable[[str], str | None]:
     kind, _, pattern = spec.partition(":")
     if kind != "regex" or not pattern:
         raise UserError(f"extractor {spec!r} is unknown; expected exact, last-number or regex:PATTERN")
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"extractor {spec!r} is not a valid regular expression: {error}") from None
+    compiled = _compiled(pattern)
 
     def match(text: str) -> str | None:
-        found = list(compiled.finditer(text))
-        if not found:
-            return None
-        answer = found[-1].group(1 if compiled.groups else 0)
-        return None if answer is None else answer.strip()
+        last = None
+        try:
+            for last in compiled.finditer(text, timeout=SECONDS):  # noqa: B007
+                pass
+        except TimeoutError:
+            raise UserError(
+                f"extractor {spec!r} took more than {SECONDS:g} s on a text of {len(text)} characters; expected a pattern "
+                "without a repeat inside a repeat, such as (a+)+"
+            ) from None
+        except MemoryError:
+            raise UserError(f"extractor {spec!r} ran out of memory on a text of {len(text)} characters") from None
+        answer = last and last.group(1 if compiled.groups else 0)
+        return (answer or "").strip() or None
 
     return match
 
 
-def load(path: str | Path, n_prompts: int | None, *, extract: str = "last-number", max_new_tokens: int = 512) -> Task:
-    """The first `n_prompts` problems of a file (all if None); an answer may be missing or null (likelihood-only).
-
-    Raises:
-        ValueError: names file, line and field of the first bad row.
-    """
-    path, prompts, answers = Path(path), [], []
-    read = extractor(extract)
-    for number, row in enumerate(read_jsonl(path), start=1):
-        prompt, answer = row.get("prompt"), row.get("answer")
-        if not isinstance(prompt, str) or not prompt:
-            raise UserError(f"{path}:{number}, field 'prompt': found {prompt!r}; expected a non-empty string")
-        if not isinstance(answer, (str, int, float, type(None))) or isinstance(answer, bool):
-            raise UserError(f"{path}:{number}, field 'answer': found {answer!r}; expected a string or a number")
-        prompts.append(prompt)
-        # A gold answer may be a bare answer or a solution text: read it the way a response is read.
-        answers.append(None if answer is None else read(str(answer)) or str(answer).strip())
-        if len(prompts) == n_prompts:
-            break
-    return Task(path.stem, prompts, answers, read, max_new_tokens=max_new_tokens)
+def _compiled(pattern: str) -> regex.Pattern:
+    """A user's pattern, compiled; a UserError that names it if it cannot be."""
+    if len(pattern) > MOST_REPEATS or math.prod(max(1, int(n[:9])) for n in REPEAT.findall(pattern)) > MOST_REPEATS:
+        raise UserError(
+            f"extractor 'regex:{pattern[:200]}' repeats too often; expected at most {MOST_REPEATS:,} in all"
+        )
+    try:
+        return regex.compile(pattern)
+    except (regex.error, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"extractor 'regex:{pattern[:200]}' is not a valid regular expression: {reason}") from None
