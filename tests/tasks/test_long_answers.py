@@ -36,12 +36,12 @@ ENDS = ["", "x", "}", "\n7", "#7"]
 
 @pytest.mark.parametrize("name", GRADERS)
 def test_grading_takes_linear_time(name):
-    """A quadratic pattern takes minutes on these: each would take a million times a million steps."""
+    """Where a pattern is quadratic, one of these texts takes seconds."""
     task = GRADERS[name]
     task.grade(r"\boxed{8}", task.answers[0])  # what is loaded once is loaded
     for unit in UNITS:
         for start, end in zip(STARTS, ENDS * 2):
-            text = start + unit * (30_000 // len(unit)) + end
+            text = start + unit * (15_000 // len(unit)) + end
             began = time.perf_counter()
             answer, right = task.grade(text, task.answers[0])
             assert right in (True, False) and (answer is None or isinstance(answer, str))
@@ -62,14 +62,14 @@ def test_a_megabyte_is_graded_in_seconds(name):
 
 
 @pytest.mark.parametrize("name", GRADERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(parts=st.lists(st.sampled_from([*UNITS, *STARTS]) | st.text(max_size=5), max_size=30))
 def test_any_text_is_read(name, parts):
     answer = GRADERS[name].extract("".join(parts))
     assert answer is None or answer
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text(alphabet="0123456789()+-*/ ", max_size=110) | st.text(max_size=20))
 def test_any_expression_is_compared(text):
     assert game24.equal(text, "1 2 3 4") in (True, False)
