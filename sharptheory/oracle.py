@@ -15,7 +15,7 @@ import numpy as np
 from sharptheory.errors import UserError
 
 #: ``(prompt numbers [B], token prefixes [B]) → log-probabilities [B, V]`` of the next token, in nats:
-#: `AutoregressivePolicy.next_token`, or a `sharptheory.llm.decoding.prefixes.PrefixTree`.
+#: `AutoregressivePolicy.next_token`, or a `sharptheory.llm.engines.prefixes.PrefixTree`.
 NextToken = Callable[[Sequence[int], Sequence[tuple[int, ...]]], np.ndarray]
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.power import mcmc, smc
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.decoding.search import find_argmax
 from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.llm.sampling import sample_pool, task_identity
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid

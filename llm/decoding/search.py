@@ -15,8 +15,8 @@ import pandas as pd
 
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.best_first import Argmax, best_first
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.llm.sampling import task_identity
 from sharptheory.measure.certificate import LIKELIHOOD_NOISE
 from sharptheory.runs import Lines

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sharptheory.decoding.best_first import best_first
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
+from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.tasks import arithmetic
 
 pytestmark = pytest.mark.benchmark

@@ -5,9 +5,9 @@ import pytest
 from scipy.special import log_softmax, logsumexp
 
 from sharptheory.decoding.power import mcmc, smc
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
+from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.tasks import arithmetic
 from sharptheory.theory import laws
 from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy

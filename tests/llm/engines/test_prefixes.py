@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
+from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.tasks import arithmetic
 from sharptheory.testing import token_trees
 from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy
