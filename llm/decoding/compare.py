@@ -11,8 +11,6 @@ import pandas as pd
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.power import mcmc, smc
 from sharptheory.llm.decoding.search import find_argmax
-from sharptheory.llm.engines.hf import HuggingFaceOracle
-from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.llm.sampling import sample_pool, task_identity
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
@@ -21,7 +19,7 @@ from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_power
 from sharptheory.measure.rewards import selecting
 from sharptheory.measure.selection import borda_curve, majority_curve
-from sharptheory.oracle import Response
+from sharptheory.oracle import Response, TextOracle
 from sharptheory.runs import Lines
 from sharptheory.tasks import Task
 from sharptheory.theory.laws import stopping_threshold
@@ -33,7 +31,7 @@ DRAWS = 8
 
 
 def compare_task(
-    oracle: HuggingFaceOracle,
+    oracle: TextOracle,
     task: Task,
     folder: str | Path,
     *,
@@ -167,18 +165,18 @@ def _decoded(oracle, task: Task, chunk: list[int], beams, alphas, particles, ste
             })  # fmt: skip
 
     for width in beams:
-        tree = PrefixTree(oracle, prompts)
+        tree = oracle.next_token(prompts)
         found = beam_search(tree, stop, places, width=width, max_tokens=limit)
         add("beam search", str(width), [[Response(*ranked[0])] for ranked in found], tree.forward_tokens)
     for alpha in alphas:
         for k in particles:
-            tree = PrefixTree(oracle, prompts)
+            tree = oracle.next_token(prompts)
             drawn = smc(
                 tree, stop, places, alpha=alpha, samples=min(DRAWS, k), particles=k, max_tokens=limit, seed=seed
             )
             add(f"power α = {alpha:g}, SMC", f"{k} particles", drawn.responses, tree.forward_tokens)
         for length in steps:
-            tree = PrefixTree(oracle, prompts)
+            tree = oracle.next_token(prompts)
             drawn = mcmc(tree, stop, places, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=seed)
             add(f"power α = {alpha:g}, MCMC", f"{length} steps", drawn.responses, tree.forward_tokens)
     found = [find_argmax(oracle, prompt, budget=budget, seed=seed + i) for i, prompt in zip(chunk, prompts)]
