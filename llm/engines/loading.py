@@ -1,6 +1,6 @@
 """Load a model and its tokenizer from a folder or hub name: safetensors only, every weight from the checkpoint.
 
-Nothing here runs code that a model brings along unless it is told to trust it, and nothing asks.
+Nothing here runs code that a model brings along unless the caller trusts it, and nothing asks.
 """
 
 from __future__ import annotations
@@ -133,8 +133,9 @@ def resolve(model: str | Path) -> str:
         return str(folder)
     if (SHIPPED / str(model)).is_dir():
         return str(SHIPPED / str(model))
-    path = folder.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1
-    if path or ("/" not in str(model) and not _cached(str(model))):
+    if folder.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1:
+        raise UserError(f"model folder {model} does not exist; {_near(folder)}")
+    if "/" not in str(model) and not _cached(str(model)):
         raise UserError(f"{model} is neither a folder, a shipped model nor a hub name (OWNER/NAME); {_near(folder)}")
     return str(model)
 
@@ -332,7 +333,13 @@ def _known_dtype(dtype: str) -> str | torch.dtype:
 
 
 def fingerprint(model: str | Path, loaded: PreTrainedModel) -> str:
-    """A short hash that changes when a model's weights or configuration do (ends of large files, not all of them)."""
+    """A short hash that changes when a model's weights or configuration do: what identifies a model in a run.
+
+    Of large files it reads the two ends; of a model from the hub, the name and the commit.
+
+    Args:
+        model: as given to `load_model`. loaded: the model it returned.
+    """
     digest, folder = hashlib.blake2b(digest_size=8), Path(resolve(model))
     if not folder.is_dir():
         digest.update(f"{folder}@{getattr(loaded.config, '_commit_hash', None)}".encode())
@@ -348,6 +355,6 @@ def fingerprint(model: str | Path, loaded: PreTrainedModel) -> str:
 
 
 def quiet_transformers() -> None:
-    """No progress bars or advice from transformers: this program draws its own."""
+    """No progress bars or advice from transformers: the command line has its own."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
