@@ -371,7 +371,7 @@ def _levels(summary: Summary) -> str | None:
         return sentence
     return (
         f"{sentence} Only the one within a prompt is what sharpening uses; the others can be high while it is not, and are "
-        "often quoted in its place."
+        "often quoted instead."
     )
 
 

@@ -283,7 +283,7 @@ class Summary:
 
     @property
     def judged(self) -> bool:
-        """Whether conclusions may be drawn: at most a share `UNFINISHED_LIMIT` of the samples is cut."""
+        """Whether there may be verdicts: at most a share `UNFINISHED_LIMIT` of the samples is cut."""
         return (self.sampling.unfinished or 0.0) <= UNFINISHED_LIMIT
 
     @property

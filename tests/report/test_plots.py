@@ -104,6 +104,7 @@ def test_alignment_levels(ax):
     shown = [(each.get_xdata(), each.get_ydata()) for each in ax.get_lines()[:4]]
     assert [list(np.atleast_1d(x)) for x, _ in shown] == [[0.5, 0.7], [0.6], [0.8, 0.95], [0.9]]
     assert [set(np.atleast_1d(y)) for _, y in shown] == [{0}, {0}, {1}, {1}]
+    assert [each.get_color() for each in ax.get_lines()[:4]] == [plots.ORANGE, plots.ORANGE, plots.BLUE, plots.BLUE]
 
 
 def test_coverage_profile(ax):

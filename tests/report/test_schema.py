@@ -141,8 +141,8 @@ def test_an_interval_decides_only_what_it_excludes_on_enough_prompts(low, high, 
 def test_a_prediction_is_trusted_if_half_of_its_checks_agree():
     summary = diagnose(KINDS["graded"]()).summary
     check = summary.prediction.checks[0]
-    for agreeing, trusted in ((0, False), (2, False), (3, True), (5, True)):
-        checks = tuple(dataclasses.replace(check, agrees=i < agreeing) for i in range(5))
+    for agreeing, total, trusted in ((0, 5, False), (2, 5, False), (3, 5, True), (1, 4, False), (2, 4, True)):
+        checks = tuple(dataclasses.replace(check, agrees=i < agreeing) for i in range(total))
         prediction = Prediction(summary.prediction.curve, checks)
         assert prediction.agreeing == agreeing and prediction.trusted == trusted
         assert bool(dataclasses.replace(summary, prediction=prediction).forecast) == trusted

@@ -12,7 +12,7 @@ from tests.report.pools import LIKELY, UNLIKELY, hand_pool, table_pool
 
 
 def test_by_hand():
-    """Eight prompts, two samples: likely right on seven, greedy (the unlikely response) said to be right on two."""
+    """Eight prompts, two samples: likely right on seven, greedy (the unlikely response) right on two."""
     summary = diagnose(hand_pool()).summary
     sampling, (one, two) = summary.sampling, summary.best_of_n
     assert (sampling.n_prompts, sampling.n_samples, sampling.n_samples_max, sampling.n_responses) == (8, 2, 2, 16)
