@@ -24,6 +24,7 @@ from sharptheory.measure.selection import accuracy_curves, majority_curve
 from sharptheory.measure.storage import PoolWriter
 from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.report.html import write_report
+from sharptheory.report.schema import Summary
 from sharptheory.report.summary import Diagnosis, diagnose
 from sharptheory.theory import bounds, coverage, divergences, families, laws, majority
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
@@ -43,6 +44,7 @@ __all__ = [
     "PoolWriter",
     "Response",
     "Reward",
+    "Summary",
     "TableOracle",
     "TabularPolicy",
     "UserError",

@@ -23,7 +23,15 @@ from sharptheory.cli import app
 from sharptheory.llm.engines.loading import resolve
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/guide.md", "docs/paper.md", "docs/theory.md", "docs/architecture.md", "CONTRIBUTING.md")
+PAGES = (
+    "README.md",
+    "docs/guide.md",
+    "docs/summary.md",
+    "docs/paper.md",
+    "docs/theory.md",
+    "docs/architecture.md",
+    "CONTRIBUTING.md",
+)
 #: Options that make a command small; the last of an option wins.
 SMALL = {
     "diagnose": "--prompts 6 --samples 64 --max-new-tokens 48",
