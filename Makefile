@@ -28,10 +28,10 @@ reproduce: $(READY)  ## the paper's protocol, quick: about four minutes on two c
 figures: $(READY)  ## redraw every figure and table from committed results
 	cd $(ROOT) && $(BIN)/python -m experiments.figures $(ARGS) && $(BIN)/python -m experiments.tables
 
-docs: $(READY)  ## API reference as a static site in out/docs
+docs: $(READY)  ## API reference as a static site in out/docs, a page per module
 	cd $(ROOT) && $(BIN)/pdoc --docformat google --output-directory out/docs sharptheory sharptheory.llm \
 		$$($(BIN)/python -c "import pkgutil, sharptheory as st; print(*(f'sharptheory.{m.name}' for m in \
-		pkgutil.iter_modules(st.__path__) if not m.ispkg and m.name not in (*st.__all__, '__main__')))")
+		pkgutil.iter_modules(st.__path__) if m.name not in (*st.__all__, '__main__')))")
 
 lint: $(READY)  ## style, and which room may import which: on the package as it is installed
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -21,11 +21,11 @@ from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.sampling import sample_pool
-from sharptheory.measure import rewards
 from sharptheory.measure.alignment import auc_within, dominance
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import bootstrap_mean
-from sharptheory.measure.pool import greedy_responses, samples
+from sharptheory.measure.pool import Pool
+from sharptheory.measure.selection import accuracy_curves
 from sharptheory.tasks import load_task
 from sharptheory.theory import laws
 
@@ -83,25 +83,25 @@ def measure(setting: Setting, config: Config, work: Path) -> pd.DataFrame:
     argmax = search_task(
         oracle, task, folder / "argmax.jsonl", budget=config.budget, seed=config.seed, identity=identity
     )
-    drawn, greedy = samples(pool), greedy_responses(pool).set_index("prompt_id")
+    greedy = pool.greedy.set_index("prompt_id")
     n = np.unique([k for k in (1, 2, 3, 5, 7, 10, 16, 25, 35, config.n_samples) if k <= config.n_samples])
     parts = [
-        lift_curves(drawn, greedy, n, config.seed),
-        theory(drawn, argmax, n, config.seed),
-        drawn[["log_likelihood", "correct"]].astype({"log_likelihood": np.float32, "correct": bool}).assign(panel="samples")
-        .sample(min(5_000, len(drawn)), random_state=config.seed),
-        findings(drawn, greedy, config.seed),
+        lift_curves(pool, greedy, n, config.seed),
+        theory(pool, argmax, n, config.seed),
+        pool.samples[["log_likelihood", "correct"]].astype({"log_likelihood": np.float32, "correct": bool}).assign(panel="samples")
+        .sample(min(5_000, len(pool.samples)), random_state=config.seed),
+        findings(pool, greedy, config.seed),
     ]  # fmt: skip
     print(f"{name} on {setting.task}: {len(task.prompts)} prompts measured", flush=True)
     return pd.concat(parts, ignore_index=True).assign(model=name, task=setting.task, label=setting.label)
 
 
-def lift_curves(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> pd.DataFrame:
+def lift_curves(pool: Pool, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> pd.DataFrame:
     """Accuracy of every reward's best-of-N, its lift over greedy decoding in points, and the same of log-likelihood."""
     base = greedy["correct"].astype(float)
     rows = []
-    for reward, table in rewards.accuracy_curves(drawn, n, seed=seed).items():
-        likelihood = curve(drawn, "log_likelihood", "log_likelihood", n) if reward == "log_likelihood" else None
+    for reward, table in accuracy_curves(pool, n, seed=seed).items():
+        likelihood = curve(pool, "log_likelihood", "log_likelihood", n) if reward == "log_likelihood" else None
         for k in table.columns:
             row = {"panel": "curve", "reward": reward, "n": int(k), "greedy_accuracy": base.mean()}
             row |= _estimate("accuracy", table[k], proportion=True, seed=seed)
@@ -113,7 +113,7 @@ def lift_curves(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed: 
     return pd.DataFrame(rows)
 
 
-def theory(drawn: pd.DataFrame, argmax: pd.DataFrame, n: np.ndarray, seed: int) -> pd.DataFrame:
+def theory(pool: Pool, argmax: pd.DataFrame, n: np.ndarray, seed: int) -> pd.DataFrame:
     """On the certified prompts, what the exact law of best-of-N allows, and what the pool measures there.
 
     With ``h = 1 - (1-p*)^N`` the probability of the argmax and c* whether it is correct, accuracy lies between ``c* h`` and
@@ -123,7 +123,7 @@ def theory(drawn: pd.DataFrame, argmax: pd.DataFrame, n: np.ndarray, seed: int) 
     if known.empty:
         return pd.DataFrame()
     best, right = np.exp(known["log_p"].astype(float)), known["correct"].astype(float)
-    measured = curve(drawn[drawn["prompt_id"].isin(known.index)], "log_likelihood", "correct", n)
+    measured = curve(pool.take(pool["prompt_id"].isin(known.index)), "log_likelihood", "correct", n)
     rows = []
     for k in n:
         hit = laws.best_of_n_hit(best, k)
@@ -136,12 +136,12 @@ def theory(drawn: pd.DataFrame, argmax: pd.DataFrame, n: np.ndarray, seed: int) 
     return pd.DataFrame(rows)
 
 
-def findings(drawn: pd.DataFrame, greedy: pd.DataFrame, seed: int) -> pd.DataFrame:
+def findings(pool: Pool, greedy: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Each finding of the paper as an estimate with its interval and a verdict: held, contrary, or not shown."""
-    last = int(drawn.groupby("prompt_id").size().min())
+    last = int(pool.sizes.min())
     some = min(16, last // 2)
-    accuracy = curve(drawn, "log_likelihood", "correct", np.unique([1, some, last]))
-    likelihood = curve(drawn, "log_likelihood", "log_likelihood", [1, last])
+    accuracy = curve(pool, "log_likelihood", "correct", np.unique([1, some, last]))
+    likelihood = curve(pool, "log_likelihood", "log_likelihood", [1, last])
     base = greedy["correct"].astype(float)[accuracy.index]
     rows = [
         _finding("log-likelihood rises with N", likelihood[last] - likelihood[1], seed, unit="nats"),
@@ -152,8 +152,8 @@ def findings(drawn: pd.DataFrame, greedy: pd.DataFrame, seed: int) -> pd.DataFra
         _finding(f"accuracy has saturated by N = {some}", NEGLIGIBLE - (accuracy[last] - accuracy[some]), seed)
         | _estimate("value", accuracy[last] - accuracy[some], seed=seed),
     ]
-    within, _ = auc_within(drawn, seed=seed)
-    test = dominance(drawn, within=True, seed=seed)
+    within = auc_within(pool, seed=seed)
+    test = dominance(pool, within=True, seed=seed)
     verdict = (
         "not shown" if test is None else "held" if test.holds else "contrary" if within.high < 0.5 else "not shown"
     )

@@ -27,7 +27,7 @@ import pandas as pd
 from experiments import figures, paper, sharpening, tables
 from experiments.drawing import FIGURES
 from experiments.record import RESULTS, save
-from sharptheory.llm.training.sharpen import Config as Training
+from sharptheory.llm.training.config import Config as Training
 
 THEORY = ("laws", "minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "bon_aware", "iterated",
           "reward_error", "decoding")  # fmt: skip

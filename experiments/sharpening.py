@@ -25,11 +25,12 @@ from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.sampling import sample_pool
-from sharptheory.llm.training.sharpen import Config as Training
+from sharptheory.llm.training.config import Config as Training
 from sharptheory.llm.training.sharpen import sharpen
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import bootstrap_mean
-from sharptheory.measure.pool import samples
+from sharptheory.measure.imports import read_pool
+from sharptheory.measure.pool import Pool
 from sharptheory.tasks import Task, split_task
 from sharptheory.theory import bounds, laws
 
@@ -188,9 +189,9 @@ class Setting:
         task = replace(self.problems, prompts=self.problems.prompts[few], answers=self.problems.answers[few])
         pool, place = None, self.work / name
         if not cell.own_pool:
-            drawn, pool = self.full_pool, self.work / f"{name}.parquet"
-            drawn = drawn[(drawn["prompt_id"] < cell.n_prompts) & (drawn["sample_id"] < cell.responses)]
-            drawn.to_parquet(pool)
+            full, pool = self.full_pool, self.work / f"{name}.parquet"
+            part = (full["prompt_id"] < cell.n_prompts) & (full["sample_id"] < cell.responses)
+            full.take(part).samples.to_parquet(pool)
         table, base = sharpen(
             self.oracle, task, self.held_out, place, training, pool=pool, n_eval=config.eval_samples, n_base=self.n_base,
             eval_every=2 if cell.own_pool else training.epochs, identity=self.identity, base_lines=self.work / "base",
@@ -212,8 +213,8 @@ class Setting:
         return pd.concat([table, self.pass_at_k(place)]) if name == "full" else table
 
     @cached_property
-    def full_pool(self) -> pd.DataFrame:
-        return pd.read_parquet(self.work / "full/round-1/pool.parquet")
+    def full_pool(self) -> Pool:
+        return read_pool(self.work / "full/round-1/pool.parquet")
 
     def theory(self, cell: Cell) -> dict:
         """What infinitely many prompts would give (the law of best-of-N itself), and what Theorem 4.1′ promises.
@@ -243,11 +244,11 @@ class Setting:
 
     def costs(self, task: Task, place: Path, cell: Cell) -> dict:
         """Forward tokens and seconds of sampling and of training; sampling at the rate measured on the held-out prompts."""
-        pools = [pd.read_parquet(path) for path in sorted(place.glob("round-*/pool.parquet"))]
+        pools = [read_pool(path) for path in sorted(place.glob("round-*/pool.parquet"))]
         if not cell.own_pool:
-            pools = [pd.read_parquet(place.with_name(f"{place.name}.parquet")), *pools]
+            pools = [read_pool(place.with_name(f"{place.name}.parquet")), *pools]
         prompts = sum(map(len, self.oracle.encode(task.prompts)))
-        sampled = sum(prompts + int(samples(pool)["tokens"].map(len).sum()) for pool in pools)
+        sampled = sum(prompts + int(pool["tokens"].map(len).sum()) for pool in pools)
         rounds = pd.read_parquet(place / "log.parquet").groupby("round")[["tokens", "seconds"]].max()
         return {
             "sampling_tokens": sampled,
@@ -265,7 +266,7 @@ class Setting:
         for policy, oracle in (("base", self.oracle), ("trained", trained)):
             folder = self.work / "base/baseline" if policy == "base" else place / "after"
             identity = self.identity if policy == "base" else {"model": fingerprint(str(place / "model"), model)}
-            drawn = samples(sample_pool(oracle, self.held_out, n, folder, seed=self.seed, identity=identity))
+            drawn = sample_pool(oracle, self.held_out, n, folder, seed=self.seed, identity=identity)
             for kind, reward in (("pass", "correct"), ("best_of_k", "log_likelihood")):
                 values = curve(drawn, reward, "correct", sizes)
                 for k in sizes:

@@ -1,4 +1,4 @@
-"""Tables of numbers in README and docs, written from committed results between markers.
+"""Tables in README and docs, written from committed results and from the code between markers; the schema of summaries.
 
 python -m experiments.tables            # part of `make figures`
 
@@ -16,9 +16,12 @@ import pandas as pd
 from experiments.drawing.training import final
 from experiments.record import RESULTS
 from sharptheory.report.findings import headline
+from sharptheory.report.schema import Summary, field_list, json_schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/paper.md")
+SUMMARY_PAGE = "docs/summary.md"
+SCHEMA = ROOT / "docs/summary.schema.json"
 SIGNS = {"held": "held", "contrary": "**did not hold**", "not shown": "not shown"}
 
 
@@ -28,8 +31,12 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def first_light(_: Path) -> str:
-    summary = json.loads((ROOT / "figures/first_light.json").read_text())
+    summary = Summary.from_json((ROOT / "figures/first_light.json").read_text())
     return markdown(["", ""], [[name, value] for name, value in headline(summary)])
+
+
+def summary_fields(_: Path) -> str:
+    return f"\n{field_list()}\n"
 
 
 def findings(results: Path) -> str:
@@ -141,6 +148,7 @@ def speed(_: Path) -> str:
 TABLES = {
     "speed": speed,
     "first-light": first_light,
+    "summary-fields": summary_fields,
     "findings": findings,
     "table-1": table_1,
     "trained": trained,
@@ -158,10 +166,12 @@ def filled(text: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    for page in PAGES:
+    for page in (*PAGES, SUMMARY_PAGE):
         path = ROOT / page
         path.write_text(filled(path.read_text()))
         print(path)
+    SCHEMA.write_text(json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n")
+    print(SCHEMA)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sharptheory.provenance import provenance
-from sharptheory.tasks import GENERATED
+from sharptheory.tasks import TASKS
 
 SORTED_BATCHES = 16
 #: Width, width inside a layer, layers, heads, and a learning rate that falls as one over the width.
@@ -80,7 +80,7 @@ def build_tokenizer(task: str = "arithmetic") -> PreTrainedTokenizerFast:
     """One token per match of the language's pattern, plus pad, end of sequence and unknown."""
     language = LANGUAGES[task]
     specials = ["<pad>", "<eos>", "<unk>"]
-    pairs = [] if language.symbols else GENERATED[task].training_pairs(5_000, np.random.default_rng(0))
+    pairs = [] if language.symbols else TASKS[task].training_pairs(5_000, np.random.default_rng(0))
     symbols = language.symbols or sorted(
         {token for pair in pairs for token in re.findall(language.pattern, "".join(pair))}
     )
@@ -117,7 +117,7 @@ def make_batches(config: Config, rng: np.random.Generator, tokenizer) -> Iterato
     Rows of similar length share a batch (drawn `SORTED_BATCHES` at a time, handed out in random order): without it 40 %
     of the work is padding.
     """
-    task, eos = GENERATED[config.task], [tokenizer.eos_token_id]
+    task, eos = TASKS[config.task], [tokenizer.eos_token_id]
     while True:
         texts = task.training_pairs(SORTED_BATCHES * config.batch_size, rng)
         prompts, solutions = (tokenizer(list(side))["input_ids"] for side in zip(*texts))
@@ -137,7 +137,7 @@ def make_batches(config: Config, rng: np.random.Generator, tokenizer) -> Iterato
 @torch.no_grad()
 def accuracy(model, tokenizer, task_name: str, *, n_prompts: int = 500, sample: bool) -> float:
     """Accuracy on test problems, greedy or sampled once at temperature 1."""
-    task = GENERATED[task_name].load(n_prompts, seed=1)
+    task = TASKS[task_name].load(n_prompts, seed=1)
     inputs = tokenizer(task.prompts, return_tensors="pt", padding=True, return_token_type_ids=False)
     options = dict(do_sample=True, top_k=0, top_p=1.0) if sample else dict(do_sample=False)
     output = model.generate(**inputs.to(model.device), max_new_tokens=task.max_new_tokens, **options)

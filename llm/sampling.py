@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from sharptheory.llm.engines.hf import HuggingFaceOracle
-from sharptheory.measure.pool import GREEDY
+from sharptheory.measure.pool import GREEDY, Pool
 from sharptheory.measure.storage import PoolWriter
-from sharptheory.oracle import Response
+from sharptheory.oracle import Response, TextOracle
 from sharptheory.runs import claim_folder
 from sharptheory.tasks import Task
 
 
 def sample_pool(
-    oracle: HuggingFaceOracle,
+    oracle: TextOracle,
     task: Task,
     n: int,
     folder: str | Path,
@@ -28,14 +27,14 @@ def sample_pool(
     identity: dict | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
+) -> Pool:
     """Draw `n` samples and the greedy response for each prompt of a task into ``folder/pool.parquet``.
 
     A folder that holds part of the same run is continued: finished prompts are kept, the others are drawn exactly as
     an uninterrupted run draws them. A folder that holds a different run is refused.
 
     Args:
-        judge: also ask the model about every response (`HuggingFaceOracle.p_true`), one more pass over it each.
+        judge: also ask the model about every response (`TextOracle.p_true`), one more pass over it each.
         identity: further facts that make two runs different (model fingerprint, dtype …).
         force: discard whatever run the folder holds.
         progress: called with ``(prompts done, prompts in all)``.
@@ -48,10 +47,8 @@ def sample_pool(
         **task_identity(task),
         "samples": n,
         "seed": seed,
-        "max_new_tokens": oracle.max_new_tokens,
-        "batch_tokens": oracle.batch_tokens,
+        **oracle.settings,
         "statistics": list(oracle.statistics) + ["p_true"] * judge,
-        "chat": oracle.chat,
     }
     claim_folder(Path(folder), run, force=force)
     writer = PoolWriter(folder)
@@ -79,7 +76,7 @@ def sample_pool(
     return writer.finish()
 
 
-def _row(oracle: HuggingFaceOracle, task: Task, prompt_id: int, sample_id: int, response: Response) -> dict:
+def _row(oracle: TextOracle, task: Task, prompt_id: int, sample_id: int, response: Response) -> dict:
     text = oracle.decode(response.tokens)
     answer, correct = task.grade(text, task.answers[prompt_id])
     return {

@@ -1,37 +1,57 @@
 """Can this language model improve itself by sharpening? Coverage, exact laws, bounds and measurement."""
 
+from importlib.metadata import version as _version
+
 from sharptheory import checks, decoding, learners
+from sharptheory.errors import UserError
 from sharptheory.learners import bon_aware, simulate
 from sharptheory.measure import rewards
-from sharptheory.measure.alignment import alignment_levels, auc, auc_pooled, auc_within, dominance, length_confound
+from sharptheory.measure.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
 from sharptheory.measure.best_of_n import best_of_n_curve, best_of_n_weights, curve, pass_at_n
 from sharptheory.measure.bootstrap import Estimate, bootstrap, bootstrap_mean
-from sharptheory.measure.certificate import HitRates, argmax_hit_rates, c_cov_bar_interval, coverage_certificate
+from sharptheory.measure.certificate import (
+    CoverageBound,
+    HitRates,
+    argmax_hit_rates,
+    c_cov_bar_bound,
+    coverage_certificate,
+)
 from sharptheory.measure.imports import read_pool
-from sharptheory.measure.pool import greedy_responses, samples, validate_pool
+from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_best_of_n
+from sharptheory.measure.rewards import Reward, load_reward
+from sharptheory.measure.selection import accuracy_curves, majority_curve
 from sharptheory.measure.storage import PoolWriter
 from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.report.html import write_report
+from sharptheory.report.schema import Summary
 from sharptheory.report.summary import Diagnosis, diagnose
 from sharptheory.theory import bounds, coverage, divergences, families, laws, majority
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 
+__version__ = _version("sharptheory")
+
 __all__ = [
     "AutoregressivePolicy",
     "CountingOracle",
+    "CoverageBound",
     "Diagnosis",
     "Estimate",
     "HitRates",
     "LinearSoftmaxPolicy",
     "Oracle",
+    "Pool",
     "PoolWriter",
     "Response",
+    "Reward",
+    "Summary",
     "TableOracle",
     "TabularPolicy",
+    "UserError",
+    "__version__",
+    "accuracy_curves",
     "alignment_levels",
     "argmax_hit_rates",
-    "auc",
     "auc_pooled",
     "auc_within",
     "best_of_n_curve",
@@ -40,7 +60,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_mean",
     "bounds",
-    "c_cov_bar_interval",
+    "c_cov_bar_bound",
     "checks",
     "coverage",
     "coverage_certificate",
@@ -50,17 +70,16 @@ __all__ = [
     "divergences",
     "dominance",
     "families",
-    "greedy_responses",
     "laws",
     "learners",
     "length_confound",
+    "load_reward",
     "majority",
+    "majority_curve",
     "pass_at_n",
     "predict_best_of_n",
     "read_pool",
     "rewards",
-    "samples",
     "simulate",
-    "validate_pool",
     "write_report",
 ]

@@ -1,27 +1,28 @@
-"""The sample-and-evaluate oracle: all that a sharpening algorithm may know of a base policy (Def 3.2).
+"""The sample-and-evaluate oracle: all that a sharpening algorithm may know of a base policy (Definition 3.2).
 
 A table is one, a linear softmax policy is one, a language model is one.  Whatever *samples* is written once against
-this protocol; whatever *knows the whole law* is written against a table.
+`Oracle`, whatever needs text against `TextOracle`, and decoders of any next-token law against `NextToken`; whatever
+*knows the whole law* is written against a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from sharptheory.errors import UserError
 
 #: ``(prompt numbers [B], token prefixes [B]) → log-probabilities [B, V]`` of the next token, in nats:
-#: `AutoregressivePolicy.next_token`, or a `sharptheory.llm.decoding.prefixes.PrefixTree`.
+#: `AutoregressivePolicy.next_token`, or what `TextOracle.next_token` returns.
 NextToken = Callable[[Sequence[int], Sequence[tuple[int, ...]]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Response:
-    """One response drawn from, or scored under, a policy.
+    """One response sampled from, or scored under, a policy.
 
     Attributes:
         tokens: what identifies the response (token ids including end of sequence; ``(y,)`` on a table).
@@ -36,15 +37,81 @@ class Response:
     statistics: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
+@runtime_checkable
 class Oracle(Protocol):
     """Sample-and-evaluate access to a policy ``π(y|x)``."""
 
     def sample(self, prompts: Sequence[Hashable], n: int, *, seed: int = 0) -> list[list[Response]]:
-        """Draw `n` i.i.d. responses per prompt at temperature 1, nested prompt → sample."""
+        """Sample `n` i.i.d. responses per prompt at temperature 1, nested prompt → sample."""
         ...
 
     def evaluate(self, prompts: Sequence[Hashable], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
         """Log-likelihoods in nats of given responses, one array per prompt."""
+        ...
+
+
+@runtime_checkable
+class CountedNextToken(Protocol):
+    """A `NextToken` of given prompts that counts what it costs.
+
+    Attributes:
+        forward_tokens: tokens that have gone through the model so far, per prompt ``[X]``.
+    """
+
+    forward_tokens: np.ndarray
+
+    def __call__(self, prompts: Sequence[int], prefixes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Log-probabilities of the token after each prefix, ``[B, V]``, in nats."""
+        ...
+
+
+@runtime_checkable
+class TextOracle(Oracle, Protocol):
+    """An `Oracle` whose prompts are texts and whose responses are token ids: a language model behind any engine.
+
+    Samples, likelihoods and next-token law are of one and the same distribution: temperature 1, not truncated.
+
+    Attributes:
+        max_new_tokens: most tokens of a response; a longer one is cut and not `Response.finished`.
+        stop_ids: tokens that end a response, and belong to it.
+        statistics: names of the means per response that sampling measures (`Response.statistics`).
+        settings: whatever else decides the samples, beside prompts, number and seed; part of what identifies a run.
+    """
+
+    max_new_tokens: int
+    stop_ids: frozenset[int]
+    statistics: tuple[str, ...]
+
+    @property
+    def settings(self) -> Mapping[str, object]: ...
+
+    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each prompt as the model reads it."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of a response."""
+        ...
+
+    def sample_groups(
+        self, prompts: Sequence[str], n: int, *, seed: int = 0, skip: frozenset[int] = frozenset()
+    ) -> Iterator[tuple[list[int], list[list[Response]]]]:
+        """Like `sample`, yielding ``(prompt numbers, responses)`` as they come; groups that lie in `skip` are left out.
+
+        The samples of a prompt do not depend on `skip`.
+        """
+        ...
+
+    def greedy(self, prompts: Sequence[str]) -> list[Response]:
+        """The response of token-wise greedy decoding to each prompt."""
+        ...
+
+    def next_token(self, prompts: Sequence[str], *, remember: bool = True) -> CountedNextToken:
+        """The next-token law of given prompts; `remember` keeps what it has computed, for callers that come back."""
+        ...
+
+    def p_true(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """The model's own probability ``[B]`` that each response to its prompt is right."""
         ...
 
 

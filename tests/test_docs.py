@@ -1,8 +1,13 @@
 """Every code block of README and docs runs, each page as a reader would run it from top to bottom, at a small size.
 
-What a reader has to bring (a model, a task file, samples) is stood in for by shipped and shared files under the same names.
+What a reader has to bring (a model, a task file, samples) is stood in for by the shipped model and by small files of the
+right format under the same names, so that every block runs for whoever clones the project. Examples in docstrings run too.
 """
 
+import doctest
+import importlib
+import json
+import pkgutil
 import re
 import shlex
 import shutil
@@ -13,11 +18,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import sharptheory as st
 from sharptheory.cli import app
 from sharptheory.llm.engines.loading import resolve
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/guide.md", "docs/paper.md", "docs/theory.md", "docs/architecture.md", "CONTRIBUTING.md")
+PAGES = (
+    "README.md",
+    "docs/guide.md",
+    "docs/summary.md",
+    "docs/paper.md",
+    "docs/theory.md",
+    "docs/architecture.md",
+    "CONTRIBUTING.md",
+)
 #: Options that make a command small; the last of an option wins.
 SMALL = {
     "diagnose": "--prompts 6 --samples 64 --max-new-tokens 48",
@@ -38,13 +52,18 @@ def commands(page: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, shared):
+def workspace(tmp_path, monkeypatch):
     """A working directory that has what the pages speak of."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(resolve("multihop-1m"), "my-model")
-    Path("path/to").mkdir(parents=True)
+    problem = "Bob has {} apples and buys {} more. How many apples has Bob?"
     for name in ("gsm8k", "path/to/gsm8k"):
-        Path(name).symlink_to(shared / "data/gsm8k")
+        Path(name).mkdir(parents=True)
+        rows = [
+            {"question": problem.format(i, i + 1), "answer": f"Bob has {2 * i + 1}.\n#### {2 * i + 1}"}
+            for i in range(12)
+        ]
+        Path(name, "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("problems.jsonl").write_text('{"prompt": "Bob has 7 apples.", "answer": "7"}\n' * 4)
     Path("samples.csv").write_text(
         "prompt_id,log_likelihood,correct\n" + "".join(f"{i % 4},{-1 - i / 10},{i % 3 == 0}\n" for i in range(32))
@@ -54,7 +73,7 @@ def place(tmp_path, monkeypatch, shared):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash") or blocks(page, "python")])
-def test_every_block_runs(page, place):
+def test_every_block_runs(page, workspace):
     for words in commands(page):
         run(words)
     namespace: dict = {}
@@ -77,3 +96,42 @@ def run(words: list[str]) -> None:
         assert done.returncode == 0, done.stderr
     else:
         raise AssertionError(f"the pages may call sharptheory, make and experiments, not {program}")
+
+
+#: The functions that most users call: each shows how in its docstring.
+EXAMPLES = (
+    "Pool",
+    "TabularPolicy",
+    "auc_within",
+    "best_of_n_curve",
+    "bootstrap_mean",
+    "bounds.sft_cost",
+    "coverage.coverage_coefficient",
+    "coverage_certificate",
+    "curve",
+    "diagnose",
+    "laws.adaptive_best_of_n",
+    "laws.best_of_n",
+    "laws.tilted",
+    "majority.majority",
+    "pass_at_n",
+    "predict_best_of_n",
+    "read_pool",
+)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_functions_of_every_day_show_an_example(name):
+    *outer, last = name.split(".")
+    holder = st
+    for part in outer:
+        holder = getattr(holder, part)
+    assert ">>>" in getattr(holder, last).__doc__, f"st.{name} has no example"
+
+
+@pytest.mark.parametrize(
+    "module", [m.name for m in pkgutil.walk_packages(st.__path__, "sharptheory.") if "__main__" not in m.name]
+)
+def test_examples_of_docstrings_run(module):
+    failures, _ = doctest.testmod(importlib.import_module(module))
+    assert failures == 0

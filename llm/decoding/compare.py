@@ -10,17 +10,16 @@ import pandas as pd
 
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.power import mcmc, smc
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.decoding.search import find_argmax
-from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.sampling import sample_pool, task_identity
-from sharptheory.measure import rewards
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
-from sharptheory.measure.pool import greedy_responses, samples
+from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_power
-from sharptheory.oracle import Response
+from sharptheory.measure.rewards import selecting
+from sharptheory.measure.selection import borda_curve, majority_curve
+from sharptheory.oracle import Response, TextOracle
 from sharptheory.runs import Lines
 from sharptheory.tasks import Task
 from sharptheory.theory.laws import stopping_threshold
@@ -32,7 +31,7 @@ DRAWS = 8
 
 
 def compare_task(
-    oracle: HuggingFaceOracle,
+    oracle: TextOracle,
     task: Task,
     folder: str | Path,
     *,
@@ -87,11 +86,10 @@ def compare_task(
     return table.astype({"accuracy": float, "log_likelihood": float, "setting": str})
 
 
-def _pooled(pool: pd.DataFrame, prompt_tokens: pd.Series, deltas: Sequence[float]) -> Iterator[dict]:
+def _pooled(pool: Pool, prompt_tokens: pd.Series, deltas: Sequence[float]) -> Iterator[dict]:
     """Methods that select from the pool, exactly averaged over its subsets."""
-    drawn, greedy = samples(pool), greedy_responses(pool)
-    lengths = drawn.groupby("prompt_id")["length"].mean()
-    graded = "correct" in drawn
+    lengths = pool.samples.groupby("prompt_id")["length"].mean()
+    graded = "correct" in pool
 
     def rows(method: str, setting, cost: pd.Series, accuracy: pd.Series | None, log_likelihood: pd.Series | None):
         for i in lengths.index:
@@ -104,42 +102,41 @@ def _pooled(pool: pd.DataFrame, prompt_tokens: pd.Series, deltas: Sequence[float
                 "log_likelihood": np.nan if log_likelihood is None else float(log_likelihood[i]),
             }
 
-    best = greedy.set_index("prompt_id")
+    best = pool.greedy.set_index("prompt_id")
     yield from rows(
         "greedy", "", best["length"], best["correct"].astype(float) if graded else None, best["log_likelihood"]
     )
-    n = doubling_grid(int(drawn.groupby("prompt_id").size().min()))
-    for name in rewards.selecting(drawn):
-        ranked = drawn.assign(reward=rewards.REWARDS[name][0](drawn))
-        likelihoods = curve(ranked, "reward", "log_likelihood", n)
-        accuracies = curve(ranked, "reward", "correct", n) if graded else None
+    n = doubling_grid(int(pool.sizes.min()))
+    for reward in selecting(pool):
+        name = reward.name
+        likelihoods = curve(pool, reward, "log_likelihood", n)
+        accuracies = curve(pool, reward, "correct", n) if graded else None
         for k in n:
             label = "sampling" if k == 1 else f"best-of-N, {name.replace('_', ' ')}"
             if k > 1 or name == "log_likelihood":
                 yield from rows(label, k, k * lengths, None if accuracies is None else accuracies[k], likelihoods[k])
-    if graded and drawn["answer"].notna().any():
-        votes = rewards.majority_curve(drawn, n[n > 2])
+    if graded and pool["answer"].notna().any():
+        votes = majority_curve(pool, n[n > 2])
         for k in votes:
             yield from rows("majority vote", k, k * lengths, votes[k], None)
-        if "self_certainty" in rewards.selecting(drawn):
-            votes = rewards.borda_curve(drawn, n[n > 2])
+        if "self_certainty" in pool:
+            votes = borda_curve(pool, n[n > 2])
             for k in votes:
                 yield from rows("Borda vote, self certainty", k, k * lengths, votes[k], None)
     for delta in deltas:
         spent, accuracy, likelihood = {}, {}, {}
-        for i, group in drawn.groupby("prompt_id"):
+        for i, group in pool.samples.groupby("prompt_id"):
             weights, draws = adaptive_weights(group["log_likelihood"].to_numpy(), stopping_threshold(delta))
             spent[i], likelihood[i] = draws * lengths[i], weights @ group["log_likelihood"].to_numpy()
             accuracy[i] = weights @ group["correct"].to_numpy(dtype=float) if graded else np.nan
         yield from rows("adaptive best-of-N", f"δ = {delta:g}", spent, accuracy, likelihood)
 
 
-def _tilted(pool: pd.DataFrame, alphas: Sequence[float]) -> Iterator[dict]:
+def _tilted(pool: Pool, alphas: Sequence[float]) -> Iterator[dict]:
     """What the power laws themselves would give, estimated from the pool: where power sampling should arrive."""
-    drawn = samples(pool)
     for alpha in alphas:
-        likelihood = predict_power(drawn, alpha, value="log_likelihood")
-        accuracy = predict_power(drawn, alpha) if "correct" in drawn else {}
+        likelihood = predict_power(pool, alpha, value="log_likelihood")
+        accuracy = predict_power(pool, alpha) if "correct" in pool else {}
         for i, value in likelihood.items():
             yield {
                 "method": "tilted law, from the pool",
@@ -168,18 +165,18 @@ def _decoded(oracle, task: Task, chunk: list[int], beams, alphas, particles, ste
             })  # fmt: skip
 
     for width in beams:
-        tree = PrefixTree(oracle, prompts)
+        tree = oracle.next_token(prompts)
         found = beam_search(tree, stop, places, width=width, max_tokens=limit)
         add("beam search", str(width), [[Response(*ranked[0])] for ranked in found], tree.forward_tokens)
     for alpha in alphas:
         for k in particles:
-            tree = PrefixTree(oracle, prompts)
+            tree = oracle.next_token(prompts)
             drawn = smc(
                 tree, stop, places, alpha=alpha, samples=min(DRAWS, k), particles=k, max_tokens=limit, seed=seed
             )
             add(f"power α = {alpha:g}, SMC", f"{k} particles", drawn.responses, tree.forward_tokens)
         for length in steps:
-            tree = PrefixTree(oracle, prompts)
+            tree = oracle.next_token(prompts)
             drawn = mcmc(tree, stop, places, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=seed)
             add(f"power α = {alpha:g}, MCMC", f"{length} steps", drawn.responses, tree.forward_tokens)
     found = [find_argmax(oracle, prompt, budget=budget, seed=seed + i) for i, prompt in zip(chunk, prompts)]

@@ -15,22 +15,20 @@ import pandas as pd
 
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.best_first import Argmax, best_first
-from sharptheory.llm.decoding.prefixes import PrefixTree
-from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.sampling import task_identity
 from sharptheory.measure.certificate import LIKELIHOOD_NOISE
+from sharptheory.oracle import TextOracle
 from sharptheory.runs import Lines
 from sharptheory.tasks import Task
 
 
 def find_argmax(
-    oracle: HuggingFaceOracle,
+    oracle: TextOracle,
     prompt: str,
     *,
     samples: int = 16,
     beams: int = 4,
     seed: int = 0,
-    cached: bool = True,
     **options,
 ) -> Argmax:
     """`best_first` on one prompt of a model, seeded by beam search (which `beams=1` makes greedy) and by samples.
@@ -38,7 +36,7 @@ def find_argmax(
     Args:
         options: budget, gamma, keep, batch, tolerance of `best_first`.
     """
-    tree = PrefixTree(oracle, [prompt], cached=cached, remember=False)
+    tree = oracle.next_token([prompt], remember=False)
     [found] = beam_search(tree, oracle.stop_ids, [0], width=beams, max_tokens=oracle.max_new_tokens)
     seeds = [(tokens, log_p) for tokens, log_p in found if tokens[-1] in oracle.stop_ids]
     drawn = oracle.sample([prompt], samples, seed=seed)[0] if samples else []
@@ -49,7 +47,7 @@ def find_argmax(
 
 
 def search_task(
-    oracle: HuggingFaceOracle,
+    oracle: TextOracle,
     task: Task,
     path: str | Path,
     *,
@@ -93,7 +91,7 @@ def search_task(
     return pd.DataFrame(rows).astype({"correct": "boolean", "greedy_correct": "boolean"})
 
 
-def _searched(oracle: HuggingFaceOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
+def _searched(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
     prompt = task.prompts[i]
     # Two responses at least: the runner-up gives the margin.
     found = find_argmax(oracle, prompt, gamma=gamma, keep=2, **options)

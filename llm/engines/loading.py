@@ -1,15 +1,24 @@
-"""Load a model and its tokenizer from a folder or hub name: safetensors only, checked before anything is read."""
+"""Load a model and its tokenizer from a folder or hub name: safetensors only, every weight from the checkpoint.
+
+Nothing here runs code that a model brings along unless the caller trusts it, and nothing asks.
+"""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import json
+import os
 import pickle
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -17,65 +26,17 @@ from sharptheory.errors import UserError
 
 SHIPPED = Path(__file__).parents[1] / "models"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-
-def resolve(model: str | Path) -> str:
-    """A folder as it is, the name of a shipped model as its folder, anything else as a hub name."""
-    folder = Path(model).expanduser()
-    if folder.exists():
-        return str(folder)
-    if (SHIPPED / str(model)).is_dir():
-        return str(SHIPPED / str(model))
-    if folder.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1:
-        shipped = ", ".join(sorted(p.name for p in SHIPPED.iterdir()))
-        raise FileNotFoundError(f"model folder {model} does not exist; give a folder, a hub name or one of: {shipped}")
-    return str(model)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise an error that says what is missing or broken in a model folder, and what to do about it."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file; --model takes the folder that holds config.json and *.safetensors")
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} has no config.json; is the download complete?")
-    index = folder / "model.safetensors.index.json"
-    shards = {path.name for path in folder.glob("*.safetensors")}
-    if index.is_file():
-        try:
-            named = set(json.loads(index.read_text())["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{index} is not a valid index ({error!r}); download it again") from None
-        if missing := sorted(named - shards):
-            raise FileNotFoundError(f"{folder} lacks {missing[0]} ({len(missing)} of {len(named)} shards missing)")
-    if not shards:
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
-        if pickles:
-            raise UserError(
-                f"{folder} has pickle weights only ({pickles[0]}), which can run code when loaded; --convert-pickle "
-                "reads them without running code and writes a safetensors copy beside the folder"
-            )
-        raise FileNotFoundError(f"{folder} has no *.safetensors weights; is the download complete?")
-    for name in sorted(shards):
-        try:
-            with safe_open(folder / name, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise UserError(f"{folder / name} is incomplete or corrupt ({error}); download it again") from None
-
-
-def convert_pickle(folder: str | Path) -> Path:
-    """Write a safetensors copy of a folder with pickle weights, read in weights-only mode; returns the new folder."""
-    folder = Path(folder)
-    target = folder.with_name(folder.name + "-safetensors")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=False, weights_only=True, local_files_only=True
-        )
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{folder} cannot be read without running code it contains; it was not loaded") from error
-    model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(folder, local_files_only=True).save_pretrained(target)
-    return target
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+INDEX = "model.safetensors.index.json"
+#: Files of a model folder that hold one JSON object, where they are there.
+OBJECTS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", INDEX)
+#: Fields of ``config.json`` that count something, under the names that architectures give them.
+SIZES = (
+    "hidden_size", "n_embd", "d_model", "num_hidden_layers", "n_layer", "n_layers", "num_attention_heads", "n_head",
+    "n_heads", "num_key_value_heads", "head_dim", "intermediate_size", "vocab_size", "max_position_embeddings",
+)  # fmt: skip
+#: Tensors that an error names.
+NAMED = 3
 
 
 def load_model(
@@ -91,42 +52,294 @@ def load_model(
         model: folder, name of a shipped model, or hub name.
         device: ``cpu``, ``cuda``, ``cuda:1`` …; ``auto`` spreads the layers over all devices (with accelerate), for
             models that one cannot hold; default CUDA if there is one.
-        dtype: ``float32``, ``bfloat16`` …; default the checkpoint's own on CUDA, float32 on the CPU.
-        trust_remote_code: allow the model folder to bring its own Python code (off unless asked for).
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``; default the checkpoint's own on CUDA, float32 on
+            the CPU.
+        trust_remote_code: let the model bring its own Python code (otherwise such a folder is refused).
+
+    Returns:
+        The model in evaluation mode, and its tokenizer.
 
     Raises:
-        FileNotFoundError, ValueError: the folder is missing, incomplete, or holds pickle weights only.
+        UserError: the model is not there, or its folder is incomplete, broken, holds pickle weights only or code that is
+            not trusted; its weights are not those that its configuration describes; the tokenizer is of another model;
+            `device` or `dtype` cannot be used.
     """
     name = resolve(model)
+    device = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = _known_dtype(dtype or ("auto" if torch.cuda.is_available() and device != "cpu" else "float32"))
+    options = dict(trust_remote_code=bool(trust_remote_code))
     if Path(name).exists():
-        check_folder(Path(name))
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or ("auto" if torch.cuda.is_available() and device != "cpu" else "float32")
-    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise UserError(f"dtype={dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
-    options = dict(trust_remote_code=trust_remote_code)
-    spread = {"device_map": "auto"} if device == "auto" else {}
-    if spread and importlib.util.find_spec("accelerate") is None:
-        raise UserError("device='auto' needs accelerate: pip install 'sharptheory[train]'")
-    try:
+        check_folder(Path(name), trust_remote_code=trust_remote_code)
+    else:
+        options["local_files_only"] = not _on_hub(name)
+    with _reading(name):
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        loaded = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype if dtype == "auto" else getattr(torch, dtype), use_safetensors=True, **options, **spread
+    spread = {"device_map": "auto"} if device == "auto" else {}
+    loaded = _load_weights(name, use_safetensors=True, dtype=dtype, **options, **spread)
+    _check_vocabulary(name, loaded, tokenizer)
+    if not spread:
+        with _reading(name):
+            loaded.to(device)
+    return loaded.eval(), tokenizer
+
+
+def convert_pickle(model: str | Path, *, trust_remote_code: bool = False) -> Path:
+    """Write a safetensors copy of a folder with pickle weights beside it, and return the copy's folder.
+
+    The pickle is read in weights-only mode, which runs none of the code that it may hold.
+
+    Args:
+        model: folder.
+        trust_remote_code: let the model bring its own Python code (otherwise such a folder is refused).
+
+    Raises:
+        UserError: there is no such folder, it has no pickle weights or safetensors already, its weights cannot be read
+            without running code, or they are not those that its configuration describes.
+    """
+    folder = Path(resolve(model)).resolve()
+    if not folder.exists():
+        raise UserError(f"{model} is no folder; --convert-pickle converts a folder on this machine")
+    check_settings(folder, trust_remote_code=trust_remote_code)
+    if any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} has safetensors weights already; load it without --convert-pickle")
+    if not _pickles(folder):
+        raise UserError(f"{folder} has no weights to convert; is the download complete?")
+    options = dict(trust_remote_code=bool(trust_remote_code), local_files_only=True)
+    try:
+        loaded = _load_weights(str(folder), use_safetensors=False, weights_only=True, dtype="auto", **options)
+    except UserError as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            raise UserError(f"{folder} cannot be read without running code it contains; it was not loaded") from error
+        raise
+    with _reading(str(folder)):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    target = folder.with_name(folder.name + "-safetensors")
+    loaded.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
+
+
+# Where a model is ----------------------------------------------------------------------------------------------------
+
+
+def resolve(model: str | Path) -> str:
+    """A folder as it is, the name of a shipped model as its folder, ``owner/name`` or a cached name as a hub name.
+
+    Raises:
+        UserError: it is none of these; says at once which names are near.
+    """
+    folder = Path(os.path.expanduser(model))
+    if folder.exists():
+        return str(folder)
+    if (SHIPPED / str(model)).is_dir():
+        return str(SHIPPED / str(model))
+    if folder.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1:
+        raise UserError(f"model folder {model} does not exist; {_near(folder)}")
+    if "/" not in str(model) and not _cached(str(model)):
+        raise UserError(f"{model} is neither a folder, a shipped model nor a hub name (OWNER/NAME); {_near(folder)}")
+    return str(model)
+
+
+def _near(folder: Path) -> str:
+    """Shipped models and folders whose names are like that of a folder that is not there."""
+    shipped = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
+    beside = [path for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    near = difflib.get_close_matches(folder.name, [*shipped, *(path.name for path in beside)], cutoff=0.7)
+    if near:
+        known = {**{path.name: str(path) for path in beside}, **dict(zip(shipped, shipped))}
+        return f"did you mean {' or '.join(known[name] for name in dict.fromkeys(near))}?"
+    return f"shipped models are {', '.join(shipped)}"
+
+
+def _cached(name: str) -> bool:
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        return False
+
+
+def _on_hub(name: str) -> bool:
+    """Whether the hub answers for a model; False if only a cached copy can be read.
+
+    One request without retries: the library's own repeat theirs for most of a minute where there is no network.
+    """
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=10)
+    except Exception as error:
+        if _cached(name):
+            return False
+        near = _near(Path(name))
+        raise UserError(f"{name} is neither a folder nor reachable on the hub ({_reason(error)}); {near}") from error
+    return True
+
+
+# What a folder holds -------------------------------------------------------------------------------------------------
+
+
+def check_folder(folder: Path, *, trust_remote_code: bool = False) -> None:
+    """Check that a model folder is complete and can be read, before anything is loaded from it.
+
+    Raises:
+        UserError: says what is missing or broken, and what to do about it.
+    """
+    check_settings(folder, trust_remote_code=trust_remote_code)
+    shards = sorted(folder.glob("*.safetensors"))
+    if (folder / INDEX).is_file():
+        _check_index(folder / INDEX, {path.name for path in shards})
+    if not shards and (pickles := _pickles(folder)):
+        raise UserError(
+            f"{folder} has pickle weights only ({pickles[0]}), which can run code when loaded; --convert-pickle "
+            "reads them without running code and writes a safetensors copy beside the folder"
         )
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        where = "" if Path(name).exists() else f"{name!r} is neither a folder nor reachable on the hub: "
-        raise UserError(f"{where}{reason}") from error
+    if not shards:
+        raise UserError(f"{folder} has no *.safetensors weights; is the download complete?")
+    for path in shards:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except Exception as error:
+            raise UserError(f"{path} is incomplete or corrupt ({_reason(error)}); download it again") from None
+
+
+def check_settings(folder: Path, *, trust_remote_code: bool = False) -> None:
+    """Check the files of a model folder other than its weights: JSON objects, sensible sizes, no code unless trusted.
+
+    Raises:
+        UserError: names the file and the field.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; --model takes the folder that holds config.json and *.safetensors")
+    if not (folder / "config.json").is_file():
+        adapter = (folder / "adapter_config.json").is_file()
+        cure = "it holds an adapter: merge it into its model and save that" if adapter else "is the download complete?"
+        raise UserError(f"{folder} has no config.json; {cure}")
+    held = {name: _json_object(folder / name) for name in OBJECTS if (folder / name).is_file()}
+    for file, content in held.items():
+        if content.get("auto_map") and not trust_remote_code:
+            raise UserError(
+                f"{folder / file} names Python code that the model brings along ('auto_map'); it was not run: read it, "
+                "then allow it with --trust-remote-code, or delete 'auto_map' if transformers knows the architecture"
+            )
+    config = held["config.json"]
+    nested = config.get("text_config")
+    for part in (config, nested if isinstance(nested, dict) else {}):
+        for field in SIZES:
+            value = part.get(field)
+            if value is not None and not isinstance(value, list) and (type(value) is not int or value < 1):
+                raise UserError(f"{folder / 'config.json'}: {field} is {value!r}; expected a positive integer")
+
+
+def _json_object(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({_reason(error)}); download it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a JSON {type(content).__name__}; expected an object")
+    return content
+
+
+def _check_index(index: Path, shards: Collection[str]) -> None:
+    named = _json_object(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(shard, str) for shard in named.values()):
+        raise UserError(f"{index}: 'weight_map' must name a file for every tensor; download it again")
+    if missing := sorted(set(named.values()) - set(shards)):
+        all_ = len(set(named.values()))
+        raise UserError(f"{index.parent} lacks {missing[0]} ({len(missing)} of {all_} shards missing)")
+
+
+def _pickles(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
+
+
+# What is loaded ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn whatever the libraries raise while they read a model into one line that names it.
+
+    Wrapped around calls of the libraries only, so that a bug of ours still shows as one.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{name} cannot be loaded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error that says something, with the error's kind where the text alone would not do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if text.endswith(":") and len(lines) > 1:
+        text = f"{text} {lines[1]}"
+    return text if isinstance(error, OSError | ValueError) and text else f"{type(error).__name__}: {text}"
+
+
+def _load_weights(name: str, **options) -> PreTrainedModel:
+    """A model of which no parameter is left at its random start and no tensor of the checkpoint unused."""
+    with _reading(name):
+        loaded, found = AutoModelForCausalLM.from_pretrained(
+            name, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    faults = [
+        f"{len(tensors)} {fault} ({', '.join(sorted(tensors)[:NAMED])}{' …' * (len(tensors) > NAMED)})"
+        for fault, tensors in (
+            ("missing", found["missing_keys"]),
+            ("unexpected", found["unexpected_keys"]),
+            (
+                "of another shape",
+                [f"{tensor}: {list(held)} instead of {list(due)}" for tensor, held, due in found["mismatched_keys"]],
+            ),
+        )
+        if tensors
+    ]
+    if faults:
+        raise UserError(
+            f"{name}: its weights are not those that its config.json describes, tensors {'; '.join(faults)}; "
+            "what is missing would be random: check that both belong together, or download the model again"
+        )
+    return loaded
+
+
+def _check_vocabulary(name: str, loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     rows = loaded.get_input_embeddings().num_embeddings
     if rows < len(tokenizer):
         raise UserError(
-            f"{model}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; they do not belong together"
+            f"{name}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; they do not belong together"
         )
-    return (loaded if spread else loaded.to(device)).eval(), tokenizer
+
+
+def _usable_device(device: str) -> str:
+    """`device`, if sampling can compute on it (in float64 too)."""
+    if device == "auto":
+        if importlib.util.find_spec("accelerate") is None:
+            raise UserError("device='auto' needs accelerate: pip install 'sharptheory[train]'")
+        return device
+    try:
+        float(torch.zeros(1, dtype=torch.float64, device=device))
+    except Exception as error:
+        known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), "auto"]
+        raise UserError(
+            f"device={device!r} cannot be used ({_reason(error)}); on this machine: {', '.join(known)}"
+        ) from error
+    return device
+
+
+def _known_dtype(dtype: str) -> str | torch.dtype:
+    if dtype != "auto" and dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r} is unknown; expected one of: {', '.join(DTYPES)}")
+    return dtype if dtype == "auto" else getattr(torch, dtype)
 
 
 def fingerprint(model: str | Path, loaded: PreTrainedModel) -> str:
-    """A short hash that changes when a model's weights or configuration do (ends of large files, not all of them)."""
+    """A short hash that changes when a model's weights or configuration do: what identifies a model in a run.
+
+    Of large files it reads the two ends; of a model from the hub, the name and the commit.
+
+    Args:
+        model: as given to `load_model`. loaded: the model it returned.
+    """
     digest, folder = hashlib.blake2b(digest_size=8), Path(resolve(model))
     if not folder.is_dir():
         digest.update(f"{folder}@{getattr(loaded.config, '_commit_hash', None)}".encode())
@@ -142,6 +355,6 @@ def fingerprint(model: str | Path, loaded: PreTrainedModel) -> str:
 
 
 def quiet_transformers() -> None:
-    """No progress bars or advice from transformers: this program draws its own."""
+    """No progress bars or advice from transformers: the command line has its own."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

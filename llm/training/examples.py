@@ -10,9 +10,9 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.learners.bon_aware import pass_at_k_weights
-from sharptheory.measure import rewards
 from sharptheory.measure.certificate import LIKELIHOOD_NOISE
-from sharptheory.measure.pool import rectangles, samples
+from sharptheory.measure.pool import Pool, as_pool, rectangles
+from sharptheory.measure.rewards import Reward, load_reward
 from sharptheory.theory.laws import entry_time, stopping_threshold
 
 #: A pool of this model scores its own rows this well, in nats per token; another model's does not.
@@ -36,24 +36,20 @@ class Example:
     target: float = 0.0
 
 
-def reward_column(pool: pd.DataFrame, reward: str) -> pd.DataFrame:
+def rewarded(pool: Pool, reward: str | Reward) -> pd.DataFrame:
     """The samples of a pool with their `reward`; "majority" is the share of the other responses with the same answer.
 
     Raises:
-        ValueError: unknown reward, missing column, unknown correctness, or rewards that tell no two responses apart.
+        UserError: unknown reward, missing column, unknown correctness, or rewards that tell no two responses apart.
     """
-    drawn, name = samples(pool), "answer_share" if reward == "majority" else reward
-    if name not in rewards.REWARDS:
-        raise UserError(f"reward {reward!r} is unknown; expected majority or one of {', '.join(rewards.REWARDS)}")
-    function, needs = rewards.REWARDS[name]
-    for column in needs:
-        if column not in drawn or (column != "answer" and drawn[column].isna().any()):
-            raise UserError(f"reward {reward!r} needs column {column!r} of the pool, without gaps")
-    drawn = drawn.assign(reward=function(drawn))
-    told_apart = drawn.groupby("prompt_id")["reward"].agg(["size", "nunique"]).max()
-    if told_apart["size"] > 1 and told_apart["nunique"] < 2:
-        raise UserError(f"reward {reward!r} is tied on every prompt, so there is nothing to prefer; use another reward")
-    return drawn
+    by = load_reward("answer_share" if reward == "majority" else reward) if isinstance(reward, str) else reward
+    samples = pool.samples.assign(reward=by(pool))
+    distinct = samples.groupby("prompt_id")["reward"].agg(["size", "nunique"]).max()
+    if distinct["size"] > 1 and distinct["nunique"] < 2:
+        raise UserError(
+            f"reward {by.name!r} is tied on every prompt, so there is nothing to prefer; use another reward"
+        )
+    return samples
 
 
 def sft_examples(drawn: pd.DataFrame, *, rng: np.random.Generator, **_) -> list[Example]:
@@ -130,7 +126,7 @@ def bon_rlb_examples(drawn: pd.DataFrame, *, n: int, positive: bool, **_) -> lis
     `positive` (BoN-RLB(P)) is ``E_π[R N p^{N-1} s]`` with ``p^{N-1}`` estimated from the other samples.
     """
     found = []
-    for ids, reward in rectangles(drawn, "reward"):
+    for ids, reward in rectangles(Pool(drawn, drawn.iloc[:0]), "reward"):
         binary = np.isin(reward, (0.0, 1.0)).all()
         success = reward > 0.5 if binary else reward >= reward.max(axis=1, keepdims=True) - LIKELIHOOD_NOISE
         m = reward.shape[1]
@@ -173,7 +169,7 @@ METHODS: dict[str, tuple[Callable[..., list[Example]], str]] = {
 
 
 def examples(
-    method: str, pool: pd.DataFrame, *, reward: str, beta: float, delta: float, n: int, optimism: float, seed: int
+    method: str, pool: Pool, *, reward: str, beta: float, delta: float, n: int, optimism: float, seed: int
 ) -> list[Example]:
     """What a method learns from a pool.
 
@@ -190,7 +186,7 @@ def examples(
         raise UserError(
             f"beta={beta}; expected a positive number (β → 0 is the argmax law, which has no finite logits)"
         )
-    drawn = reward_column(pool, reward)
+    drawn = rewarded(as_pool(pool), reward)
     options = dict(
         beta=beta, delta=delta, n=n, optimism=optimism, positive=method == "bon-rlb-p", rng=np.random.default_rng(seed)
     )
@@ -202,9 +198,9 @@ def examples(
     return found
 
 
-def check_origin(oracle, task_prompts: Sequence[str], pool: pd.DataFrame, *, rows: int = 16) -> bool:
+def check_origin(oracle, task_prompts: Sequence[str], pool: Pool, *, rows: int = 16) -> bool:
     """Whether a pool's log-likelihoods are those of this model, by scoring a few rows again."""
-    few = samples(pool).head(rows)
+    few = as_pool(pool).samples.head(rows)
     scores = oracle.evaluate([task_prompts[i] for i in few["prompt_id"]], [[tuple(tokens)] for tokens in few["tokens"]])
     error = np.abs(np.concatenate(scores) - few["log_likelihood"].to_numpy(dtype=float))
     return bool(np.all(error <= FOREIGN * few["tokens"].map(len).to_numpy()))

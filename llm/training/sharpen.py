@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,41 +17,15 @@ from sharptheory.errors import UserError
 from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.sampling import sample_pool, task_identity
+from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import check_origin, examples
 from sharptheory.llm.training.fit import add_lora, fit, forward_tokens, process_state
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.measure.imports import read_pool
-from sharptheory.measure.pool import greedy_responses, samples, validate_pool
+from sharptheory.measure.pool import Pool
 from sharptheory.runs import refuse_other_run
 from sharptheory.tasks import Task
-
-
-@dataclass(frozen=True)
-class Config:
-    """What to train; recorded with the run, so that a folder holds one.
-
-    Attributes:
-        method, reward: as in `training.METHODS` and `rewards.REWARDS`. n_samples: per prompt and round.
-        n: of the best-of-N-aware methods. beta, delta, optimism: of `dpo`/`xpo`, `adaptive-sft`, `xpo`.
-        rounds: of sampling and training. lora_rank: None trains all weights.
-    """
-
-    method: str = "sft"
-    reward: str = "log_likelihood"
-    n_samples: int = 50
-    n: int = 8
-    beta: float = 1.0
-    delta: float = 0.1
-    optimism: float = 0.0
-    rounds: int = 1
-    lora_rank: int | None = None
-    epochs: int = 6
-    learning_rate: float = 3e-4
-    batch_size: int = 32
-    max_grad_norm: float = 1.0
-    weight_decay: float = 0.0
-    seed: int = 0
 
 
 class Evaluation:
@@ -194,12 +168,12 @@ def sharpen(
                     judge=config.reward == "p_true",
                     progress=lambda done, total: told("sampling", done, total),
                 )  # fmt: skip
-        drawn = drawn[drawn["prompt_id"].isin(range(len(task.prompts)))]
+        drawn = drawn.take(drawn["prompt_id"].isin(range(len(task.prompts))))
         drawn = _referenced(drawn, oracle, task, fresh=policy is oracle)
         if round_ == 1:
-            base = samples(drawn).assign(source="base")
+            base = drawn.samples.assign(source="base")
         elif config.method == "xpo":
-            drawn = pd.concat([drawn, base])
+            drawn = Pool(pd.concat([drawn.samples, base], ignore_index=True), drawn.greedy)
         fresh = examples(
             config.method, drawn, reward=config.reward, beta=config.beta, delta=config.delta, n=config.n,
             optimism=config.optimism, seed=config.seed + round_,
@@ -230,17 +204,16 @@ def sharpen(
     return evaluation, baselines(baseline_pool, table)
 
 
-def baselines(pool: pd.DataFrame, argmax: pd.DataFrame | None = None) -> dict:
+def baselines(pool: Pool, argmax: pd.DataFrame | None = None) -> dict:
     """What the base model gives without training: one sample, greedy decoding, best-of-N, and the certified argmax."""
-    drawn, greedy = samples(pool), greedy_responses(pool)
-    n = int(drawn.groupby("prompt_id").size().min())
+    n = int(pool.sizes.min())
     values = {"n": n}
-    columns = ["log_likelihood"] + ["correct"] * ("correct" in drawn)
+    columns = ["log_likelihood"] + ["correct"] * ("correct" in pool)
     for column in columns:
         name = "accuracy" if column == "correct" else column
-        best = curve(drawn, "log_likelihood", column, [1, n]).mean()
+        best = curve(pool, "log_likelihood", column, [1, n]).mean()
         values |= {f"sampled_{name}": float(best.iloc[0]), f"best_of_n_{name}": float(best.iloc[-1])}
-        values[f"greedy_{name}"] = float(greedy[column].astype(float).mean())
+        values[f"greedy_{name}"] = float(pool.greedy[column].astype(float).mean())
     if argmax is not None and argmax["certified"].any():
         known = argmax[argmax["certified"]]
         values["argmax_mass"] = float(np.exp(known["log_p"].astype(float)).mean())
@@ -268,7 +241,7 @@ def _oracle_like(oracle: HuggingFaceOracle, model) -> HuggingFaceOracle:
     )  # fmt: skip
 
 
-def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: bool) -> pd.DataFrame:
+def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: bool) -> Pool:
     """A pool from a file, re-scored by this model if it is another's."""
     pool = read_pool(path)
     if foreign and "tokens" not in pool and "response" in pool:
@@ -279,11 +252,11 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
         raise UserError(
             f"{path}: column 'tokens' is missing; training needs the token ids (or --foreign and 'response')"
         )
-    vocabulary = len(oracle.tokenizer)
-    if (alien := pool["tokens"].map(max) >= vocabulary).any():
+    tokens, vocabulary = pool["tokens"], len(oracle.tokenizer)
+    if (alien := tokens.map(max) >= vocabulary).any():
         i = int(np.flatnonzero(alien)[0])
         raise UserError(
-            f"{path}: row {i} has token {max(pool['tokens'].iloc[i])} but this tokenizer has {vocabulary}; the pool is of a model "
+            f"{path}: sample {i} has token {max(tokens.iloc[i])} but this tokenizer has {vocabulary}; the pool is of a model "
             "with another tokenizer: drop column 'tokens' and use --foreign, which tokenises 'response' anew"
         )
     last = max(pool["prompt_id"])
@@ -296,7 +269,7 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
         if (bad := (pool["prompt"] != asked) & pool["prompt"].notna()).any():
             i = int(np.flatnonzero(bad)[0])
             raise UserError(
-                f"{path}: row {i} asks {pool['prompt'].iloc[i]!r}, prompt {pool['prompt_id'].iloc[i]} of the task is "
+                f"{path}: sample {i} asks {pool['prompt'].iloc[i]!r}, prompt {pool['prompt_id'].iloc[i]} of the task is "
                 f"{asked.iloc[i]!r}; use the task and seed it was drawn with"
             )
     if foreign:
@@ -308,15 +281,15 @@ def _given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: 
     return pool
 
 
-def _scored(pool: pd.DataFrame, oracle: HuggingFaceOracle, task: Task) -> pd.DataFrame:
-    """The pool with this model's log-likelihoods; responses that it cannot have said are left out."""
-    ids, rows = zip(*((i, group) for i, group in pool.groupby("prompt_id")))
+def _scored(pool: Pool, oracle: HuggingFaceOracle, task: Task) -> Pool:
+    """The samples with this model's log-likelihoods; responses that it cannot have said are left out."""
+    ids, rows = zip(*((i, group) for i, group in pool.samples.groupby("prompt_id")))
     scores = oracle.evaluate([task.prompts[i] for i in ids], [[tuple(t) for t in group["tokens"]] for group in rows])
     scored = pd.concat([group.assign(log_likelihood=np.minimum(values, 0.0)) for group, values in zip(rows, scores)])
-    return validate_pool(scored[np.isfinite(scored["log_likelihood"])])
+    return Pool.from_frame(scored[np.isfinite(scored["log_likelihood"])])
 
 
-def _referenced(pool: pd.DataFrame, oracle: HuggingFaceOracle, task: Task, *, fresh: bool) -> pd.DataFrame:
+def _referenced(pool: Pool, oracle: HuggingFaceOracle, task: Task, *, fresh: bool) -> Pool:
     """`log_likelihood` and `reference` both the base model's: the self-reward of every round is that of the base."""
     if not fresh:
         pool = _scored(pool, oracle, task)

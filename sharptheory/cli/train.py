@@ -93,7 +93,8 @@ def train(
         raise UserError("--full trains all weights and --lora-rank a few; give one of them")
     if foreign and pool is None:
         raise UserError("--foreign says whose samples --pool holds; give --pool")
-    from sharptheory.llm.training.sharpen import Config, sharpen
+    from sharptheory.llm.training.config import Config
+    from sharptheory.llm.training.sharpen import sharpen
     from sharptheory.tasks import split_task
 
     start = time.perf_counter()

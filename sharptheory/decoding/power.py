@@ -5,7 +5,7 @@ gets wrong: a response ends up with weight ``π^α/q = Π_t c(h_t)``, ``c(h) = �
 is ``Z_α = Σ_y π(y)^α``.
 
 They see the model through its next-token probabilities alone, so a token tree, a table
-(`AutoregressivePolicy.from_table`) and a language model (`sharptheory.llm.decoding.prefixes.PrefixTree`) are one to them.
+(`AutoregressivePolicy.from_table`) and a language model (`TextOracle.next_token`) are one to them.
 
 Source: Karan & Du, *Reasoning with Sampling*, arXiv 2510.14901; the acceptance ratio for responses of any length and
 the sequential sampler are in docs/theory.md.

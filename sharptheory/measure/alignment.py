@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sharptheory.measure import rewards
 from sharptheory.measure.best_of_n import curve, doubling_grid
-from sharptheory.measure.bootstrap import LEVEL, Estimate, bootstrap_mean
-from sharptheory.measure.pool import graded, greedy_responses, samples
+from sharptheory.measure.bootstrap import Estimate, bootstrap_mean, from_replicates, resampled
+from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.rewards import reward_values, selecting
 
 RESAMPLES = 1_000
 #: Lengths within this factor of each other count as equal when length is held fixed.
 LENGTH_FACTOR = 1.1
 
 
-def auc(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
+def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
     """``P(score of a correct response > score of a wrong one)``, ties counting half; NaN if either kind is absent.
 
     Args:
@@ -38,33 +38,45 @@ def auc(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = No
     return float(np.dot(right, np.cumsum(wrong) - wrong / 2) / pairs) if pairs > 0 else np.nan
 
 
-def auc_within(pool: pd.DataFrame, score: str = "log_likelihood", **options) -> tuple[Estimate, int]:
+def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed: int = 0) -> Estimate:
     """AUC of a score for correctness inside each prompt, averaged over the prompts that have both kinds.
 
     Only this is what sharpening uses: pooled over prompts, the AUC also rewards knowing which prompts are easy.
 
+    Args:
+        score: a self-reward or a numeric column.
+
     Returns:
-        The estimate, and the number of prompts behind it (its value is NaN if that is 0).
+        The mean with its interval; `n_prompts` counts the prompts with both kinds, without any the value is NaN.
+
+    ```python
+    >>> pool = pd.DataFrame({"prompt_id": [0, 0, 0, 1], "log_likelihood": [-1.0, -2.0, -3.0, -1.0],
+    ...                      "correct": [True, False, True, True]})
+    >>> estimate = auc_within(pool)
+    >>> float(estimate.value), estimate.n_prompts
+    (0.5, 1)
+
+    ```
     """
-    groups = _mixed(pool).groupby("prompt_id")
-    per_prompt = [auc(g[score].to_numpy(), g["correct"].to_numpy(dtype=bool)) for _, g in groups]
-    if not per_prompt:
-        return Estimate(*np.full((3,), np.nan)), 0
-    return bootstrap_mean(np.array(per_prompt), **options), len(per_prompt)
+    mixed = _mixed(as_pool(pool))
+    scores, correct = reward_values(mixed, score), mixed.numbers("correct")
+    groups = mixed.samples.groupby("prompt_id").indices.values()
+    return bootstrap_mean(np.array([rank_sum(scores[rows], correct[rows]) for rows in groups]), seed=seed)
 
 
 def auc_pooled(
-    pool: pd.DataFrame, score: str = "log_likelihood", *, resamples: int = RESAMPLES, seed: int = 0
+    pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """AUC of a score for correctness over all responses of all prompts together, with a prompt bootstrap."""
-    known = pool[pool["correct"].notna()]
+    known = _known(as_pool(pool))
     prompt, ids = pd.factorize(known["prompt_id"])
-    _, scores = np.unique(known[score].to_numpy(), return_inverse=True)
+    _, scores = np.unique(reward_values(known, score), return_inverse=True)
     correct = known["correct"].to_numpy(dtype=bool)
-    value = auc(scores, correct)
+    value = rank_sum(scores, correct)
     if np.isnan(value) or len(ids) < 2:
-        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan))
-    return _quantiles(value, np.array([auc(scores, correct, w[prompt]) for w in _resampled(len(ids), resamples, seed)]))
+        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), len(ids))
+    weights = resampled(len(ids), resamples=resamples, seed=seed)
+    return from_replicates(value, np.array([rank_sum(scores, correct, w[prompt]) for w in weights]), len(ids))
 
 
 # Four levels ----------------------------------------------------------------------------------------------------------
@@ -88,17 +100,17 @@ def concordance(scores: np.ndarray, values: np.ndarray, weights: np.ndarray | No
         return count(agree) / count(above.astype(float))
 
 
-def across_prompts(pool: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts."""
-    known = graded(pool)
-    means = (
-        known.assign(correct=known["correct"].astype(float)).groupby("prompt_id")[["log_likelihood", "correct"]].mean()
-    )
+    known = as_pool(pool).graded()
+    columns = known.samples[["prompt_id", "log_likelihood"]].assign(correct=known.numbers("correct"))
+    means = columns.groupby("prompt_id").mean()
     scores, values = means.to_numpy().T
     value = concordance(scores, values)
     if np.isnan(value):
-        return Estimate(*np.full((3,), np.nan))
-    return _quantiles(value, concordance(scores, values, _resampled(len(means), resamples, seed)))
+        return Estimate.unknown()
+    weights = resampled(len(means), resamples=resamples, seed=seed)
+    return from_replicates(value, concordance(scores, values, weights), len(means))
 
 
 def across_methods(
@@ -111,39 +123,43 @@ def across_methods(
     """
     value = concordance(log_likelihood.mean(axis=0), accuracy.mean(axis=0))
     if np.isnan(value):
-        return Estimate(*np.full((3,), np.nan))
-    weights = _resampled(len(accuracy), resamples, seed)
-    return _quantiles(value, concordance(weights @ log_likelihood, weights @ accuracy))
+        return Estimate.unknown()
+    weights = resampled(len(accuracy), resamples=resamples, seed=seed)
+    return from_replicates(value, concordance(weights @ log_likelihood, weights @ accuracy), len(accuracy))
 
 
-def alignment_levels(pool: pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:
+def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:
     """Concordance of log-likelihood with correctness at the four levels that a pool supports.
 
     ``decoding methods`` are one sample, greedy decoding and the best of all samples by each self-reward; ``N of
     best-of-N`` is best-of-N by log-likelihood at N = 1, 2, 4, …
     """
-    drawn, greedy = graded(samples(pool)), greedy_responses(pool)
-    m = int(drawn.groupby("prompt_id").size().min())
+    known = as_pool(pool).graded()
+    m = int(known.sizes.min())
     n = doubling_grid(m)
-    by_n = [curve(drawn, "log_likelihood", value, n) for value in ("log_likelihood", "correct")]
-    levels = {}
-    methods = [(by_n[0][1], by_n[1][1])]
-    for name in rewards.selecting(drawn):
-        ranked = drawn.assign(reward=rewards.REWARDS[name][0](drawn))
-        methods.append(tuple(curve(ranked, "reward", value, [m])[m] for value in ("log_likelihood", "correct")))
-    if len(greedy) and "correct" in greedy:
-        known = greedy.dropna(subset=["correct"]).set_index("prompt_id").reindex(by_n[0].index)
-        if known["correct"].notna().all():
-            methods.append((known["log_likelihood"], known["correct"]))
+    by_n = [curve(known, "log_likelihood", value, n) for value in ("log_likelihood", "correct")]
+    levels, methods = {}, [(by_n[0][1], by_n[1][1])]
+    for reward in selecting(known):
+        methods.append(tuple(curve(known, reward, value, [m])[m] for value in ("log_likelihood", "correct")))
+    if (greedy := _greedy_of(known, by_n[0].index)) is not None:
+        methods.append(greedy)
     if len(methods) > 2:
         ids = by_n[0].index
         table = [np.stack([np.asarray(method[i].loc[ids], dtype=float) for method in methods], axis=1) for i in (0, 1)]
         levels["decoding methods"] = across_methods(*table, seed=seed)
     if len(n) > 2:
         levels["N of best-of-N"] = across_methods(*(part.to_numpy() for part in by_n), seed=seed)
-    levels["prompts"] = across_prompts(drawn, seed=seed)
-    levels["within a prompt"] = auc_within(drawn, seed=seed)[0]
+    levels["prompts"] = across_prompts(known, seed=seed)
+    levels["within a prompt"] = auc_within(known, seed=seed)
     return levels
+
+
+def _greedy_of(pool: Pool, prompt_ids: pd.Index) -> tuple[pd.Series, pd.Series] | None:
+    """Log-likelihood and correctness of the greedy response of each prompt; None if one is not known."""
+    if len(pool.greedy) == 0 or "correct" not in pool.greedy:
+        return None
+    table = pool.greedy.dropna(subset=["correct"]).set_index("prompt_id").reindex(prompt_ids)
+    return (table["log_likelihood"], table["correct"]) if table["correct"].notna().all() else None
 
 
 # Stochastic dominance -------------------------------------------------------------------------------------------------
@@ -174,7 +190,7 @@ class Dominance:
 
 
 def dominance(
-    pool: pd.DataFrame,
+    pool: Pool | pd.DataFrame,
     score: str = "log_likelihood",
     *,
     within: bool,
@@ -194,8 +210,8 @@ def dominance(
     Returns:
         None if there are not two prompts with responses of both kinds (pooled: of either kind).
     """
-    known = _mixed(pool) if within else graded(pool)
-    values = known[score].astype(float)
+    known = _mixed(as_pool(pool)) if within else as_pool(pool).graded()
+    values = pd.Series(reward_values(known, score))
     if within:
         values = values.groupby(known["prompt_id"]).rank(method="max", pct=True)
     prompt, ids = pd.factorize(known["prompt_id"])
@@ -203,9 +219,8 @@ def dominance(
     if len(ids) < 2 or correct.all() or not correct.any():
         return None
     grid = np.unique(np.quantile(values, np.linspace(0, 1, points), method="inverted_cdf"))
-    place = np.searchsorted(grid, values)
     counts = np.zeros((2, len(ids), len(grid)))
-    np.add.at(counts, (correct.astype(int), prompt, place), 1.0)
+    np.add.at(counts, (correct.astype(int), prompt, np.searchsorted(grid, values)), 1.0)
     cumulative, totals = counts.cumsum(axis=2), counts.sum(axis=2)
     if within:
         cumulative, totals = cumulative / totals[..., None], np.ones_like(totals)
@@ -217,7 +232,7 @@ def dominance(
         return wrong - right
 
     seen = gap(np.ones((1, len(ids))))[0]
-    noise = gap(_resampled(len(ids), resamples, seed)) - seen
+    noise = gap(resampled(len(ids), resamples=resamples, seed=seed)) - seen
     noise = noise[np.isfinite(noise).all(axis=1)]
     above, below = max(seen.max(), 0.0), max(0.0, -seen.min())
     p_above, p_below = (
@@ -252,36 +267,36 @@ class LengthConfound:
     n_prompts: int
 
 
-def length_confound(pool: pd.DataFrame, *, seed: int = 0) -> LengthConfound | None:
+def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfound | None:
     """Does best-of-N pick short responses, and what is left of likelihood when length is held fixed?
 
     Returns:
         None where lengths do not vary within any prompt, or correctness is unknown.
     """
-    known = graded(pool)
-    length, score = known["length"].astype(float), known["log_likelihood"].astype(float)
-    centred = lambda values: (values - values.groupby(known["prompt_id"]).transform("mean")).to_numpy()  # noqa: E731
-    x, y = centred(length), centred(score)
+    known = as_pool(pool).graded()
+    length, score, correct = (known.numbers(column) for column in ("length", "log_likelihood", "correct"))
+    table = pd.DataFrame({"prompt": known["prompt_id"], "length": length, "score": score, "correct": correct == 1})
+    centred = table[["length", "score"]] - table.groupby("prompt")[["length", "score"]].transform("mean")
+    x, y = centred["length"].to_numpy(), centred["score"].to_numpy()
     if not np.any(x != 0):
         return None
     slope = float(x @ y / (x @ x))
     correlations, pairs = [], []
-    for _, group in known.groupby("prompt_id"):
-        if group["length"].nunique() > 1 and group["log_likelihood"].nunique() > 1:
-            correlations.append(stats.spearmanr(group["log_likelihood"], group["length"]).statistic)
+    for _, group in table.groupby("prompt"):
+        if group["length"].nunique() > 1 and group["score"].nunique() > 1:
+            correlations.append(stats.spearmanr(group["score"], group["length"]).statistic)
         given = _auc_given_length(group)
         if given is not None:
-            pairs.append((auc(group["log_likelihood"].to_numpy(), group["correct"].to_numpy(dtype=bool)), given))
-    m = int(known.groupby("prompt_id").size().min())
-    nothing = Estimate(*np.full((3,), np.nan))
+            pairs.append((rank_sum(group["score"].to_numpy(), group["correct"].to_numpy()), given))
+    m = int(known.sizes.min())
     accuracies = [
-        bootstrap_mean(curve(known.assign(reward=reward), "reward", "correct", [m])[m], proportion=True, seed=seed)
+        bootstrap_mean(curve(known, reward, "correct", [m])[m], proportion=True, seed=seed)
         for reward in (score, score - slope * length)
     ]
+    by_pair = np.array(pairs).reshape(-1, 2)
     return LengthConfound(
-        bootstrap_mean(np.array(correlations), seed=seed) if correlations else nothing,
-        *(bootstrap_mean(np.array(column), seed=seed) for column in zip(*pairs) or ()),
-        *([nothing, nothing] if not pairs else []),
+        bootstrap_mean(np.array(correlations), seed=seed),
+        *(bootstrap_mean(by_pair[:, side], seed=seed) for side in (0, 1)),
         *accuracies,
         slope,
         len(pairs),
@@ -293,23 +308,18 @@ def _auc_given_length(group: pd.DataFrame) -> float | None:
     stratum = np.floor(np.log(group["length"].to_numpy(dtype=float).clip(min=1)) / np.log(LENGTH_FACTOR))
     total = pairs = 0.0
     for _, part in group.groupby(stratum):
-        correct = part["correct"].to_numpy(dtype=bool)
+        correct = part["correct"].to_numpy()
         if n := correct.sum() * (~correct).sum():
-            total, pairs = total + n * auc(part["log_likelihood"].to_numpy(), correct), pairs + n
+            total, pairs = total + n * rank_sum(part["score"].to_numpy(), correct), pairs + n
     return total / pairs if pairs else None
 
 
-def _mixed(pool: pd.DataFrame) -> pd.DataFrame:
-    """Graded rows of the prompts that have correct and wrong responses."""
-    known = pool[pool["correct"].notna()]
-    return known[known.groupby("prompt_id")["correct"].transform("nunique") == 2]
+def _known(pool: Pool) -> Pool:
+    """Graded samples."""
+    return pool.take(pool["correct"].notna())
 
 
-def _resampled(n: int, resamples: int, seed: int) -> np.ndarray:
-    """Bootstrap multiplicities of n prompts, ``[resamples, n]``."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
-
-
-def _quantiles(value: float, replicates: np.ndarray) -> Estimate:
-    low, high = np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(np.asarray(value), low, high)
+def _mixed(pool: Pool) -> Pool:
+    """Graded samples of the prompts that have correct and wrong ones."""
+    known = _known(pool)
+    return known.take(known["correct"].groupby(known["prompt_id"]).transform("nunique") == 2)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.measure.pool import graded, rectangles
+from sharptheory.measure.pool import Pool, as_pool, rectangles
+from sharptheory.measure.rewards import reward_values
 from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.majority import log_choose
 
@@ -25,6 +26,9 @@ def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
 
     Returns:
         Weights ``[K, M]``; each row sums to 1.
+
+    Raises:
+        UserError: an N is not an integer from 1 to M.
     """
     n = np.atleast_1d(n)
     if np.any((n < 1) | (n > m) | (n != np.round(n))):
@@ -51,7 +55,14 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
     Returns:
         ``[X, K]``, one curve per prompt.
 
-    Source: theory.md section 7; ``pass@k`` (rewards = values = correctness) is the special case.
+    Raises:
+        UserError: shapes differ, a reward is NaN, or an N is out of range.
+
+    ```python
+    >>> best_of_n_curve([[-3.0, -1.0, -2.0]], [[0, 1, 0]], [1, 2, 3]).round(3).tolist()
+    [[0.333, 0.667, 1.0]]
+
+    ```
     """
     rewards, values = np.atleast_2d(rewards), np.atleast_2d(np.asarray(values, dtype=float))
     if rewards.shape != values.shape:
@@ -71,24 +82,55 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
     return ordered @ best_of_n_weights(values.shape[1], n).T
 
 
-def pass_at_n(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """``pass@N = 1 - C(M-c, N)/C(M, N)`` per prompt ``[X, K]``: best-of-N with correctness itself as the reward."""
-    return best_of_n_curve(correct, correct, n)
-
-
-def curve(pool: pd.DataFrame, reward: str, value: str, n: np.ndarray) -> pd.DataFrame:
-    """`best_of_n_curve` on two columns of a pool whose prompts may have different numbers of samples.
+def curve(pool: Pool | pd.DataFrame, reward: str | pd.Series, value: str, n: np.ndarray) -> pd.DataFrame:
+    """Expected value of the best-of-N sample of each prompt, `best_of_n_curve` on a pool of any shape.
 
     Every N must be available for every prompt; prompts with a null value are left out.
 
+    Args:
+        reward: a self-reward (`sharptheory.measure.rewards`), a numeric column, or values aligned with the samples.
+        value: column to average. n: values of N, integers from 1 to the smallest number of samples, ``[K]``.
+
     Returns:
         One row per prompt_id, one column per N.
+
+    Raises:
+        UserError: an unknown column, one that is not numeric, or an N that some prompt has too few samples for.
+
+    ```python
+    >>> import pandas as pd
+    >>> pool = pd.DataFrame({"prompt_id": [0, 0, 1, 1], "log_likelihood": [-1.0, -2.0, -3.0, -0.5],
+    ...                      "correct": [True, False, True, False]})
+    >>> curve(pool, "log_likelihood", "correct", [1, 2]).values.tolist()
+    [[0.5, 1.0], [0.5, 0.0]]
+
+    ```
     """
-    known = graded(pool, value)
+    pool = as_pool(pool)
+    known = pool.assign(_reward=reward_values(pool, reward)).graded(value)
     blocks = [
-        pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n) for ids, r, v in rectangles(known, reward, value)
+        pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n)
+        for ids, r, v in rectangles(known, "_reward", value)
     ]
+    if not blocks:
+        raise UserError(f"column {value!r} is known for no prompt throughout; best-of-N needs prompts with all values")
     return pd.concat(blocks)
+
+
+def pass_at_n(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
+    """``pass@N = 1 - C(M-c, N)/C(M, N)`` of each graded prompt: best-of-N with correctness itself as the reward.
+
+    Args, Returns, Raises: as `curve`.
+
+    ```python
+    >>> import pandas as pd
+    >>> pool = pd.DataFrame({"prompt_id": 3 * [0], "log_likelihood": 3 * [-1.0], "correct": [True, False, False]})
+    >>> pass_at_n(pool, [1, 2, 3]).round(3).values.tolist()
+    [[0.333, 0.667, 1.0]]
+
+    ```
+    """
+    return curve(pool, "correct", "correct", n)
 
 
 def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:

@@ -9,32 +9,55 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its confidence interval; scalars or arrays of one shape. NaN limits: too few prompts for any."""
+    """A value with its confidence interval; scalars or arrays of one shape.
+
+    Attributes:
+        value, low, high: NaN limits mean too few prompts for any interval; a NaN value, nothing to estimate from.
+        n_prompts: prompts behind it.
+    """
 
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    n_prompts: int | None = None
+
+    @classmethod
+    def unknown(cls) -> Estimate:
+        """No prompt says anything."""
+        return cls(*np.full(3, np.nan), 0)
 
     def columns(self, name: str) -> dict[str, float]:
         """A scalar's fields of a row: ``name``, ``name_low``, ``name_high``."""
         return {name: float(self.value), f"{name}_low": float(self.low), f"{name}_high": float(self.high)}
 
 
+def tail(n_prompts: int, confidence: float = CONFIDENCE) -> float:
+    """Mass to cut off at each end of a bootstrap distribution over `n_prompts` prompts.
+
+    The bootstrap's spread misses a factor ``√(n/(n-1))`` and uses the normal where the t law is due: cutting at
+    ``Φ(-√(n/(n-1)) t_{n-1})`` makes up for both, and tends to ``(1 - confidence)/2``.
+
+    Source: the expanded percentile interval, Hesterberg, *What Teachers Should Know About the Bootstrap* (2015).
+    """
+    quantile = stats.t.ppf((1 + confidence) / 2, n_prompts - 1)
+    return float(stats.norm.cdf(-np.sqrt(n_prompts / (n_prompts - 1)) * quantile))
+
+
 def bootstrap(
     data: tuple[np.ndarray, ...],
     statistic: Callable,
     *,
-    level: float = LEVEL,
+    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Percentile bootstrap over prompts.
+    """Percentile bootstrap over prompts, its ends moved outwards for few prompts (`tail`).
 
     Args:
         data: arrays whose first axis is the prompt, resampled together.
@@ -46,7 +69,7 @@ def bootstrap(
     value = np.asarray(statistic(*data, axis=0), dtype=float)
     n_prompts = len(data[0])
     if n_prompts < 2:
-        return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+        return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n_prompts)
     batch = max(1, 4_000_000 // max(1, data[0].size))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant data: the interval is a point, which is what it returns
@@ -55,28 +78,54 @@ def bootstrap(
             statistic,
             paired=True,
             axis=0,
-            confidence_level=level,
+            confidence_level=1 - 2 * tail(n_prompts, confidence),
             n_resamples=resamples,
             batch=batch,
             method="percentile",
             vectorized=True,
             rng=np.random.default_rng(seed),
         ).confidence_interval
-    return Estimate(value, np.asarray(interval.low), np.asarray(interval.high))
+    return Estimate(value, np.asarray(interval.low), np.asarray(interval.high), n_prompts)
 
 
-def bootstrap_mean(per_prompt: np.ndarray, *, proportion: bool = False, level: float = LEVEL, **options) -> Estimate:
+def bootstrap_mean(
+    per_prompt: np.ndarray, *, proportion: bool = False, confidence: float = CONFIDENCE, **options
+) -> Estimate:
     """Mean over prompts ``[X, …]`` with its bootstrap interval.
 
     Args:
         proportion: the values lie in [0, 1]. Where all prompts have 0 (or all 1) the bootstrap returns a point; the
             exact limit ``1 - (α/2)^{1/X}`` (or its mirror) is used instead.
+        options: `resamples` and `seed` of `bootstrap`.
+
+    ```python
+    >>> estimate = bootstrap_mean([0.2, 0.4, 0.9, 0.5], seed=0)
+    >>> round(float(estimate.value), 3), bool(estimate.low < 0.5 < estimate.high), estimate.n_prompts
+    (0.5, True, 4)
+
+    ```
     """
     per_prompt = np.asarray(per_prompt, dtype=float)
-    estimate = bootstrap((per_prompt,), np.mean, level=level, **options)
+    if len(per_prompt) == 0:
+        return Estimate.unknown()
+    estimate = bootstrap((per_prompt,), np.mean, confidence=confidence, **options)
     if not proportion:
         return estimate
-    slack = 1 - ((1 - level) / 2) ** (1 / len(per_prompt))
+    slack = 1 - ((1 - confidence) / 2) ** (1 / len(per_prompt))
     high = np.where(np.all(per_prompt == 0, axis=0), slack, estimate.high)
     low = np.where(np.all(per_prompt == 1, axis=0), 1 - slack, estimate.low)
-    return Estimate(estimate.value, low, high)
+    return Estimate(estimate.value, low, high, estimate.n_prompts)
+
+
+def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
+    """Bootstrap multiplicities of prompts, ``[resamples, n_prompts]``."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples).astype(float)
+
+
+def from_replicates(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
+    """An estimate with the interval of its bootstrap replicates; NaN ones are left out."""
+    if n_prompts < 2 or np.isnan(replicates).all():
+        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), n_prompts)
+    low, high = np.nanquantile(replicates, [tail(n_prompts), 1 - tail(n_prompts)])
+    return Estimate(np.asarray(value), low, high, n_prompts)

@@ -9,16 +9,19 @@ import pandas as pd
 from scipy import stats
 from scipy.special import logsumexp
 
-from sharptheory.measure.best_of_n import doubling_grid, pass_at_n
-from sharptheory.measure.bootstrap import LEVEL, Estimate, bootstrap_mean
-from sharptheory.measure.pool import rectangles
+from sharptheory.errors import UserError
+from sharptheory.measure.best_of_n import best_of_n_curve, doubling_grid
+from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
+from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.theory.laws import best_of_n_hit
 
 #: Two likelihoods of one sequence scored in two batch shapes differ by about this much (nats, float32).
 LIKELIHOOD_NOISE = 1e-4
+#: Distinct responses of one prompt whose probabilities add up to more than this are not those of one policy.
+TOTAL_MASS = 1.01
 
 
-def coverage_certificate(samples: pd.DataFrame) -> pd.DataFrame:
+def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     """What a pool proves about ``p*(x) = max_y π(y|x)``, prompt by prompt, with no statistics.
 
     With ``p̂`` the largest sampled probability and ``S`` the total probability of the *distinct* sampled finished
@@ -31,19 +34,37 @@ def coverage_certificate(samples: pd.DataFrame) -> pd.DataFrame:
         One row per prompt, indexed by prompt_id: `log_p_low`, `log_p_high` (nats; ``-inf, 0`` without any finished
         response), `certified`, `log_q` (mass of the sampled maximisers, tied within `LIKELIHOOD_NOISE`), `n_samples`.
 
-    Source: [S5].
+    Raises:
+        UserError: distinct responses of a prompt have a total probability above 1: these are not log-likelihoods of
+            whole responses sampled at temperature 1 (per-token averages?), and no coverage coefficient follows from them.
+
+    Source: [S5], proved in docs/theory.md.
+
+    ```python
+    >>> pool = pd.DataFrame({"prompt_id": [0, 0, 0], "response": ["a", "b", "a"], "log_likelihood": np.log([0.6, 0.3, 0.6])})
+    >>> coverage_certificate(pool)[["log_p_low", "certified"]].round(3).values.tolist()
+    [[-0.511, True]]
+
+    ```
     """
-    distinct = distinct_responses(samples)
+    pool = as_pool(pool)
     rows = {}
-    for prompt_id, group in distinct.groupby(level=0):
+    for prompt_id, group in distinct_responses(pool).groupby(level=0):
         values = group.to_numpy()
+        log_total = logsumexp(values)
+        if log_total > np.log(TOTAL_MASS):
+            raise UserError(
+                f"prompt {prompt_id!r}: its {len(values)} distinct responses have a total probability of "
+                f"{np.exp(log_total):.3g} > 1, so log_likelihood is not log π(y|x) of whole responses sampled at temperature "
+                "1 (an average per token, or another temperature?); no coverage coefficient follows from it"
+            )
         low = values.max()
-        rest = -np.expm1(min(logsumexp(values), 0.0))
+        rest = -np.expm1(min(log_total, 0.0))
         with np.errstate(divide="ignore"):
             high = max(low, np.log(rest))
         log_q = logsumexp(values[values >= low - LIKELIHOOD_NOISE])
         rows[prompt_id] = (low, high, bool(rest <= np.exp(low)), min(log_q, 0.0))
-    counts = samples.groupby("prompt_id").size()
+    counts = pool.sizes
     nothing = (-np.inf, 0.0, False, -np.inf)
     table = pd.DataFrame(
         [rows.get(prompt_id, nothing) for prompt_id in counts.index],
@@ -53,26 +74,19 @@ def coverage_certificate(samples: pd.DataFrame) -> pd.DataFrame:
     return table.assign(n_samples=counts)
 
 
-def distinct_responses(samples: pd.DataFrame) -> pd.Series:
+def distinct_responses(pool: Pool) -> pd.Series:
     """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``."""
-    finished = samples[samples["finished"]]
-    keyed = pd.DataFrame(
-        {
-            "prompt_id": finished["prompt_id"].to_numpy(),
-            "key": response_keys(finished),
-            "log_likelihood": finished["log_likelihood"].to_numpy(dtype=float),
-        }
-    )
+    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=response_keys(pool))[pool.finished]
     return keyed.groupby(["prompt_id", "key"])["log_likelihood"].max()
 
 
-def response_keys(pool: pd.DataFrame) -> np.ndarray:
-    """A label per row that equal responses share: token ids, else text, else close likelihoods."""
+def response_keys(pool: Pool) -> np.ndarray:
+    """A label per sample that equal responses share: token ids, else text, else close likelihoods."""
     if "tokens" in pool and pool["tokens"].notna().all():
         return np.array([hash(tuple(tokens)) for tokens in pool["tokens"]], dtype=np.int64)
     if "response" in pool and pool["response"].notna().all():
         return pool["response"].to_numpy()
-    return _clusters(pool["prompt_id"].to_numpy(), pool["log_likelihood"].to_numpy(dtype=float))
+    return _clusters(pool["prompt_id"].to_numpy(), pool.numbers("log_likelihood"))
 
 
 def _clusters(prompts: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -86,19 +100,59 @@ def _clusters(prompts: np.ndarray, values: np.ndarray) -> np.ndarray:
     return labels
 
 
-def c_cov_bar_interval(certificate: pd.DataFrame, **options) -> Estimate:
-    """Interval for ``C̄_cov = E_x[1/p*(x)]``: the means of both ends of the certificate.
+@dataclass(frozen=True)
+class CoverageBound:
+    """What a pool says of ``C̄_cov = E_x[1/p*(x)]``: a bound on these prompts, and estimates for all prompts.
 
-    Returns:
-        value ``[2]``: the certified lower and upper ends on these prompts; low, high ``[2]``: bootstrap limits of each
-        (``low[0]`` and ``high[1]`` bracket the population's value). ``inf`` where an end overflows.
+    Attributes:
+        low, high: identification bound, the means over these prompts of ``1/max(p̂, 1-S)`` and of ``1/p̂``. The
+            coefficient of *these prompts* lies between them with certainty; their distance is what the samples leave
+            open, not chance.
+        at_least: lower confidence bound on the coefficient of the population of prompts, valid for every distribution
+            (`mean_at_least`). There is no such upper bound: a prompt that was not met may have any ``1/p*``.
+        low_estimate, high_estimate: `low` and `high` as estimates for the population, with the bootstrap interval of a
+            mean. A mean of ``1/p*`` is skewed: with few prompts the interval misses above more often than it says.
     """
+
+    low: float
+    high: float
+    at_least: float
+    low_estimate: Estimate
+    high_estimate: Estimate
+
+
+def c_cov_bar_bound(certificate: pd.DataFrame, *, seed: int = 0) -> CoverageBound:
+    """Bounds and estimates of ``C̄_cov`` from a `coverage_certificate`; ``inf`` where an end overflows."""
     with np.errstate(over="ignore"):
         ends = [np.exp(-certificate[column].to_numpy(dtype=float)) for column in ("log_p_high", "log_p_low")]
-    limits = [
-        bootstrap_mean(end, **options) if np.isfinite(end).all() else Estimate(np.inf, np.inf, np.inf) for end in ends
+    estimates = [
+        bootstrap_mean(end, seed=seed) if np.isfinite(end).all() else Estimate(*np.full(3, np.inf), len(end))
+        for end in ends
     ]
-    return Estimate(*(np.array([getattr(limit, side) for limit in limits]) for side in ("value", "low", "high")))
+    low, high = (float(estimate.value) for estimate in estimates)
+    return CoverageBound(low, high, mean_at_least(ends[0]), *estimates)
+
+
+def mean_at_least(values: np.ndarray, *, smallest: float = 1.0, confidence: float = CONFIDENCE) -> float:
+    """Lower confidence bound on the mean of a law on ``[smallest, ∞)``, for every such law and every sample size.
+
+    With ``ε = √(log(1/α)/(2n))`` the law's distribution function is at most ``F_n + ε`` everywhere with probability
+    ``1 - α`` (Dvoretzky-Kiefer-Wolfowitz, one-sided), so the largest values are taken as `smallest`, up to a mass of ε.
+
+    Args:
+        values: a sample, ``[n]``. smallest: lower end of the support. confidence: ``1 - α``.
+
+    Source: Anderson, *Confidence Limits for the Expected Value of an Arbitrary Bounded Random Variable* (1969), with
+    Massart's constant (1990).
+    """
+    values = np.sort(np.asarray(values, dtype=float))
+    n = len(values)
+    kept = np.clip(1 - np.sqrt(-np.log(1 - confidence) / (2 * n)) - np.arange(n) / n, 0.0, 1 / n)
+    above = np.where(kept > 0, values - smallest, 0.0)
+    return float(smallest + kept @ above)
+
+
+# Theory against measurement -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -127,42 +181,48 @@ class HitRates:
         return int(np.sum((predicted < self.measured.low) | (predicted > self.measured.high)))
 
 
-def argmax_hit_rates(samples: pd.DataFrame, n: np.ndarray | None = None, *, level: float = LEVEL) -> HitRates | None:
+def argmax_hit_rates(
+    pool: Pool | pd.DataFrame, n: np.ndarray | None = None, *, confidence: float = CONFIDENCE
+) -> HitRates | None:
     """The exact law ``1 - (1 - q)^N`` against the rate at which fresh samples hit the certified argmax.
 
     Even samples of each prompt certify its argmax and give ``q``; odd samples, which had no part in that, are searched
     for it: a pool that certifies its own argmax has drawn it, so one half for both would agree by construction. The
     interval is the measured rate ± the exact standard deviation that the law gives it on these prompts, times the
-    normal quantile: the prompts are given, only the draws are random.
+    normal quantile, cut to [0, 1]: the prompts are given, only the draws are random.
 
     Returns:
         None if no prompt is certified or a prompt has fewer than 2 samples.
+
+    Raises:
+        UserError: as `coverage_certificate`.
     """
-    place = samples.groupby("prompt_id").cumcount()
-    certifying, fresh = samples[place % 2 == 0], samples[place % 2 == 1]
+    pool = as_pool(pool)
+    keyed = pool.assign(key=response_keys(pool))
+    even = pool.samples.groupby("prompt_id").cumcount().to_numpy() % 2 == 0
+    certifying, fresh = keyed.take(even), keyed.take(~even)
     certificate = coverage_certificate(certifying)
     certified = certificate[certificate["certified"]]
-    if certified.empty or fresh.empty:
+    if certified.empty or len(fresh.samples) == 0:
         return None
-    keyed = samples.assign(key=response_keys(samples))
-    top = keyed.loc[certifying.index][keyed.loc[certifying.index, "finished"]]
+    top = certifying.samples[certifying.finished]
     low = top["prompt_id"].map(certificate["log_p_low"])
     argmax = set(map(tuple, top.loc[top["log_likelihood"] >= low - LIKELIHOOD_NOISE, ["prompt_id", "key"]].to_numpy()))
-    fresh = keyed.loc[fresh.index]
-    fresh = fresh[fresh["prompt_id"].isin(certified.index)]
-    hit = np.fromiter((pair in argmax for pair in zip(fresh["prompt_id"], fresh["key"])), dtype=float, count=len(fresh))
-    fresh = fresh.assign(hit=hit)
-    smallest = int(fresh.groupby("prompt_id").size().min())
-    n = doubling_grid(smallest) if n is None else np.asarray(n)
+    fresh = fresh.take(fresh["prompt_id"].isin(certified.index))
+    pairs = zip(fresh["prompt_id"], fresh["key"])
+    fresh = fresh.assign(hit=np.fromiter((pair in argmax for pair in pairs), dtype=float, count=len(fresh.samples)))
+    n = doubling_grid(int(fresh.sizes.min())) if n is None else np.asarray(n)
     measured, mass, variance = [], [], 0.0
     for ids, hits in rectangles(fresh, "hit"):
         q, m = np.exp(certified.loc[ids, "log_q"].to_numpy()), hits.shape[1]
-        measured.append(pass_at_n(hits, n))
+        measured.append(best_of_n_curve(hits, hits, n))
         mass.append(q)
-        possible = pass_at_n(np.arange(m)[None] < np.arange(m + 1)[:, None], n)  # by the number of hits 0..m
+        by_hits = 1.0 * (np.arange(m)[None] < np.arange(m + 1)[:, None])  # pools with 0..m hits
+        possible = best_of_n_curve(by_hits, by_hits, n)
         chance = stats.binom.pmf(np.arange(m + 1), m, q[:, None])
         variance += (chance @ possible**2 - best_of_n_hit(q[:, None], n) ** 2).sum(axis=0)
     measured, mass = np.concatenate(measured), np.concatenate(mass)
     value = measured.mean(axis=0)
-    margin = stats.norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0)) / len(measured)
-    return HitRates(n, mass, Estimate(value, value - margin, value + margin), len(fresh))
+    margin = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(np.maximum(variance, 0)) / len(measured)
+    interval = Estimate(value, np.maximum(value - margin, 0.0), np.minimum(value + margin, 1.0), len(measured))
+    return HitRates(n, mass, interval, len(fresh.samples))

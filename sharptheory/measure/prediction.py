@@ -1,4 +1,4 @@
-"""Best-of-N at an N larger than the pool, from what the pool's likelihoods say about what it has not drawn."""
+"""Best-of-N at an N larger than the pool, from what the pool's likelihoods say about what was never sampled."""
 
 from __future__ import annotations
 
@@ -8,50 +8,67 @@ import pandas as pd
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
 from sharptheory.measure.certificate import response_keys
-from sharptheory.measure.pool import graded
+from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.rewards import reward_values
 
 
 def predict_best_of_n(
-    pool: pd.DataFrame, n: np.ndarray, *, reward: str = "log_likelihood", value: str = "correct"
+    pool: Pool | pd.DataFrame, n: np.ndarray, *, reward: str = "log_likelihood", value: str = "correct"
 ) -> pd.DataFrame:
     """Expected value of the best of N fresh samples, for any N, per prompt.
 
-    A response of probability π is in a pool of M samples with probability ``1 - (1-π)^M``, and π is known: so
-    ``π / (1 - (1-π)^M)`` per *distinct* response estimates the mass of any set of responses without bias
-    (Horvitz-Thompson), which for likely responses is their exact mass and for unlikely ones their share of the pool.
-    Best-of-N of that law follows. What is better than all that was drawn has an expected mass of at most
-    ``(1-p̂)^M/(M+1)``, and at most what the distinct responses leave over; its value is that of the top
-    ``√M`` samples of the ranking, on average.
+    A response of probability π is in a pool of M samples with probability ``1 - (1-π)^M``, and π is known: so the sum of
+    ``π / (1 - (1-π)^M)`` over the *distinct* responses of a set estimates the set's mass, unbiased (Horvitz-Thompson);
+    for likely responses that is their exact mass and for unlikely ones their share of the pool. Here these masses are
+    normalised to leave room for what was never sampled, and best-of-N is a function of them: both make the prediction
+    consistent as M grows, not unbiased. What is better than all samples gets the mass ``(1-p̂)^M/(M+1)`` (its expectation
+    if responses better than the best sampled one had p̂ in all), and at most what the distinct responses leave over; its
+    value is that of the top ``√M`` samples of the ranking, on average. `calibration` measures what that is worth.
 
     Args:
-        pool: samples with `log_likelihood`; n: values of N ≥ 1, real, ``[K]``.
+        pool: prompts with a null `value` are left out. n: values of N ≥ 1, real, ``[K]``.
         reward: column to select by; value: column to average.
 
     Returns:
         One row per prompt_id, one column per N.
+
+    Raises:
+        UserError: an unknown column, or one that is not numeric.
     """
     n = np.atleast_1d(np.asarray(n, dtype=float))
-    known = graded(pool, value)
-    known = known.assign(key=response_keys(known))
-    rows = {prompt_id: _predict(group, n, reward, value) for prompt_id, group in known.groupby("prompt_id")}
+    # Another reward does not say how likely the better responses are.
+    kind = dict(by_likelihood=reward == "log_likelihood", of_itself=value == reward)
+    rows = {prompt_id: _predict(group, n, **kind) for prompt_id, group in _groups(as_pool(pool), reward, value)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=n)
 
 
-def predict_power(pool: pd.DataFrame, alpha: float, *, value: str = "correct") -> pd.Series:
+def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "correct") -> pd.Series:
     """Expected value under the power law ``π^α / Z_α`` (the tilted law at ``β = 1/(α-1)``), per prompt.
 
-    Both ``Σ π^α v`` and ``Z_α`` are estimated without bias from the distinct responses, as in `predict_best_of_n`.
+    ``Σ π^α v`` and ``Z_α`` are each estimated without bias from the distinct responses, as in `predict_best_of_n`; their
+    ratio is consistent as the pool grows, and biased for a small one.
     """
-    known = graded(pool, value)
-    known = known.assign(key=response_keys(known))
     values = {}
-    for prompt_id, group in known.groupby("prompt_id"):
-        distinct = group.groupby("key").agg(v=(value, "mean"), ll=("log_likelihood", "max"))
+    for prompt_id, group in _groups(as_pool(pool), "log_likelihood", value):
+        distinct = group.groupby("key").agg(v=("value", "mean"), ll=("log_likelihood", "max"))
         log_p = distinct["ll"].to_numpy(dtype=float)
         log_mass = np.log(_inclusion_weights(np.exp(log_p), len(group))) + (alpha - 1) * log_p
         weights = np.exp(log_mass - log_mass.max())
         values[prompt_id] = float(weights @ distinct["v"].to_numpy(dtype=float) / weights.sum())
     return pd.Series(values)
+
+
+def _groups(pool: Pool, reward: str, value: str):
+    """Per prompt whose values are known, its samples with columns key, reward, value and log_likelihood."""
+    known = pool.graded(value)
+    columns = {
+        "prompt_id": known["prompt_id"],
+        "key": response_keys(known),
+        "reward": reward_values(known, reward),
+        "value": known.numbers(value),
+        "log_likelihood": known.numbers("log_likelihood"),
+    }
+    return pd.DataFrame(columns).groupby("prompt_id")
 
 
 def _inclusion_weights(p: np.ndarray, m: int) -> np.ndarray:
@@ -60,17 +77,17 @@ def _inclusion_weights(p: np.ndarray, m: int) -> np.ndarray:
         return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
 
 
-def _predict(group: pd.DataFrame, n: np.ndarray, reward: str, value: str) -> np.ndarray:
-    m = len(group)
-    distinct = group.groupby("key", sort=False).agg(r=(reward, "max"), v=(value, "mean"), ll=("log_likelihood", "max"))
+def _predict(group: pd.DataFrame, n: np.ndarray, *, by_likelihood: bool, of_itself: bool) -> np.ndarray:
+    m, by_key = len(group), group.groupby("key", sort=False)
+    distinct = by_key.agg(r=("reward", "max"), v=("value", "mean"), ll=("log_likelihood", "max"))
     distinct = distinct.sort_values("r", kind="stable")
     p = np.exp(distinct["ll"].to_numpy(dtype=float))
     mass = _inclusion_weights(p, m)
-    top = p[-1] if reward == "log_likelihood" else 0.0  # another reward does not say how likely the better ones are
+    top = p[-1] if by_likelihood else 0.0
     unseen = min((1 - top) ** m / (m + 1), max(1 - p.sum(), 0.0))
     mass = (1 - unseen) * mass / mass.sum()
-    ranked = group.sort_values(reward, kind="stable")[value].to_numpy(dtype=float)
-    above = ranked[-1] if value == reward else ranked[-max(3, int(np.sqrt(m))) :].mean()
+    ranked = group.sort_values("reward", kind="stable")["value"].to_numpy(dtype=float)
+    above = ranked[-1] if of_itself else ranked[-max(3, int(np.sqrt(m))) :].mean()
     r, v = distinct["r"].to_numpy(dtype=float), distinct["v"].to_numpy(dtype=float)
     level = np.cumsum(np.append(True, r[1:] > r[:-1])) - 1
     level_mass = np.bincount(level, mass)
@@ -80,14 +97,14 @@ def _predict(group: pd.DataFrame, n: np.ndarray, reward: str, value: str) -> np.
     return np.append(level_value, above) @ chosen
 
 
-def predicted_curve(pool: pd.DataFrame, n: np.ndarray, *, seed: int = 0, **columns) -> Estimate:
+def predicted_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, seed: int = 0, **columns) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
     table = predict_best_of_n(pool, n, **columns)
     return bootstrap_mean(table.to_numpy(), proportion=columns.get("value", "correct") == "correct", seed=seed)
 
 
 def calibration(
-    pool: pd.DataFrame, *, share: float = 0.25, n: np.ndarray | None = None, seed: int = 0, **columns
+    pool: Pool | pd.DataFrame, *, share: float = 0.25, n: np.ndarray | None = None, seed: int = 0, **columns
 ) -> pd.DataFrame:
     """How good the prediction is on this pool: from a `share` of each prompt's samples to the N that all of them reach.
 
@@ -96,13 +113,13 @@ def calibration(
         prediction, the standard error of their difference over prompts, and whether it is within 1.96 of those.
     """
     reward, value = columns.get("reward", "log_likelihood"), columns.get("value", "correct")
-    place, size = pool.groupby("prompt_id").cumcount(), pool.groupby("prompt_id")["prompt_id"].transform("size")
+    pool = as_pool(pool)
+    position = pool.samples.groupby("prompt_id").cumcount().to_numpy()
     # Every k-th sample predicts: samples that follow one another in a file may have been drawn in one batch.
     k = max(2, round(1 / share))
-    few, rest = pool[place % k == 0], pool[place % k != 0]
-    largest = int(rest.groupby("prompt_id").size().min())
+    few, rest = pool.take(position % k == 0), pool.take(position % k != 0)
     if n is None:
-        n = np.unique(np.geomspace(max(1, int(size.min()) // k), largest, 5).astype(int))
+        n = np.unique(np.geomspace(max(1, int(pool.sizes.min()) // k), int(rest.sizes.min()), 5).astype(int))
     predicted = predict_best_of_n(few, n, reward=reward, value=value)
     measured = curve(rest, reward, value, n).loc[predicted.index]
     difference = predicted.to_numpy() - measured.to_numpy(dtype=float)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sharptheory.measure.imports import read_pool
-from sharptheory.measure.pool import validate_pool
+from sharptheory.measure.pool import Pool
 
 
 class PoolWriter:
@@ -36,15 +36,15 @@ class PoolWriter:
         }
 
     def write(self, rows: pd.DataFrame) -> None:
-        """Add the rows of some prompts, all their samples at once."""
+        """Add the rows of some prompts, all their samples and greedy responses at once."""
         self.parts.mkdir(exist_ok=True)
         _write_atomically(rows, self.parts / f"{rows['prompt_id'].min():08d}.parquet")
 
-    def finish(self) -> pd.DataFrame:
+    def finish(self) -> Pool:
         """Merge the pieces into ``pool.parquet``, sorted, and return the pool."""
         if self._pieces() and not self.path.is_file():
-            pool = validate_pool(pd.concat([pd.read_parquet(part) for part in self._pieces()]))
-            _write_atomically(pool, self.path)
+            pool = Pool.from_frame(pd.concat([pd.read_parquet(part) for part in self._pieces()]))
+            _write_atomically(pool.frame(), self.path)
         for part in self._pieces():
             part.unlink()
         if self.parts.is_dir():

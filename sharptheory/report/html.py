@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from matplotlib.axes import Axes
 
-from sharptheory.report import plots as plotting
+from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.summary import REWARD, Diagnosis
 
@@ -23,74 +21,86 @@ FIGURES = {
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
-    "alignment_levels": ("Does likelihood know? At which level?", "alignment_levels.png"),
+    "alignment_levels": ("Does likelihood know? Four comparisons", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
     "cost": ("What training would cost by the bounds", None),
 }
 
 
-def _draw(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
-    """The figures this diagnosis supports, as functions of an axis."""
-    summary, drawn = diagnosis.summary, diagnosis.pool
-    best = pd.DataFrame(summary["best_of_n"])
-    log_likelihood = drawn[REWARD].to_numpy()
-    centred = (drawn[REWARD] - drawn.groupby("prompt_id")[REWARD].transform("mean")).to_numpy()
-    correct = None
-    if "correct" in drawn:
-        known = drawn["correct"].notna().to_numpy()
-        log_likelihood, centred = log_likelihood[known], centred[known]
-        correct = drawn["correct"][known].to_numpy(dtype=bool)
-    figures = {
-        "likelihood": lambda ax: plotting.log_likelihood_curve(best, ax, greedy=summary["greedy_log_likelihood"]),
-        "alignment": lambda ax: plotting.likelihood_histogram(
-            log_likelihood, correct, ax, label="log-likelihood [nats]"
-        ),
-        "alignment_within": lambda ax: plotting.likelihood_histogram(
-            centred, correct, ax, label="log-likelihood minus its prompt's mean [nats]"
-        ),
-        "coverage": lambda ax: plotting.coverage_profile(diagnosis.certificate, ax, n_samples=summary["n_samples"]),
-    }
-    if correct is not None:
-        figures["accuracy"] = lambda ax: plotting.accuracy_curve(
-            best,
-            pd.DataFrame(summary["pass_at_n"]),
-            ax,
-            sampled=summary["sampled_accuracy"],
-            greedy=summary["greedy_accuracy"],
-            predicted=None if summary["prediction"] is None else pd.DataFrame(summary["prediction"]["best_of_n"]),
-        )
-        if sum(level["value"] is not None for level in summary["alignment"].values()) > 1:
-            figures["alignment_levels"] = lambda ax: plotting.alignment_levels(summary["alignment"], ax)
-        if len(summary["rewards"]) > 2:
-            figures["rewards"] = lambda ax: plotting.reward_curves(
-                {name: pd.DataFrame(rows) for name, rows in summary["rewards"].items()}, ax
-            )
-    if diagnosis.hit_rates is not None:
-        figures["theory"] = lambda ax: plotting.hit_rates(diagnosis.hit_rates, ax)
-    return figures
-
-
 def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Path:
-    """Write ``summary.json``, one PNG per figure and a self-contained ``report.html``; returns the report's path."""
+    """Writes ``summary.json``, one PNG per figure and a self-contained ``report.html``; returns the report's path.
+
+    Args:
+        diagnosis: of `diagnose`. folder: made if missing; what an earlier report left in it is replaced or removed.
+        title: shown on top.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps(diagnosis.summary, indent=1, allow_nan=False) + "\n")
-    said, draw, sections = findings(diagnosis.summary), _draw(diagnosis), []
-    for key, (heading, filename) in FIGURES.items():
-        if key not in draw and key not in said:
-            continue
-        image = None
-        if key in draw:
-            path = plotting.save(draw[key], folder / filename, heading)
-            image = base64.b64encode(path.read_bytes()).decode()
-        elif filename is not None:
-            (folder / filename).unlink(missing_ok=True)
-        sections.append({"heading": heading, "image": image, "text": said.get(key, "")})
+    (folder / "summary.json").write_text(diagnosis.summary.to_json(), encoding="utf-8")
+    images = _save_figures(diagnosis, folder)
+    texts = findings(diagnosis.summary)
+    sections = [
+        {"heading": heading, "text": texts.get(key), "image": images.get(key)}
+        for key, (heading, _) in FIGURES.items()
+        if key in texts or key in images
+    ]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(TEMPLATE.read_text()).render(
-        title=title, sections=sections, rows=headline(diagnosis.summary), summary=diagnosis.summary
+    html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=title, rows=headline(diagnosis.summary), sections=sections, provenance=diagnosis.summary.provenance
     )
     path = folder / "report.html"
-    path.write_text(html)
+    path.write_text(html, encoding="utf-8")
     return path
+
+
+def _save_figures(diagnosis: Diagnosis, folder: Path) -> dict[str, str]:
+    """Saves the figures that the diagnosis supports, removes the others; returns each as base64, by key."""
+    draw, images = figures(diagnosis), {}
+    for key, (heading, filename) in FIGURES.items():
+        if key in draw:
+            path = plots.save(draw[key], folder / filename, heading)
+            images[key] = base64.b64encode(path.read_bytes()).decode()
+        elif filename is not None:
+            (folder / filename).unlink(missing_ok=True)
+    return images
+
+
+def figures(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
+    """The figures that a diagnosis supports, as functions of an axis."""
+    summary, certificate, rates = diagnosis.summary, diagnosis.certificate, diagnosis.hit_rates
+    draw = {"likelihood": lambda ax: plots.log_likelihood_curve(summary, ax), **_histograms(diagnosis)}
+    if summary.graded:
+        draw["accuracy"] = lambda ax: plots.accuracy_curve(summary, ax)
+        levels = summary.alignment.levels
+        if sum(level.value is not None for level in levels.values()) > 1:
+            draw["alignment_levels"] = lambda ax: plots.alignment_levels(levels, ax)
+        if len(summary.rewards) > 1:
+            draw["rewards"] = lambda ax: plots.reward_curves(summary, ax)
+    if certificate is not None:
+        n = summary.sampling.n_samples
+        draw["coverage"] = lambda ax: plots.coverage_profile(certificate, ax, n_samples=n)
+    if rates is not None:
+        draw["theory"] = lambda ax: plots.hit_rates(rates, ax)
+    return draw
+
+
+def _histograms(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
+    """Log-likelihoods of graded samples by correctness, or of all where none is graded; as they are and centred."""
+    samples, correct = diagnosis.pool.samples, None
+    log_likelihood = samples[REWARD]
+    centred = log_likelihood - log_likelihood.groupby(samples["prompt_id"]).transform("mean")
+    if diagnosis.summary.graded:
+        known = samples["correct"].notna()
+        log_likelihood, centred = log_likelihood[known], centred[known]
+        correct = samples["correct"][known].to_numpy(dtype=bool)
+    labels = {
+        "alignment": (log_likelihood, "log-likelihood [nats]"),
+        "alignment_within": (centred, "log-likelihood minus its prompt's mean [nats]"),
+    }
+    return {
+        key: lambda ax, values=values, label=label: plots.likelihood_histogram(
+            values.to_numpy(), correct, ax, label=label
+        )
+        for key, (values, label) in labels.items()
+    }

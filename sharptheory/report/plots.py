@@ -1,7 +1,9 @@
-"""One plot per function: takes data and an axis, returns the axis. Theory is a line, measurement points or bands."""
+"""One plot per function: takes numbers and an axis, returns the axis. Theory is a line, measurement points or bands."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from sharptheory.measure.certificate import HitRates
+from sharptheory.report.schema import Accuracy, Interval, Summary
 
 STYLE = Path(__file__).with_name("sharptheory.mplstyle")
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -25,63 +28,60 @@ def log_n_axis(ax: Axes, largest: float) -> None:
     ax.set_xlabel("N, responses per prompt")
 
 
-def _band(ax: Axes, curve: pd.DataFrame, column: str, low: str, high: str, *, color: str, label: str, ls="-") -> None:
-    ax.plot(curve["n"], curve[column], color=color, ls=ls, label=label, marker="o" if len(curve) == 1 else None)
-    ax.fill_between(curve["n"], curve[low].astype(float), curve[high].astype(float), color=color, alpha=0.18, lw=0)
+def _band(ax: Axes, n: Sequence[int], estimates: Sequence[Interval], *, color: str, label: str, ls: str = "-") -> None:
+    """Estimates against N as a line, their intervals as a band."""
+    value, low, high = np.array([(e.value, e.low, e.high) for e in estimates], dtype=float).T
+    ax.plot(n, value, color=color, ls=ls, label=label, marker="o" if len(n) == 1 else None)
+    ax.fill_between(n, low, high, color=color, alpha=0.18, lw=0)
 
 
-def accuracy_curve(
-    best_of_n: pd.DataFrame,
-    pass_at_n: pd.DataFrame,
-    ax: Axes,
-    *,
-    sampled: float,
-    greedy: float | None = None,
-    predicted: pd.DataFrame | None = None,
-) -> Axes:
-    """Accuracy against N: best-of-N by likelihood and its prediction beyond the pool, any-of-N, one sample, greedy."""
-    _band(ax, pass_at_n, "accuracy", "low", "high", color=GREEN, label="any of N correct (pass@N)")
-    _band(ax, best_of_n, "accuracy", "low", "high", color=BLUE, label="best of N by log-likelihood")
-    if greedy is not None:
-        ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
-    ax.axhline(sampled, color=GREY, ls=":", label="one sample, temperature 1")
-    if predicted is not None:
-        ax.plot(predicted["n"], predicted["accuracy"], color=PINK, ls="--", label="predicted beyond the pool")
-        ax.fill_between(
-            predicted["n"], *(predicted[side].astype(float) for side in ("low", "high")), color=PINK, alpha=0.18, lw=0
-        )
-    log_n_axis(ax, (best_of_n if predicted is None else predicted)["n"].max())
+def _accuracies(ax: Axes, curve: Sequence[Accuracy], **style) -> None:
+    _band(ax, [point.n for point in curve], [point.accuracy for point in curve], **style)
+
+
+def _accuracy_axis(ax: Axes, largest: int) -> None:
+    log_n_axis(ax, largest)
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy")
+
+
+def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
+    """Accuracy against N: best-of-N by likelihood and its forecast beyond the pool, any-of-N, one sample, greedy."""
+    n = [point.n for point in summary.best_of_n]
+    _accuracies(ax, summary.pass_at_n, color=GREEN, label="any of N correct (pass@N)")
+    _band(ax, n, [point.accuracy for point in summary.best_of_n], color=BLUE, label="best of N by log-likelihood")
+    if summary.greedy is not None and summary.greedy.accuracy is not None:
+        ax.axhline(summary.greedy.accuracy.value, color=ORANGE, ls="--", label="greedy decoding")
+    ax.axhline(summary.sampling.accuracy.value, color=GREY, ls=":", label="one sample, temperature 1")
+    if summary.forecast:
+        _accuracies(ax, summary.forecast, color=PINK, ls="--", label="predicted beyond the pool")
+    _accuracy_axis(ax, max(n[-1], *(point.n for point in summary.forecast or summary.best_of_n)))
     ax.legend(loc="best")
     return ax
 
 
-def reward_curves(curves: dict[str, pd.DataFrame], ax: Axes) -> Axes:
-    """Accuracy against N of best-of-N by each self-reward and of the majority vote; correctness is the skyline."""
-    for (name, rows), color in zip(curves.items(), plt.rcParams["axes.prop_cycle"].by_key()["color"]):
-        if name == "correctness":
-            ax.plot(rows["n"], rows["accuracy"], color=GREY, ls=":", label="any correct (skyline)")
-        else:
-            # Rewards often agree: a line of dashes lets the one below be seen.
-            style = "-" if name == "log_likelihood" else "--"
-            _band(ax, rows, "accuracy", "low", "high", color=color, label=name.replace("_", " "), ls=style)
-    log_n_axis(ax, max(rows["n"].max() for rows in curves.values()))
-    ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.set_ylabel("accuracy")
+def reward_curves(summary: Summary, ax: Axes) -> Axes:
+    """Accuracy against N of best-of-N by each self-reward and of the votes over answers; any-correct is the skyline."""
+    colors = itertools.cycle(plt.rcParams["axes.prop_cycle"].by_key()["color"])
+    for reward, color in zip(summary.rewards, colors):
+        # Rewards often agree: a line of dashes lets the one below be seen.
+        style = "-" if reward.name == "log_likelihood" else "--"
+        _accuracies(ax, reward.curve, color=color, label=reward.name.replace("_", " "), ls=style)
+    skyline = [(point.n, point.accuracy.value) for point in summary.pass_at_n]
+    ax.plot(*zip(*skyline), color=GREY, ls=":", label="any correct (skyline)")
+    _accuracy_axis(ax, skyline[-1][0])
     ax.legend(loc="best", fontsize=8)
     return ax
 
 
-def log_likelihood_curve(best_of_n: pd.DataFrame, ax: Axes, *, greedy: float | None = None) -> Axes:
+def log_likelihood_curve(summary: Summary, ax: Axes) -> Axes:
     """Mean log-likelihood of the best-of-N response against N."""
-    columns = ("log_likelihood", "log_likelihood_low", "log_likelihood_high")
-    _band(ax, best_of_n, *columns, color=BLUE, label="best of N by log-likelihood")
-    if greedy is not None:
-        ax.axhline(greedy, color=ORANGE, ls="--", label="greedy decoding")
-    log_n_axis(ax, best_of_n["n"].max())
+    n, estimates = zip(*((point.n, point.log_likelihood) for point in summary.best_of_n))
+    _band(ax, n, estimates, color=BLUE, label="best of N by log-likelihood")
+    if summary.greedy is not None:
+        ax.axhline(summary.greedy.log_likelihood.value, color=ORANGE, ls="--", label="greedy decoding")
+    log_n_axis(ax, n[-1])
     ax.set_ylabel("mean log-likelihood [nats]")
     ax.legend(loc="best")
     return ax
@@ -109,14 +109,14 @@ def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None,
     return ax
 
 
-def alignment_levels(levels: dict[str, dict], ax: Axes) -> Axes:
-    """Concordance of log-likelihood with correctness at each level; the one that sharpening uses stands out."""
-    shown = {name: level for name, level in levels.items() if level["value"] is not None}
+def alignment_levels(levels: dict[str, Interval], ax: Axes) -> Axes:
+    """Concordance of log-likelihood with correctness by what is compared; the one that sharpening uses stands out."""
+    shown = {name: level for name, level in levels.items() if level.value is not None}
     for y, (name, level) in enumerate(reversed(shown.items())):
         color = ORANGE if name == "within a prompt" else BLUE
-        if level["low"] is not None:
-            ax.plot([level["low"], level["high"]], [y, y], color=color, lw=2.5, alpha=0.5, solid_capstyle="butt")
-        ax.plot(level["value"], y, "o", color=color)
+        if level.low is not None:
+            ax.plot([level.low, level.high], [y, y], color=color, lw=2.5, alpha=0.5, solid_capstyle="butt")
+        ax.plot(level.value, y, "o", color=color)
     ax.axvline(0.5, color=GREY, ls=":", label="knows nothing")
     ax.set_yticks(range(len(shown)), [f"across {name}" if "within" not in name else name for name in reversed(shown)])
     ax.set_ylim(-0.6, len(shown) - 0.4)
@@ -230,7 +230,7 @@ def save_compare(summary: pd.DataFrame, path: Path, title: str) -> Path:
     return path
 
 
-def save(draw, path: Path, title: str) -> Path:
+def save(draw: Callable[[Axes], Axes], path: Path, title: str) -> Path:
     """Draw one figure with ``draw(ax)`` in the house style and save it as PNG."""
     with plt.style.context(STYLE):
         figure, ax = plt.subplots()

@@ -1,208 +1,99 @@
-"""From a pool to a summary, and to a self-contained HTML report."""
+"""From a pool to a summary: everything that a pool supports, estimated."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
-from sharptheory.measure import rewards
-from sharptheory.measure.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
-from sharptheory.measure.best_of_n import curve, doubling_grid
-from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
-from sharptheory.measure.certificate import HitRates, argmax_hit_rates, c_cov_bar_interval, coverage_certificate
-from sharptheory.measure.pool import graded, greedy_responses, samples
-from sharptheory.measure.prediction import calibration, predicted_curve
+from sharptheory.errors import UserError
+from sharptheory.measure import alignment, certificate, prediction
+from sharptheory.measure.best_of_n import curve, doubling_grid, pass_at_n
+from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
+from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.rewards import Reward
+from sharptheory.measure.selection import accuracy_curves
+from sharptheory.report import schema
+from sharptheory.report.schema import Interval, Range, Summary, number
 from sharptheory.theory.tables import sharpening_cost
 
 REWARD = "log_likelihood"
+#: A prediction beyond the pool needs this many samples of each prompt.
+FEWEST_FOR_PREDICTION = 8
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that a report is drawn from.
+    """All that a report is made from.
 
     Attributes:
-        pool: the samples.
-        summary: JSON-ready numbers, the content of ``summary.json``.
-        certificate: per-prompt bounds on ``p*`` (`estimators.coverage_certificate`).
+        pool: samples and greedy responses.
+        summary: the numbers, the content of ``summary.json``.
+        certificate: per-prompt bounds on ``p*`` (`coverage_certificate`); None where the likelihoods do not allow any.
         hit_rates: theory against measurement, None where no prompt is certified.
     """
 
-    pool: pd.DataFrame
-    summary: dict
-    certificate: pd.DataFrame
-    hit_rates: HitRates | None
+    pool: Pool
+    summary: Summary
+    certificate: pd.DataFrame | None
+    hit_rates: certificate.HitRates | None
 
 
-def diagnose(pool: pd.DataFrame, *, provenance: dict | None = None, seed: int = 0) -> Diagnosis:
-    """Estimate everything a pool supports: best-of-N, pass@N, coverage, AUC, theory against measurement.
+def diagnose(
+    pool: Pool | pd.DataFrame, *, rewards: Sequence[Reward] = (), provenance: dict | None = None, seed: int = 0
+) -> Diagnosis:
+    """Estimates everything a pool supports: best-of-N, pass@N, rewards, coverage, alignment, theory against measurement.
 
     Args:
-        pool: a validated pool, see `sharptheory.measure.pool`; accuracy needs its `correct` column.
-        provenance: recorded in the summary as it is.
+        pool: what `read_pool` returns, or a data frame with its columns; accuracy needs `correct`.
+        rewards: further rewards to compare with the registered ones (`load_reward`).
+        provenance: recorded in the summary as it is; JSON values only.
         seed: of the bootstrap.
+
+    Returns:
+        The pool, its numbers, and the per-prompt certificate. Likelihoods that cannot be those of samples (distinct
+        responses of total probability above 1) leave coverage and what follows from it out; the summary says why.
+
+    Raises:
+        UserError: not a pool, or a reward that it does not support.
+
+    ```python
+    >>> pool = pd.DataFrame({"prompt_id": [0, 0, 1, 1], "log_likelihood": [-1.0, -2.0, -0.5, -3.0],
+    ...                      "correct": [True, False, True, False]})
+    >>> summary = diagnose(pool).summary
+    >>> summary.best_of_n[-1].n, summary.best_of_n[-1].accuracy.value, summary.gain_over_sampling.accuracy.value
+    (2, 1.0, 0.5)
+
+    ```
     """
-    drawn, greedy = samples(pool), greedy_responses(pool)
-    per_prompt = drawn.groupby("prompt_id").size()
-    n = curve_grid(int(per_prompt.min()))
-    certificate = coverage_certificate(drawn)
-    ends = c_cov_bar_interval(certificate, seed=seed)
-    summary = {
-        "n_prompts": len(per_prompt),
-        "n_samples": int(per_prompt.min()),
-        "n_samples_max": int(per_prompt.max()),
-        "n_responses": len(drawn),
-        "greedy_accuracy": None,
-        "sampled_accuracy": None,
-        "sampled_log_likelihood": _number(drawn.groupby("prompt_id")[REWARD].mean().mean()),
-        "greedy_log_likelihood": _number(greedy[REWARD].mean()) if len(greedy) else None,
-        "best_of_n": _curve_rows(drawn, REWARD, n, seed),
-        "pass_at_n": None,
-        "gain_over_sampling": None,
-        "gain_over_greedy": None,
-        "coverage": {
-            "certified_fraction": float(certificate["certified"].mean()),
-            "c_cov_bar_low": _number(ends.value[0]),
-            "c_cov_bar_high": _number(ends.value[1]),
-            "c_cov_bar_low_ci": _number(ends.low[0]),
-            "c_cov_bar_high_ci": _number(ends.high[1]),
-            "log_c_cov_bar_high": _number(_log_mean_exp(-certificate["log_p_low"].to_numpy())),
-            "median_log_p_low": _number(certificate["log_p_low"].median()),
-            "undersampled_fraction": float(np.mean(certificate["log_p_low"] < -np.log(certificate["n_samples"]))),
-        },
-        "rewards": {},
-        "prediction": None,
-        "auc_pooled": None,
-        "auc_within": None,
-        "alignment": {},
-        "dominance": {"pooled": None, "within": None},
-        "length_confound": None,
-        "unreadable": {},
-        "unfinished_fraction": float(1 - drawn["finished"].mean()),
-        "length": None,
-        "hit_rates": None,
-        "cost": _cost(certificate, ends, drawn),
-    }
-    if "length" in drawn:
-        lengths = curve(drawn, REWARD, "length", n).mean()
-        summary["length"] = {"sampled": _number(lengths.iloc[0]), "best_of_n": _number(lengths.iloc[-1])}
-    if "correct" in drawn:
-        summary |= _correctness(drawn, greedy, n, seed)
-    rates = argmax_hit_rates(drawn)
-    if rates is not None:
-        summary["hit_rates"] = {
-            "n": rates.n.tolist(),
-            "predicted": rates.law(rates.n).tolist(),
-            "measured": rates.measured.value.tolist(),
-            "low": _list(rates.measured.low),
-            "high": _list(rates.measured.high),
-            "n_prompts": len(rates.mass),
-            "n_samples": rates.n_samples,
-            "disagreements": rates.disagreements(),
-        }
-    summary["provenance"] = provenance or {}
-    return Diagnosis(drawn, summary, certificate, rates)
-
-
-def _correctness(drawn: pd.DataFrame, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> dict:
-    """The part of the summary that needs to know which responses are right, on the prompts where that is known."""
-    known = graded(drawn)
-    accuracy = curve(known, REWARD, "correct", n)
-    one, best = accuracy[n[0]], accuracy[n[-1]]
-    within, n_mixed = auc_within(known, seed=seed)
-    result = {
-        "n_graded_prompts": len(accuracy),
-        "sampled_accuracy": _number(one.mean()),
-        "sampled_accuracy_ci": _interval(bootstrap_mean(one, proportion=True, seed=seed)),
-        "pass_at_n": _curve_rows(known, "correct", n, seed),
-        "rewards": _reward_curves(known, doubling_grid(int(n[-1])), seed),
-        "gain_over_sampling": _interval(bootstrap_mean(best - one, seed=seed)),
-        "auc_pooled": _interval(auc_pooled(known, seed=seed)),
-        "auc_within": _interval(within) | {"n_prompts": n_mixed},
-        "alignment": {
-            name: _interval(level) for name, level in alignment_levels(pd.concat([greedy, known]), seed=seed).items()
-        },
-        "dominance": {
-            name: None
-            if (test := dominance(known, within=within, seed=seed)) is None
-            else vars(test) | {"holds": test.holds}
-            for name, within in (("pooled", False), ("within", True))
-        },
-    }
-    if "unreadable" in known:
-        result["unreadable"] = (known["unreadable"].value_counts() / len(known)).to_dict()
-    if "length" in known and known["length"].notna().all() and (found := length_confound(known, seed=seed)) is not None:
-        result["length_confound"] = {
-            name: _interval(value) if isinstance(value, Estimate) else value for name, value in vars(found).items()
-        }
-    if n[-1] >= 8:
-        result["prediction"] = _prediction(known, int(n[-1]), seed)
-    if len(greedy) and "correct" in greedy and greedy["correct"].notna().any():
-        right = greedy.set_index("prompt_id")["correct"].dropna().astype(float)
-        right = right[right.index.intersection(best.index)]
-        result["greedy_accuracy"] = _number(right.mean())
-        result["greedy_accuracy_ci"] = _interval(bootstrap_mean(right, proportion=True, seed=seed))
-        result["gain_over_greedy"] = _interval(bootstrap_mean(best[right.index] - right, seed=seed))
-    return result
-
-
-def _prediction(known: pd.DataFrame, m: int, seed: int) -> dict:
-    """Best-of-N at up to eight times the pool, and how well the same method does from a quarter of it."""
-    n = m * 2 ** np.arange(4)
-    estimate = predicted_curve(known, n, seed=seed)
-    rows = [
-        dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
-        for k, value, low, high in zip(n, estimate.value, estimate.low, estimate.high)
-    ]
-    checks = calibration(known, seed=seed).astype(object)
-    return {"best_of_n": rows, "calibration": checks.where(checks.notna(), None).to_dict("records")}
-
-
-def _cost(certificate: pd.DataFrame, ends: Estimate, drawn: pd.DataFrame) -> list[dict]:
-    """The bounds' price of sharpening at both ends of the certified coverage, per unit of ``log(|Π|/ρ)``."""
-    length = float(drawn["length"].mean()) if "length" in drawn else None
-    with np.errstate(over="ignore"):
-        worst = [np.exp(-certificate[column].min()) for column in ("log_p_high", "log_p_low")]
-    sides = [
-        sharpening_cost(max(float(coverage), 1.0), largest_inverse=float(largest), tokens_per_response=length)
-        for coverage, largest in zip(ends.value, worst)
-    ]
-    return [
-        {"method": low["method"], "source": low["source"]}
-        | {f"{key}_{side}": None if row[key] is None else _number(row[key])
-           for key in ("prompts", "responses", "queries", "tokens") for side, row in (("low", low), ("high", high))}
-        for low, high in zip(*sides)
-    ]  # fmt: skip
-
-
-def _reward_curves(known: pd.DataFrame, n: np.ndarray, seed: int) -> dict[str, list[dict]]:
-    """Accuracy of best-of-N by every self-reward that the pool supports, and of the majority vote."""
-    return {
-        name: [
-            dict(n=int(k), accuracy=_number(value), low=_number(low), high=_number(high))
-            for k, value, low, high in zip(table.columns, estimate.value, estimate.low, estimate.high)
-        ]
-        for name, table in rewards.accuracy_curves(known, n, seed=seed).items()
-        for estimate in [bootstrap_mean(table.to_numpy(dtype=float), proportion=True, seed=seed)]
-    }
-
-
-def _curve_rows(drawn: pd.DataFrame, reward: str, n: np.ndarray, seed: int) -> list[dict]:
-    """Best-of-N by `reward`: one ``{n, accuracy, low, high, log_likelihood, …}`` per N."""
-    rows = pd.DataFrame({"n": n})
-    for value, names in (
-        ("correct", ("accuracy", "low", "high")),
-        (REWARD, ("log_likelihood", "log_likelihood_low", "log_likelihood_high")),
-    ):
-        if value in drawn:
-            estimate = bootstrap_mean(curve(drawn, reward, value, n), proportion=value == "correct", seed=seed)
-            rows[list(names)] = np.stack([estimate.value, estimate.low, estimate.high], axis=1)
-        else:
-            rows[list(names)] = np.nan
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+    pool = as_pool(pool)
+    graded = _graded(pool)
+    n = curve_grid(int(pool.sizes.min()))
+    log_likelihood = curve(pool, REWARD, REWARD, n)
+    accuracy = None if graded is None else curve(graded, REWARD, "correct", n)
+    proved, rates, refusal = _certified(pool)
+    summary = Summary(
+        sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
+        greedy=_greedy(pool, accuracy, seed),
+        best_of_n=_best_of_n(accuracy, log_likelihood, seed),
+        pass_at_n=None if graded is None else _accuracies(pass_at_n(graded, n), seed),
+        gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, seed),
+        gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
+        peak=None if accuracy is None else _peak(accuracy, seed),
+        rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
+        prediction=None if graded is None or refusal else _prediction(graded, int(n[-1]), seed),
+        alignment=None if graded is None else _alignment(graded, seed),
+        length=_length(pool, graded, n[[0, -1]], seed) if "length" in pool else None,
+        coverage=None if proved is None else _coverage(proved, seed),
+        coverage_refused=refusal,
+        hit_rates=None if rates is None else _hit_rates(rates),
+        cost=() if proved is None else _cost(proved, pool),
+        provenance=provenance or {},
+    )
+    return Diagnosis(pool, summary, proved, rates)
 
 
 def curve_grid(largest: int, points: int = 64) -> np.ndarray:
@@ -214,19 +105,234 @@ def curve_grid(largest: int, points: int = 64) -> np.ndarray:
     )
 
 
-def _number(value: float) -> float | None:
-    """A JSON number; None for NaN and infinities, which JSON does not have."""
-    value = float(value)
-    return value if math.isfinite(value) else None
+# What the samples are -------------------------------------------------------------------------------------------------
 
 
-def _list(values: np.ndarray) -> list[float | None]:
-    return [_number(value) for value in values]
+def _graded(pool: Pool) -> Pool | None:
+    """The prompts whose correctness is known throughout; None if there are none."""
+    if "correct" not in pool:
+        return None
+    graded = pool.graded()
+    return graded if len(graded.samples) else None
 
 
-def _interval(estimate: Estimate) -> dict:
-    return {"value": _number(estimate.value), "low": _number(estimate.low), "high": _number(estimate.high)}
+def _sampling(
+    pool: Pool, graded: Pool | None, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int
+) -> schema.Sampling:
+    sizes, finished = pool.sizes, pool["finished"].dropna()
+    unreadable = {}
+    if graded is not None and "unreadable" in graded:
+        counts = graded["unreadable"].value_counts()
+        unreadable = {str(reason): count / len(graded.samples) for reason, count in counts.items()}
+    return schema.Sampling(
+        n_prompts=len(sizes),
+        n_samples=int(sizes.min()),
+        n_samples_max=int(sizes.max()),
+        n_responses=len(pool.samples),
+        n_graded_prompts=0 if accuracy is None else len(accuracy),
+        accuracy=None if accuracy is None else _mean(accuracy[1], seed, proportion=True),
+        log_likelihood=_mean(log_likelihood[1], seed),
+        unfinished=float(1 - finished.mean()) if len(finished) else None,
+        unreadable=unreadable,
+    )
 
 
-def _log_mean_exp(values: np.ndarray) -> float:
-    return float(np.logaddexp.reduce(values) - np.log(len(values)))
+def _greedy(pool: Pool, accuracy: pd.DataFrame | None, seed: int) -> schema.Greedy | None:
+    if len(pool.greedy) == 0:
+        return None
+    correct = _greedy_correct(pool, accuracy)
+    return schema.Greedy(
+        accuracy=None if correct is None else _mean(correct, seed, proportion=True),
+        log_likelihood=_mean(pool.greedy[REWARD], seed),
+    )
+
+
+def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | None:
+    """Correctness of the greedy responses of graded prompts, by prompt_id; None if not known for any."""
+    if accuracy is None or "correct" not in pool.greedy:
+        return None
+    correct = pool.greedy.set_index("prompt_id")["correct"].dropna().astype(float)
+    correct = correct[correct.index.intersection(accuracy.index)]
+    return correct if len(correct) else None
+
+
+# What selection gains -------------------------------------------------------------------------------------------------
+
+
+def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> tuple[schema.BestOfN, ...]:
+    n = log_likelihood.columns
+    accuracies = [None] * len(n) if accuracy is None else _means(accuracy, seed, proportion=True)
+    return tuple(map(schema.BestOfN, map(int, n), accuracies, _means(log_likelihood, seed)))
+
+
+def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
+    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, seed, proportion=True)))
+
+
+def _gain_over_sampling(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> schema.Gain:
+    over_one = lambda table: _mean(table.iloc[:, -1] - table.iloc[:, 0], seed)  # noqa: E731
+    return schema.Gain(None if accuracy is None else over_one(accuracy), over_one(log_likelihood))
+
+
+def _gain_over_greedy(
+    pool: Pool, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int
+) -> schema.Gain | None:
+    if len(pool.greedy) == 0:
+        return None
+    greedy, correct = pool.greedy.set_index("prompt_id")[REWARD], _greedy_correct(pool, accuracy)
+    greedy = greedy[greedy.index.intersection(log_likelihood.index)]
+    return schema.Gain(
+        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, seed),
+        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, seed),
+    )
+
+
+def _peak(accuracy: pd.DataFrame, seed: int) -> schema.Peak | None:
+    """Where best-of-N is most accurate on the doubling grid, by an interval that holds for every N that could have been."""
+    n = doubling_grid(int(accuracy.columns[-1]))
+    means = accuracy[n].mean()
+    best = int(means.idxmax())
+    if means[best] <= means[n[-1]] + 1e-12:
+        return None
+    over = _mean(accuracy[best] - accuracy[n[-1]], seed, comparisons=len(n) - 1)
+    return schema.Peak(best, float(means[best]), over)
+
+
+def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) -> tuple[schema.RewardCurve, ...]:
+    """Every self-reward that the pool supports, the votes, and `rewards`; correctness itself is pass@N."""
+    tables = accuracy_curves(graded, n, further=rewards, seed=seed)
+    tables.pop("correctness")
+    own = tables[REWARD].iloc[:, -1]
+    over = {
+        name: _mean(table.iloc[:, -1].loc[own.index] - own, seed, comparisons=len(tables) - 1)
+        for name, table in tables.items()
+        if name != REWARD
+    }
+    return tuple(schema.RewardCurve(name, _accuracies(table, seed), over.get(name)) for name, table in tables.items())
+
+
+def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
+    """Best-of-N at up to eight times the pool, and how well the same method does from a quarter of it."""
+    if m < FEWEST_FOR_PREDICTION:
+        return None
+    n = m * 2 ** np.arange(4)
+    predicted = _intervals(prediction.predicted_curve(graded, n, seed=seed))
+    checks = prediction.calibration(graded, seed=seed)
+    return schema.Prediction(
+        curve=tuple(map(schema.Accuracy, map(int, n), predicted)),
+        checks=tuple(
+            schema.Check(
+                int(row.n), float(row.predicted), float(row.measured), number(row.error), agrees=bool(row.agrees)
+            )
+            for row in checks.itertuples()
+        ),
+    )
+
+
+# What likelihood knows ------------------------------------------------------------------------------------------------
+
+
+def _alignment(graded: Pool, seed: int) -> schema.Alignment:
+    within, pooled = (_dominance(graded, within=within, seed=seed) for within in (True, False))
+    levels = {name: _interval(level) for name, level in alignment.alignment_levels(graded, seed=seed).items()}
+    return schema.Alignment(
+        within=_interval(alignment.auc_within(graded, seed=seed)),
+        pooled=_interval(alignment.auc_pooled(graded, seed=seed)),
+        levels=levels,
+        dominance_within=within,
+        dominance_pooled=pooled,
+    )
+
+
+def _dominance(graded: Pool, *, within: bool, seed: int) -> schema.Dominance | None:
+    test = alignment.dominance(graded, within=within, seed=seed)
+    return None if test is None else schema.Dominance(**vars(test), holds=test.holds)
+
+
+def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> schema.Length:
+    lengths = curve(pool, REWARD, "length", np.unique(ends)).mean()
+    found = None if graded is None else alignment.length_confound(graded, seed=seed)
+    confound = None
+    if found is not None:
+        values = {name: _interval(v) if isinstance(v, Estimate) else v for name, v in vars(found).items()}
+        confound = schema.LengthConfound(**values)
+    return schema.Length(float(lengths.iloc[0]), float(lengths.iloc[-1]), confound)
+
+
+# What the pool proves -------------------------------------------------------------------------------------------------
+
+
+def _certified(pool: Pool) -> tuple[pd.DataFrame | None, certificate.HitRates | None, str | None]:
+    """Certificate and hit rates, or why the likelihoods allow neither."""
+    try:
+        return certificate.coverage_certificate(pool), certificate.argmax_hit_rates(pool), None
+    except UserError as refusal:
+        return None, None, str(refusal)
+
+
+def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
+    bound, log_p = certificate.c_cov_bar_bound(proved, seed=seed), proved["log_p_low"].to_numpy()
+    return schema.Coverage(
+        certified=float(proved["certified"].mean()),
+        coefficient=Range(number(bound.low), number(bound.high)),
+        log_coefficient_high=number(logsumexp(-log_p) - np.log(len(log_p))),
+        at_least=number(bound.at_least),
+        low_estimate=_interval(bound.low_estimate),
+        high_estimate=_interval(bound.high_estimate),
+        median_log_p=number(np.median(log_p)),
+        undersampled=float(np.mean(log_p < -np.log(proved["n_samples"]))),
+    )
+
+
+def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:
+    predicted = rates.law(rates.n)
+    return schema.HitRates(
+        n_prompts=len(rates.mass),
+        n_samples=rates.n_samples,
+        curve=tuple(map(schema.HitRate, map(int, rates.n), map(float, predicted), _intervals(rates.measured))),
+        disagreements=rates.disagreements(),
+    )
+
+
+def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
+    """The bounds' price of sharpening at both ends of the coverage coefficient, per unit of ``log(|Π|/ρ)``."""
+    length = float(pool["length"].mean()) if "length" in pool else None
+    sides = []
+    for column in ("log_p_high", "log_p_low"):
+        with np.errstate(over="ignore"):
+            inverse = np.exp(-proved[column].to_numpy(dtype=float))
+        coverage, worst = max(float(inverse.mean()), 1.0), float(inverse.max())
+        sides.append(sharpening_cost(coverage, largest_inverse=worst, tokens_per_response=length))
+
+    def between(low: dict, high: dict, key: str) -> Range | None:
+        return None if low[key] is None else Range(number(low[key]), number(high[key]))
+
+    amounts = ("prompts", "responses", "queries", "tokens")
+    return tuple(
+        schema.Cost(low["method"], low["source"], **{key: between(low, high, key) for key in amounts})
+        for low, high in zip(*sides)
+    )
+
+
+# Estimates as numbers of a summary ------------------------------------------------------------------------------------
+
+
+def _mean(per_prompt: pd.Series, seed: int, *, proportion: bool = False, comparisons: int = 1) -> Interval:
+    """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
+    confidence = 1 - (1 - CONFIDENCE) / comparisons
+    return _interval(bootstrap_mean(per_prompt, proportion=proportion, confidence=confidence, seed=seed))
+
+
+def _means(table: pd.DataFrame, seed: int, *, proportion: bool = False) -> list[Interval]:
+    """Mean over prompts of each column."""
+    return _intervals(bootstrap_mean(table.to_numpy(dtype=float), proportion=proportion, seed=seed))
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(*map(number, (estimate.value, estimate.low, estimate.high)), estimate.n_prompts)
+
+
+def _intervals(estimate: Estimate) -> list[Interval]:
+    """One interval for each entry of an array of estimates."""
+    ends = zip(estimate.value, estimate.low, estimate.high)
+    return [Interval(*map(number, each), estimate.n_prompts) for each in ends]

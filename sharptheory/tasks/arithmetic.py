@@ -12,14 +12,18 @@ hash of its text says so, whatever the generator, seed or difficulty that produc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from sharptheory.errors import UserError
-from sharptheory.tasks.task import Task, is_test_prompt
+from sharptheory.tasks.entry import Entry
+from sharptheory.tasks.generated import sample_split
+from sharptheory.tasks.task import Task
 
 MERGE_LEFT_TO_RIGHT = 0.6
+#: The longest sum and the largest number; a solution is as long as their square, and numbers are machine integers.
+MOST_TERMS, MOST_VALUE = 50, 10**9
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,18 @@ class Difficulty:
     operators: str = "+-"
 
     def __post_init__(self):
-        if not 2 <= self.min_terms <= self.max_terms:
-            raise UserError(f"min_terms={self.min_terms}, max_terms={self.max_terms}; expected 2 ≤ min ≤ max")
-        if self.max_value < 2:
-            raise UserError(f"max_value={self.max_value}; expected at least 2")
-        if not self.operators or not set(self.operators) <= set("+-*"):
-            raise UserError(f"operators={self.operators!r}; expected some of +, - and *")
+        if not 2 <= self.min_terms <= self.max_terms <= MOST_TERMS:
+            raise UserError(
+                f"min_terms={self.min_terms}, max_terms={self.max_terms}; expected 2 ≤ min ≤ max ≤ {MOST_TERMS}"
+            )
+        if not 2 <= self.max_value <= MOST_VALUE:
+            raise UserError(f"max_value={self.max_value}; expected 2 to {MOST_VALUE:,}")
+        if (
+            not self.operators
+            or not set(self.operators) <= set("+-*")
+            or len(set(self.operators)) < len(self.operators)
+        ):
+            raise UserError(f"operators={self.operators!r}; expected some of +, - and *, each once")
 
     @property
     def longest(self) -> int:
@@ -62,7 +72,7 @@ def value(expression: Expression) -> int:
 
 
 def sample_expression(rng: np.random.Generator, difficulty: Difficulty = Difficulty()) -> Expression:
-    """Draw one problem."""
+    """One problem."""
     k = int(rng.integers(difficulty.min_terms, difficulty.max_terms + 1))
     signs = [sign for operator, sign in (("-", -1), ("+", 1)) if operator in difficulty.operators] or [1]
     numbers = rng.integers(2, difficulty.max_value + 1, size=k)
@@ -79,7 +89,7 @@ def sample_expression(rng: np.random.Generator, difficulty: Difficulty = Difficu
 def sample_solution(
     expression: Expression, rng: np.random.Generator, *, left_to_right: float = MERGE_LEFT_TO_RIGHT
 ) -> str:
-    """Draw one valid solution: left to right with probability `left_to_right`, else merging random neighbours."""
+    """One valid solution: left to right with probability `left_to_right`, else merging random neighbours."""
     expression, steps, ordered = [list(product) for product in expression], [], rng.random() < left_to_right
     while merges := _merges(expression):
         term, factor = merges[0 if ordered else int(rng.integers(len(merges)))]
@@ -108,49 +118,61 @@ def sample_problems(
     *,
     split: str,
     difficulty: Difficulty = Difficulty(),
+    distinct: bool = False,
 ) -> list[Expression]:
-    """Draw `n` problems of one split (``"train"`` or ``"test"``) by rejection; a ValueError if there are none."""
-    problems, tries = [], 0
-    while len(problems) < n:
-        expression, tries = sample_expression(rng, difficulty), tries + 1
-        if tries > 10_000 * (len(problems) + 1):
-            raise UserError(f"{difficulty} has no {split} problems; make it harder")
-        if is_test_prompt(render(expression) + "=") == (split == "test"):
-            problems.append(expression)
-    return problems
+    """`n` problems of one split, as `generated.sample_split`."""
+    return sample_split(
+        n, lambda: sample_expression(rng, difficulty), prompt_of, split=split, distinct=distinct, about=difficulty
+    )
+
+
+def prompt_of(expression: Expression) -> str:
+    """The prompt that asks for an expression's value: ``17-42+8=``."""
+    return render(expression) + "="
 
 
 def training_pairs(n: int, rng: np.random.Generator, **difficulty) -> list[tuple[str, str]]:
     """`n` training prompts with one sampled solution each."""
     problems = sample_problems(n, rng, split="train", difficulty=Difficulty(**difficulty))
-    return [(render(expression) + "=", sample_solution(expression, rng)) for expression in problems]
+    return [(prompt_of(expression), sample_solution(expression, rng)) for expression in problems]
 
 
 def extract(response: str) -> str | None:
-    """The integer after the last ``#``, in canonical form (``-0`` is ``0``); None if there is none."""
+    """The integer after the last ``#``, in canonical form (``-0`` is ``0``); None if there is none.
+
+    >>> extract("-25+8#-17")
+    '-17'
+    """
     _, mark, tail = response.rpartition("#")
     try:
         return str(int(tail)) if mark and tail.lstrip("+-").isdecimal() else None
-    except ValueError:
+    except ValueError:  # two signs, or more digits than any answer has
         return None
 
 
 def load(n_prompts: int, *, seed: int = 0, split: str = "test", **difficulty) -> Task:
-    """`n_prompts` distinct problems of a split, with their answers; further options as in `Difficulty`."""
+    """`n_prompts` distinct problems of a split, with their answers.
+
+    Args:
+        n_prompts: how many.
+        seed: decides which.
+        split: ``train`` or ``test``.
+        difficulty: as in `Difficulty`.
+
+    Raises:
+        UserError: there are fewer problems, or no such difficulty.
+    """
     chosen, rng = Difficulty(**difficulty), np.random.default_rng([seed, 0xA217])
-    answers: dict[str, str] = {}
-    for _ in range(1_000):
-        for expression in sample_problems(n_prompts, rng, split=split, difficulty=chosen):
-            answers.setdefault(render(expression) + "=", str(value(expression)))
-        if len(answers) >= n_prompts:
-            break
-    else:
-        raise UserError(f"{chosen} has only about {len(answers)} {split} problems; ask for fewer than {n_prompts}")
-    kept = list(answers.items())[:n_prompts]
+    problems = sample_problems(n_prompts, rng, split=split, difficulty=chosen, distinct=True)
     return Task(
         name="arithmetic",
-        prompts=[prompt for prompt, _ in kept],
-        answers=[answer for _, answer in kept],
+        prompts=[prompt_of(expression) for expression in problems],
+        answers=[str(value(expression)) for expression in problems],
         extract=extract,
         max_new_tokens=max(96, chosen.longest),
     )
+
+
+ENTRY = Entry(
+    "arithmetic", load, "signed sums, solved step by step", options=asdict(Difficulty()), training_pairs=training_pairs
+)

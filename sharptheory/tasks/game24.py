@@ -11,30 +11,44 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
-import pandas as pd
-
 from sharptheory.errors import UserError
-from sharptheory.tasks.task import Task
+from sharptheory.files import read_csv
+from sharptheory.tasks.entry import Entry
+from sharptheory.tasks.official import official_files
+from sharptheory.tasks.task import Task, choose
 
+FILE = "24.csv"
 TARGET = 24
 LONGEST = 100
-CANDIDATE = re.compile(r"[\d()+\-*/ ]*\d[\d()+\-*/ ]*")
+CANDIDATE = re.compile(r"[\d()+\-*/ ]++")
+#: An operator between two numbers, whatever brackets; two numbers with none between them.
+OPERATION = re.compile(r"\d[\s)]*+[-+*/][\s(]*+\d")
+BARE = re.compile(r"\d\s++\d")
 SPELLINGS = str.maketrans({"×": "*", "x": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})
 
 
 def extract(response: str) -> str | None:
-    """The last expression with an operator: ``(4 + 8) * (6 - 4) = 24`` gives ``(4+8)*(6-4)``; None if there is none."""
+    """The last expression with an operator, without spaces; None if there is none.
+
+    >>> extract("Answer: (4 + 8) × (6 - 4) = 24")
+    '(4+8)*(6-4)'
+    """
     text = re.sub(r"\\(?:times|cdot)", "*", response).replace("\\div", "/").replace("**", " ").translate(SPELLINGS)
     for line in reversed(text.splitlines()):
         found = [part.group().strip() for part in CANDIDATE.finditer(line)]
-        found = [part for part in found if re.search(r"\d\s*\)*\s*[-+*/]\s*\(*\s*\d", part)]
+        found = [part for part in found if OPERATION.search(part)]
         if found:
-            return found[-1].replace(" ", "") if not re.search(r"\d\s+\d", found[-1]) else found[-1]
+            return found[-1] if BARE.search(found[-1]) else found[-1].replace(" ", "")
     return None
 
 
 def equal(expression: str, puzzle: str) -> bool:
-    """Whether an expression uses the puzzle's numbers, each once, and equals 24 exactly."""
+    """Whether an expression uses the puzzle's numbers, each once, and equals 24 exactly.
+
+    Args:
+        expression: as `extract` gives it; one longer than `LONGEST` is not equal.
+        puzzle: four numbers.
+    """
     if len(expression) > LONGEST:
         return False
     try:
@@ -61,27 +75,36 @@ def _value(node: ast.AST, numbers: list[int]) -> Fraction:
                 return left * right
             case ast.Div():
                 return left / right
-    raise UserError("not an expression of + - * / over integers")
+    raise ValueError("not an expression of + - * / over integers")
 
 
-def load(n_prompts: int | None, *, data: str | Path, shots: int = 0, seed: int = 0) -> Task:
-    """The first puzzles of an official file; the gold answer is the puzzle itself.
+def load(n_prompts: int | None, *, data: str | Path, seed: int = 0) -> Task:
+    """`n_prompts` puzzles of the official file, in an order that `seed` decides; the gold answer is the puzzle itself.
+
+    Args:
+        n_prompts: how many, all if None or if there are fewer.
+        data: the file or its folder.
+        seed: decides which.
 
     Raises:
-        ValueError: names file, line and column of the first bad row.
+        UserError: names file, line and column of the first bad row.
     """
-    frame = pd.read_csv(data)
-    if "Puzzles" not in frame:
-        raise UserError(f"{data}: columns {list(frame)}; expected the official header with 'Puzzles'")
-    if shots:
-        raise UserError(f"shots={shots}: Game of 24 is asked without examples; use --shots 0")
-    puzzles = []
-    for line, puzzle in enumerate(frame["Puzzles"].astype(str).head(n_prompts or len(frame)), start=2):
-        if not re.fullmatch(r"\d+ \d+ \d+ \d+", puzzle.strip()):
-            raise UserError(f"{data}:{line}, column 'Puzzles': found {puzzle!r}; expected four numbers")
-        puzzles.append(puzzle.strip())
+    [path] = official_files(data, [FILE])
+    rows = read_csv(path)
+    header = next(rows, (1, []))[1]
+    if "Puzzles" not in header:
+        raise UserError(f"{path}: columns {header}; expected the official header with 'Puzzles'")
+    column, puzzles = header.index("Puzzles"), []
+    for line, row in rows:
+        puzzle = row[column].strip() if column < len(row) else ""
+        if not re.fullmatch(r"[0-9]{1,4}( [0-9]{1,4}){3}", puzzle):
+            raise UserError(f"{path}:{line}, column 'Puzzles': found {puzzle!r}; expected four numbers")
+        puzzles.append(puzzle)
     prompts = [
-        f"Use the numbers {' '.join(p.split())}, each exactly once, with + - * / and parentheses to make 24.\nExpression:"
-        for p in puzzles
+        f"Use the numbers {puzzle}, each exactly once, with + - * / and parentheses to make 24.\nExpression:"
+        for puzzle in puzzles
     ]
-    return Task("game24", prompts, puzzles, extract, equal, max_new_tokens=512)
+    return choose(Task("game24", prompts, puzzles, extract, equal), n_prompts, seed=seed)
+
+
+ENTRY = Entry("game24", load, "make 24 of four numbers", files=(FILE,))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from sharptheory.errors import UserError
 from sharptheory.files import read_jsonl
-from sharptheory.tasks.file import canonical_number, last_number
-from sharptheory.tasks.task import Task, few_shot
+from sharptheory.tasks.answers import canonical_number, last_number
+from sharptheory.tasks.entry import Entry
+from sharptheory.tasks.official import Hub, few_shot, official_files
+from sharptheory.tasks.task import Task, choose
 
+FILE = "test.jsonl"
 EXAMPLES = [
     (
         "A shelf holds 4 boxes with 6 jars each. After 5 jars are sold, how many jars are left?",
@@ -20,40 +25,60 @@ EXAMPLES = [
         "In a week she reads 12 * 7 = 84 pages.\nWith 10 more that makes 84 + 10 = 94 pages.\n#### 94",
     ),
 ]
-MARK = re.compile(r"####\s*(.*)")
-UNITS = re.compile(r"^[\s$€£]*([-+]?[\d.,]+)")
+MARK = re.compile(r"####\s*+(.*)")
+SIGN = re.compile(r"([-+]?)\s*+[$€£]\s*+")
+UNITS = re.compile(r"[\s$€£]*+([-+]?[\d.,]++)")
 
 
 def extract(response: str) -> str | None:
-    """The number after the first ``####``; without one, the last number. A next question made up by the model is cut."""
+    """The number after the first ``####``; without one, the last number. A next question made up by the model is cut.
+
+    >>> extract("She has 24 - 5 = 19.\\n#### $19")
+    '19'
+    """
     response = response.split("\nQuestion:")[0]
     marked = MARK.search(response)
     if marked:
         text = marked.group(1).replace("**", "").replace("−", "-")
-        found = UNITS.match(re.sub(r"^([-+]?)\s*[$€£]\s*", r"\1", text))
+        if sign := SIGN.match(text):
+            text = sign[1] + text[sign.end() :]
+        found = UNITS.match(text)
         return canonical_number(found.group(1).rstrip(".,")) if found else last_number(text)
     return last_number(response.replace("−", "-"))
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:
-    """The first problems of an official file; `shots` worked examples precede each.
+    """`n_prompts` problems of the official file, in an order that `seed` decides.
+
+    Args:
+        n_prompts: how many, all if None or if there are fewer.
+        data: the file or its folder.
+        shots: worked examples before each.
+        seed: decides which.
 
     Raises:
-        ValueError: names file, line and field of a row without a question, or with an answer that has no ``####``.
+        UserError: names file, line and field of a row without a question, or with an answer that has no ``####``.
     """
+    [path] = official_files(data, [FILE])
     prompts, answers = [], []
-    for number, row in enumerate(read_jsonl(Path(data)), start=1):
+    for line, row in enumerate(read_jsonl(path), start=1):
         question, solution = row.get("question"), row.get("answer")
         if not isinstance(question, str) or not question:
-            raise UserError(f"{data}:{number}, field 'question': found {question!r}; expected a non-empty string")
+            raise UserError(f"{path}:{line}, field 'question': found {question!r}; expected a non-empty string")
         gold = None
         if solution is not None:
             marked = MARK.search(str(solution))
             gold = canonical_number(marked.group(1)) if marked else None
             if gold is None:
-                raise UserError(f"{data}:{number}, field 'answer': no number after '####'")
+                raise UserError(f"{path}:{line}, field 'answer': no number after '####'")
         prompts.append(few_shot(EXAMPLES, question, shots))
         answers.append(gold)
-        if len(prompts) == n_prompts:
-            break
-    return Task("gsm8k", prompts, answers, extract, max_new_tokens=512)
+    return choose(Task("gsm8k", prompts, answers, extract), n_prompts, seed=seed)
+
+
+def _from_hub(frame: pd.DataFrame) -> str:
+    return frame[["question", "answer"]].to_json(orient="records", lines=True, force_ascii=False)
+
+
+HUB = Hub("openai/gsm8k", {"main/test-00000-of-00001.parquet": FILE}, _from_hub)
+ENTRY = Entry("gsm8k", load, "grade-school word problems", files=(FILE,), hub=HUB)

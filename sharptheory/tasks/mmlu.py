@@ -8,23 +8,31 @@ from pathlib import Path
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.tasks.task import Task, few_shot
+from sharptheory.files import read_csv
+from sharptheory.tasks.entry import Entry
+from sharptheory.tasks.official import Hub, few_shot, official_files
+from sharptheory.tasks.task import Task, choose
 
 SUBJECTS = ("college_biology", "college_physics", "college_chemistry")
-LETTERS = "ABCD"
+FILES = tuple(f"{subject}_test.csv" for subject in SUBJECTS)
+LETTERS = ("A", "B", "C", "D")
 EXAMPLES = [
     (
         "Which of these is a prime number?\nA. 21\nB. 27\nC. 31\nD. 33",
         "21 and 27 and 33 are divisible by 3, and 31 has no divisor but 1 and itself. The answer is C.",
     )
 ]
-SAID = re.compile(r"(?:answer|option|choice)\b[^A-Za-z]*(?:is|:|=)?[^A-Za-z]*\(?\b([A-D])\b(?!['’])", re.IGNORECASE)
+SAID = re.compile(r"(?:answer|option|choice)\b[^A-Za-z]*+(?:is[^A-Za-z]*+)?\b([A-D])\b(?!['’])", re.IGNORECASE)
 BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-D])\b")
-ALONE = re.compile(r"^\W*([A-D])(?:\W*$|[.):]\s)")
+ALONE = re.compile(r"\W*+([A-D])(?:\W*+$|[.):]\s)")
 
 
 def extract(response: str) -> str | None:
-    """The letter after "answer is", in a box, or standing alone at the start or on the last line."""
+    """The letter after "answer is", in a box, or standing alone on the first or last line.
+
+    >>> extract("Not A. The answer is (C).")
+    'C'
+    """
     response = response.split("\nQuestion:")[0].strip()
     for pattern in (BOXED, SAID):
         if found := pattern.findall(response):
@@ -37,26 +45,39 @@ def extract(response: str) -> str | None:
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:
-    """The first questions of a subject's file, or of the default subjects' ``*_test.csv`` files in a folder, in turn.
+    """`n_prompts` questions of one subject or of several, in an order that `seed` decides and that mixes them.
+
+    Args:
+        n_prompts: how many, all if None or if there are fewer.
+        data: a subject's file, or a folder with those of `SUBJECTS`.
+        shots: worked examples before each.
+        seed: decides which.
 
     Raises:
-        ValueError: names file, line and column of the first bad row.
+        UserError: names file, line and column of the first bad row.
     """
-    path = Path(data)
-    files = sorted(f for s in SUBJECTS for f in path.glob(f"{s}*.csv")) if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"{path} holds none of {', '.join(f'{s}_test.csv' for s in SUBJECTS)}")
-    rows = []
-    for file in files:
-        frame = pd.read_csv(file, header=None, dtype=str, keep_default_na=False)
-        if frame.shape[1] != 6:
-            raise UserError(
-                f"{file}: {frame.shape[1]} columns; expected 6 without header: question, A, B, C, D, letter"
-            )
-        for line, (question, *choices, letter) in enumerate(frame.itertuples(index=False), start=1):
-            if letter not in LETTERS or not letter:
-                raise UserError(f"{file}:{line}, column 6: found {letter!r}; expected one of A, B, C, D")
+    prompts, answers = [], []
+    for path in official_files(data, FILES):
+        for line, row in read_csv(path):
+            if len(row) != 6:
+                raise UserError(f"{path}:{line}: {len(row)} columns; expected 6: question, A, B, C, D, letter")
+            question, *choices, letter = row
+            if not question:
+                raise UserError(f"{path}:{line}, column 1 is empty; expected a question")
+            if letter not in LETTERS:
+                raise UserError(f"{path}:{line}, column 6: found {letter!r}; expected one of A, B, C, D")
             listed = "\n".join(f"{name}. {choice}" for name, choice in zip(LETTERS, choices))
-            rows.append((few_shot(EXAMPLES, f"{question}\n{listed}", shots), letter))
-    rows = rows[:n_prompts]
-    return Task("mmlu", [prompt for prompt, _ in rows], [letter for _, letter in rows], extract, max_new_tokens=512)
+            prompts.append(few_shot(EXAMPLES, f"{question}\n{listed}", shots))
+            answers.append(letter)
+    return choose(Task("mmlu", prompts, answers, extract), n_prompts, seed=seed)
+
+
+def _from_hub(frame: pd.DataFrame) -> str:
+    rows = [
+        [q, *choices, LETTERS[int(a)]] for q, choices, a in zip(frame["question"], frame["choices"], frame["answer"])
+    ]
+    return pd.DataFrame(rows).to_csv(header=False, index=False)
+
+
+HUB = Hub("cais/mmlu", {f"{s}/test-00000-of-00001.parquet": file for s, file in zip(SUBJECTS, FILES)}, _from_hub)
+ENTRY = Entry("mmlu", load, "multiple choice, three college subjects", files=FILES, hub=HUB)

@@ -1,4 +1,4 @@
-"""Multi-hop word problems: who has how many, told in any order, some of it beside the point.
+"""Multi-hop word problems: who has how many, stated in any order, some of it beside the point.
 
 A prompt states facts in random order ("Cal has 5 more apples than Bob. Bob has 7 apples. … How many apples does Cal
 have?"); the answer takes several of them, each building on another.  A solution works out one person after the other,
@@ -11,17 +11,21 @@ Training and test problems are disjoint by construction, as in `arithmetic`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from sharptheory.errors import UserError
-from sharptheory.tasks.task import Task, is_test_prompt
+from sharptheory.tasks.entry import Entry
+from sharptheory.tasks.generated import sample_split
+from sharptheory.tasks.task import Task
 
 NAMES = ("Ann", "Bob", "Cal", "Dee", "Eve", "Fay", "Gus", "Hal", "Ida", "Joe", "Kim", "Lou")
 THINGS = ("apples", "books", "coins", "cards", "pens", "shells")
 RELATIONS = ("more", "fewer", "twice", "together")
 CANONICAL = 0.5
+#: The largest number: a machine integer, its double too.
+MOST_VALUE = 10**9
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Difficulty:
             raise UserError(
                 f"max_hops={self.max_hops}, distractors={self.distractors}; expected at most {len(NAMES)} people in all"
             )
-        if self.max_value < 9:
-            raise UserError(f"max_value={self.max_value}; expected at least 9")
+        if not 9 <= self.max_value <= MOST_VALUE:
+            raise UserError(f"max_value={self.max_value}; expected 9 to {MOST_VALUE:,}")
 
 
 @dataclass(frozen=True)
@@ -56,49 +60,63 @@ class Fact:
 
     def sentence(self, thing: str) -> str:
         """The fact in English."""
-        return {
-            "has": f"{self.name} has {self.number} {thing}.",
-            "more": f"{self.name} has {self.number} more {thing} than {''.join(self.of[:1])}.",
-            "fewer": f"{self.name} has {self.number} fewer {thing} than {''.join(self.of[:1])}.",
-            "twice": f"{self.name} has twice as many {thing} as {''.join(self.of[:1])}.",
-            "together": f"{self.name} has as many {thing} as {' and '.join(self.of)} together.",
-        }[self.relation]
+        match self.relation, self.of:
+            case "has", ():
+                clause = f"{self.number} {thing}"
+            case (("more" | "fewer"), (other,)):
+                clause = f"{self.number} {self.relation} {thing} than {other}"
+            case "twice", (other,):
+                clause = f"twice as many {thing} as {other}"
+            case "together", (one, other):
+                clause = f"as many {thing} as {one} and {other} together"
+        return f"{self.name} has {clause}."
 
     def step(self, values: dict[str, int], *, swap: bool) -> str:
         """Its line in a solution, `values` being those of the people before it; sums and products may be swapped."""
-        operands = {
-            "has": (),
-            "more": (*(values[name] for name in self.of), "+", self.number),
-            "fewer": (*(values[name] for name in self.of), "-", self.number),
-            "twice": (2, "*", *(values[name] for name in self.of)),
-            "together": (values.get(self.of[0]), "+", values.get(self.of[-1])) if self.of else (),
-        }[self.relation]
-        if swap and "-" not in operands:
-            operands = operands[::-1]
-        return f" {self.name} {''.join(map(str, operands))}{'=' if operands else ''}{self.value}."
+        match self.relation, tuple(values[name] for name in self.of):
+            case "has", ():
+                return f" {self.name} {self.value}."
+            case "more", (other,):
+                sides = [other, "+", self.number]
+            case "fewer", (other,):
+                sides, swap = [other, "-", self.number], False
+            case "twice", (other,):
+                sides = [2, "*", other]
+            case "together", (one, other):
+                sides = [one, "+", other]
+        return f" {self.name} {''.join(map(str, sides[::-1] if swap else sides))}={self.value}."
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Facts in an order in which they can be worked out; the last one of the first `hops` is asked for."""
+    """Facts in an order in which they can be worked out; the last one of the first `hops` is asked for.
+
+    Args:
+        facts: the first `hops` matter, each building on the one before it.
+        hops: how many matter.
+        thing: what people have.
+        order: indices of the facts, as the prompt states them.
+    """
 
     facts: tuple[Fact, ...]
     hops: int
     thing: str
-    told: tuple[int, ...]
+    order: tuple[int, ...]
 
     @property
     def answer(self) -> int:
+        """How many the one who is asked about has."""
         return self.facts[self.hops - 1].value
 
     @property
     def prompt(self) -> str:
-        sentences = [self.facts[i].sentence(self.thing) for i in self.told]
+        """The facts in English, and the question."""
+        sentences = [self.facts[i].sentence(self.thing) for i in self.order]
         return " ".join([*sentences, f"How many {self.thing} does {self.facts[self.hops - 1].name} have?"])
 
 
 def sample_problem(rng: np.random.Generator, difficulty: Difficulty = Difficulty()) -> Problem:
-    """Draw one problem."""
+    """One problem."""
     hops = int(rng.integers(difficulty.min_hops, difficulty.max_hops + 1))
     n_facts = hops + int(rng.integers(difficulty.distractors + 1))
     names = [NAMES[i] for i in rng.permutation(len(NAMES))[:n_facts]]
@@ -129,7 +147,7 @@ def _sample_fact(rng, name: str, on: Fact | None, facts: list[Fact], max_value: 
 
 
 def sample_solution(problem: Problem, rng: np.random.Generator, *, canonical: float = CANONICAL) -> str:
-    """Draw one valid solution: with probability `canonical` the facts that matter in their order, else any order."""
+    """One valid solution: with probability `canonical` the facts that matter in their order, else any order."""
     varied = rng.random() >= canonical
     by_name = {fact.name: fact for fact in problem.facts}
     needed, todo = set(), [problem.facts[problem.hops - 1].name]
@@ -151,14 +169,23 @@ def sample_solution(problem: Problem, rng: np.random.Generator, *, canonical: fl
     return "".join(steps) + f" Answer {problem.answer}"
 
 
-def sample_problems(n: int, rng: np.random.Generator, *, split: str, difficulty: Difficulty = Difficulty()):
-    """Draw `n` problems of one split (``"train"`` or ``"test"``) by rejection."""
-    problems = []
-    while len(problems) < n:
-        problem = sample_problem(rng, difficulty)
-        if is_test_prompt(problem.prompt) == (split == "test"):
-            problems.append(problem)
-    return problems
+def sample_problems(
+    n: int,
+    rng: np.random.Generator,
+    *,
+    split: str,
+    difficulty: Difficulty = Difficulty(),
+    distinct: bool = False,
+) -> list[Problem]:
+    """`n` problems of one split, as `generated.sample_split`."""
+    return sample_split(
+        n,
+        lambda: sample_problem(rng, difficulty),
+        lambda problem: problem.prompt,
+        split=split,
+        distinct=distinct,
+        about=difficulty,
+    )
 
 
 def training_pairs(n: int, rng: np.random.Generator, **difficulty) -> list[tuple[str, str]]:
@@ -168,23 +195,38 @@ def training_pairs(n: int, rng: np.random.Generator, **difficulty) -> list[tuple
 
 
 def extract(response: str) -> str | None:
-    """The whole number after the last "Answer", which must end the response; None if there is none."""
-    found = re.search(r"Answer:? (-?[0-9]{1,18})\.?\s*$", response)
+    """The whole number after the last "Answer", which must end the response; None if there is none.
+
+    >>> extract(" Bob 7. Cal 7+5=12. Answer 12")
+    '12'
+    """
+    found = re.search(r"Answer:? (-?[0-9]{1,18})\.?$", response.rstrip())
     return str(int(found.group(1))) if found else None
 
 
 def load(n_prompts: int, *, seed: int = 0, split: str = "test", **difficulty) -> Task:
-    """`n_prompts` distinct problems of a split, with their answers; further options as in `Difficulty`."""
+    """`n_prompts` distinct problems of a split, with their answers.
+
+    Args:
+        n_prompts: how many.
+        seed: decides which.
+        split: ``train`` or ``test``.
+        difficulty: as in `Difficulty`.
+
+    Raises:
+        UserError: there are fewer problems, or no such difficulty.
+    """
     chosen, rng = Difficulty(**difficulty), np.random.default_rng([seed, 0x3409])
-    answers: dict[str, str] = {}
-    while len(answers) < n_prompts:
-        for problem in sample_problems(n_prompts, rng, split=split, difficulty=chosen):
-            answers.setdefault(problem.prompt, str(problem.answer))
-    kept = list(answers.items())[:n_prompts]
+    problems = sample_problems(n_prompts, rng, split=split, difficulty=chosen, distinct=True)
     return Task(
         name="multihop",
-        prompts=[prompt for prompt, _ in kept],
-        answers=[answer for _, answer in kept],
+        prompts=[problem.prompt for problem in problems],
+        answers=[str(problem.answer) for problem in problems],
         extract=extract,
         max_new_tokens=16 * (chosen.max_hops + chosen.distractors + 1),
     )
+
+
+ENTRY = Entry(
+    "multihop", load, "word problems of several facts", options=asdict(Difficulty()), training_pairs=training_pairs
+)

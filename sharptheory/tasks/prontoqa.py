@@ -6,50 +6,78 @@ import re
 from pathlib import Path
 
 from sharptheory.errors import UserError
-from sharptheory.tasks.task import Task, few_shot, read_json
+from sharptheory.files import read_json
+from sharptheory.tasks.entry import Entry
+from sharptheory.tasks.official import few_shot, official_files
+from sharptheory.tasks.task import Task, choose
 
+FILE = "prontoqa.json"
 EXAMPLES = [
     (
         "Each wug is a tove. Toves are red. Sam is a wug. True or false: Sam is red.",
         "Sam is a wug. Each wug is a tove. Sam is a tove. Toves are red. Sam is red. The answer is True.",
     )
 ]
-SAID = re.compile(
-    r"(?:answer|statement|conclusion|query)\b[^.\n]*?\b(?:is|:)\s*\W*(not\s+)?(true|false)\b", re.IGNORECASE
+#: A word that announces a verdict, a verdict, and the end of a sentence or line.
+PART = re.compile(
+    r"(?P<key>(?:answer|statement|conclusion|query)\b)"
+    r"|\b(?:is|:)\W*+(?P<negated>not\s++)?(?P<verdict>true|false)\b"
+    r"|(?P<stop>[.\n])",
+    re.IGNORECASE,
 )
 WORD = re.compile(r"\b(true|false)\b", re.IGNORECASE)
 
 
 def extract(response: str) -> str | None:
-    """``True`` or ``False``: what the answer or statement is said to be, else the last of the two words."""
+    """``True`` or ``False``: what the answer or statement is said to be, else the last of the two words.
+
+    >>> extract("Sam is red. So the statement is not false.")
+    'True'
+    """
     response = response.split("\nQuestion:")[0]
-    if found := SAID.findall(response):
-        negated, word = found[-1]
-        return str((word.lower() == "true") != bool(negated))
-    found = WORD.findall(response)
-    return found[-1].capitalize() if found else None
+    said, announced = None, False
+    for part in PART.finditer(response):
+        if part["verdict"] and announced:
+            said = str((part["verdict"].lower() == "true") != bool(part["negated"]))
+        announced = bool(part["key"])
+    if said is None and (found := WORD.findall(response)):
+        return found[-1].capitalize()
+    return said
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:
-    """The first examples of an official file (``{"example1": {"test_example": {…}}, …}`` or a list of examples).
+    """`n_prompts` examples of the official file, in an order that `seed` decides.
+
+    Args:
+        n_prompts: how many, all if None or if there are fewer.
+        data: the file (``{"example1": {"test_example": {…}}, …}`` or a list of examples) or its folder.
+        shots: worked examples before each.
+        seed: decides which.
 
     Raises:
-        ValueError: names file, example and field of the first bad one.
+        UserError: names file, example and field of the first bad one.
     """
-    held = read_json(data, expected="the official examples")
+    [path] = official_files(data, [FILE])
+    held = read_json(path, expected="the official examples")
+    if not isinstance(held, (dict, list)) or not held:
+        raise UserError(f"{path} holds {str(held)[:40]}; expected the official examples, an object or a list")
     examples = held.items() if isinstance(held, dict) else enumerate(held, start=1)
     prompts, answers = [], []
     for name, example in examples:
         example = example.get("test_example", example) if isinstance(example, dict) else {}
         for field in ("question", "query", "answer"):
-            if not isinstance(example.get(field), str) or not example[field]:
-                raise UserError(f"{data}, example {name}, field {field!r}: expected a non-empty string")
+            value = example.get(field) if isinstance(example, dict) else None
+            if not isinstance(value, str) or not value:
+                raise UserError(
+                    f"{path}, example {name}, field {field!r}: found {value!r}; expected a non-empty string"
+                )
         if example["answer"] not in ("True", "False"):
             raise UserError(
-                f"{data}, example {name}, field 'answer': found {example['answer']!r}; expected True or False"
+                f"{path}, example {name}, field 'answer': found {example['answer']!r}; expected True or False"
             )
         prompts.append(few_shot(EXAMPLES, f"{example['question']} {example['query']}", shots))
         answers.append(example["answer"])
-        if len(prompts) == n_prompts:
-            break
-    return Task("prontoqa", prompts, answers, extract, max_new_tokens=512)
+    return choose(Task("prontoqa", prompts, answers, extract), n_prompts, seed=seed)
+
+
+ENTRY = Entry("prontoqa", load, "true or false, by deduction", files=(FILE,))

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sharptheory.errors import UserError
-
-#: Share of all problems of a generated task that belong to its test split.
-TEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Task:
     """Prompts with their gold answers and the task's own reading of a response.
 
-    Attributes:
+    `extract`, `equal` and `readable` meet whatever a model writes: they must raise nothing, and take time linear in the
+    length of a response.
+
+    Args:
         name: registry name or file stem.
-        prompts: the text given to the model, one per problem.
-        answers: gold answers, same length; None marks a problem without one (likelihood-only).
+        prompts: the texts given to the model, X of them.
+        answers: gold answers, X of them; None marks a problem without one (likelihood-only).
         extract: reads the answer off a response; None if it holds no answer.
         equal: whether an extracted answer matches the gold one; default equality of strings.
-        readable: whether an extracted answer means anything (LaTeX that parses); default all do.
         max_new_tokens: a response budget that leaves few responses unfinished.
+        readable: whether an extracted answer means anything (LaTeX that parses); default all do.
+
+    Raises:
+        UserError: no prompts, as many answers as there are not prompts, or one that is not text; names its index.
     """
 
     name: str
@@ -36,39 +38,71 @@ class Task:
     max_new_tokens: int = 512
     readable: Callable[[str], bool] | None = None
 
+    def __post_init__(self):
+        if not self.prompts or len(self.prompts) != len(self.answers):
+            raise UserError(
+                f"task {self.name!r} has {len(self.prompts)} prompts and {len(self.answers)} answers; expected as many of "
+                "both, at least one"
+            )
+        for i, (prompt, answer) in enumerate(zip(self.prompts, self.answers)):
+            if not prompt or not _is_text(prompt):
+                raise UserError(f"task {self.name!r}, prompt {i}: found {prompt!r}; expected a non-empty text")
+            if answer is not None and not _is_text(answer):
+                raise UserError(f"task {self.name!r}, answer {i}: found {answer!r}; expected a text or None")
+        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
+            raise UserError(f"task {self.name!r}: max_new_tokens={self.max_new_tokens!r}; expected at least 1")
+        for name in ("extract", "equal", "readable"):
+            function = getattr(self, name)
+            if not callable(function) and not (name == "readable" and function is None):
+                raise UserError(f"task {self.name!r}: {name}={function!r}; expected a function")
+
+    @property
+    def graded(self) -> np.ndarray:
+        """Which problems have a gold answer, ``[X]``: all of them, some, or none."""
+        return np.array([answer is not None for answer in self.answers])
+
+    def select(self, indices: Sequence[int]) -> Task:
+        """The task of the problems at `indices`, in their order."""
+        return replace(self, prompts=[self.prompts[i] for i in indices], answers=[self.answers[i] for i in indices])
+
+    def grade(self, response: str, gold: str | None) -> tuple[str | None, bool | None]:
+        """The extracted answer and whether it is right (None when there is no gold answer).
+
+        Args:
+            response: what the model wrote.
+            gold: one of `answers`.
+
+        >>> Task("sums", ["2+2="], ["4"], extract=lambda text: text.split()[-1]).grade("that is 4", "4")
+        ('4', True)
+        """
+        answer = self.extract(response)
+        return answer, None if gold is None else answer is not None and bool(self.equal(answer, gold))
+
     def unreadable(self, answer: str | None, *, finished: bool) -> str | None:
-        """Why a response has no answer to be graded: ``cut off``, ``no answer``, ``answer not understood``; or None."""
+        """Why a response has no answer to be graded: ``cut off``, ``no answer``, ``answer not understood``; or None.
+
+        Args:
+            answer: what `extract` made of it.
+            finished: whether the model ended the response itself.
+        """
         if answer is None:
             return "no answer" if finished else "cut off"
         return None if self.readable is None or self.readable(answer) else "answer not understood"
 
-    def grade(self, response: str, gold: str | None) -> tuple[str | None, bool | None]:
-        """The extracted answer and whether it is right (None when there is no gold answer)."""
-        answer = self.extract(response)
-        return answer, None if gold is None else answer is not None and bool(self.equal(answer, gold))
 
+def choose(task: Task, n_prompts: int | None, *, seed: int) -> Task:
+    """The first `n_prompts` problems in a random order that `seed` decides.
 
-def few_shot(examples: list[tuple[str, str]], question: str, shots: int) -> str:
-    """A prompt of worked examples followed by the question.
+    The order does not depend on `n_prompts`: a larger request begins with the problems of a smaller one.
 
-    Raises:
-        ValueError: more shots than examples.
+    Args:
+        task: of all problems.
+        n_prompts: how many to take; all if None or if there are fewer.
+        seed: of the permutation.
     """
-    if not 0 <= shots <= len(examples):
-        raise UserError(f"shots={shots}; expected 0 to {len(examples)} for this task")
-    blocks = [f"Question: {asked}\nAnswer: {answered}" for asked, answered in examples[:shots]]
-    return "\n\n".join([*blocks, f"Question: {question}\nAnswer:"])
+    order = np.random.default_rng([seed, 0xF11E]).permutation(len(task.prompts))
+    return task.select(order[:n_prompts].tolist())
 
 
-def read_json(path: str | Path, *, expected: str):
-    """The content of a JSON file; a ValueError that names file and line, and says what was `expected`, if it is none."""
-    try:
-        return json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg}); expected {expected}") from None
-
-
-def is_test_prompt(prompt: str) -> bool:
-    """Whether a generated prompt is in the test split: a fixed hash of its text, uniform on [0, 1), is below `TEST_SHARE`."""
-    digest = hashlib.blake2b(prompt.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < TEST_SHARE * 2.0**64
+def _is_text(value) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -104,7 +104,7 @@ MEMORY = """
     torch.set_num_threads(2)
     model, tokenizer = memory_model(), load_model("arithmetic-1m", device="cpu")[1]
     oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=64)
-    oracle.stop_ids = frozenset()
+    oracle.stop_ids, oracle.vocabulary_size = frozenset(), 32_000
     prompt = "12+34-5="
     run = lambda n: {call}
     run(1)  # both start from warm libraries

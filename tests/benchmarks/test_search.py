@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sharptheory.decoding.best_first import best_first
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
 from sharptheory.tasks import arithmetic
@@ -26,7 +25,7 @@ def test_cached_prefixes(report):
         start = time.perf_counter()
         found = [
             best_first(
-                PrefixTree(oracle, [prompt], cached=cached, remember=False),
+                oracle.next_token([prompt], cached=cached, remember=False),
                 oracle.stop_ids,
                 max_tokens=task.max_new_tokens,
                 keep=2,

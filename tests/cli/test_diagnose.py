@@ -1,6 +1,5 @@
 """The command as a user meets it."""
 
-import json
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.cli import main
+from sharptheory.report.schema import Summary
 from tests.conftest import pool_from_table
 
 
@@ -22,6 +22,10 @@ def run(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
         code = stop.code or 0
     output = capsys.readouterr()
     return code, output.out, output.err
+
+
+def read_summary(folder) -> Summary:
+    return Summary.from_json((folder / "summary.json").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -38,33 +42,26 @@ def first_light(tmp_path_factory):
 
 def test_the_main_job_on_the_shipped_model(first_light):
     out, printed = first_light
-    summary = json.loads((out / "summary.json").read_text())
-    assert {
-        "n_prompts", "n_samples", "greedy_accuracy", "sampled_accuracy", "best_of_n", "pass_at_n", "coverage",
-        "auc_pooled", "auc_within", "unfinished_fraction", "provenance",
-    } <= set(summary)  # fmt: skip
-    assert summary["n_prompts"] == 40 and summary["n_samples"] == 64
-    assert set(summary["best_of_n"][0]) >= {"n", "accuracy", "low", "high", "log_likelihood"}
-    assert set(summary["pass_at_n"][0]) == set(summary["best_of_n"][0])
-    assert set(summary["coverage"]) >= {"certified_fraction", "c_cov_bar_low", "c_cov_bar_high"}
-    assert set(summary["auc_within"]) >= {"value", "low", "high"}
-    assert summary["provenance"]["seed"] == 0 and "torch" in summary["provenance"]["versions"]
+    summary = read_summary(out)
+    assert summary.sampling.n_prompts == 40 and summary.sampling.n_samples == 64 and summary.greedy is not None
+    assert summary.provenance["seed"] == 0 and "torch" in summary.provenance["versions"]
     assert "best of 64 by log-likelihood" in printed and "report:" in printed
     assert (out / "report.html").stat().st_size > 100_000 and (out / "theory_vs_measurement.png").exists()
 
 
 def test_the_shipped_model_has_room_to_improve(first_light):
-    summary = json.loads((first_light[0] / "summary.json").read_text())
-    assert 0.3 < summary["greedy_accuracy"] < 0.9
-    assert summary["sampled_accuracy"] < summary["pass_at_n"][-1]["accuracy"]
+    summary = read_summary(first_light[0])
+    assert 0.3 < summary.greedy.accuracy.value < 0.9
+    assert summary.sampling.accuracy.value < summary.pass_at_n[-1].accuracy.value
 
 
 def test_theory_agrees_with_measurement_on_the_shipped_model(first_light):
     """Every measured hit rate within 4 standard deviations of the exact law."""
-    rates = json.loads((first_light[0] / "summary.json").read_text())["hit_rates"]
-    half_width = (np.array(rates["high"]) - np.array(rates["low"])) / 2
-    assert rates["n_prompts"] >= 5
-    assert np.all(np.abs(np.array(rates["measured"]) - rates["predicted"]) <= half_width * 4 / 1.96 + 1e-12)
+    rates = read_summary(first_light[0]).hit_rates
+    assert rates.n_prompts >= 5
+    for point in rates.curve:
+        half_width = (point.measured.high - point.measured.low) / 2
+        assert abs(point.measured.value - point.predicted) <= half_width * 4 / 1.96 + 1e-12
 
 
 def test_running_again_reuses_the_pool_and_another_seed_is_refused(first_light, monkeypatch, capsys):
@@ -93,17 +90,17 @@ def test_running_again_reuses_the_pool_and_another_seed_is_refused(first_light, 
 
 def test_its_pool_can_be_given_back_in_every_format(first_light, tmp_path, monkeypatch, capsys):
     out, _ = first_light
-    summary = json.loads((out / "summary.json").read_text())
+    summary = read_summary(out)
     pool = pd.read_parquet(out / "pool.parquet")
     pool.drop(columns="tokens").to_csv(tmp_path / "pool.csv", index=False)
     pool.to_json(tmp_path / "pool.jsonl", orient="records", lines=True)
     for path in (out / "pool.parquet", tmp_path / "pool.csv", tmp_path / "pool.jsonl"):
         target = tmp_path / f"from-{path.suffix[1:]}"
         assert run(monkeypatch, capsys, "diagnose", "--pool", path, "--out", target)[0] == 0
-        again = json.loads((target / "summary.json").read_text())
-        for key in ("best_of_n", "pass_at_n", "greedy_accuracy", "auc_within"):
-            assert again[key] == pytest.approx(summary[key]) if not isinstance(again[key], list) else True
-        assert again["best_of_n"][-1]["accuracy"] == pytest.approx(summary["best_of_n"][-1]["accuracy"])
+        again = read_summary(target)
+        for part in (lambda s: s.best_of_n[-1], lambda s: s.pass_at_n[-1], lambda s: s.greedy):
+            assert part(again).accuracy.value == pytest.approx(part(summary).accuracy.value)
+        assert again.alignment.within.value == pytest.approx(summary.alignment.within.value)
 
 
 def test_a_minimal_foreign_pool(tmp_path, monkeypatch, capsys):
@@ -111,7 +108,7 @@ def test_a_minimal_foreign_pool(tmp_path, monkeypatch, capsys):
     pool[["prompt_id", "log_likelihood", "correct"]].to_csv(tmp_path / "mine.csv", index=False)
     code, printed, _ = run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path / "out")
     assert code == 0 and "best of 8" in printed
-    assert json.loads((tmp_path / "out/summary.json").read_text())["greedy_accuracy"] is None
+    assert read_summary(tmp_path / "out").greedy is None
 
 
 def test_a_given_pool_does_not_overwrite_a_sampled_run(first_light, tmp_path, monkeypatch, capsys):
@@ -163,4 +160,4 @@ def test_a_public_model_without_a_task_answer(shared, tmp_path, monkeypatch, cap
     )  # fmt: skip
     assert code == 0 and "unfinished responses" in printed
     assert "cut by the length budget" in (tmp_path / "out/report.html").read_text()
-    assert json.loads((tmp_path / "out/summary.json").read_text())["sampled_accuracy"] is None
+    assert read_summary(tmp_path / "out").sampling.accuracy is None

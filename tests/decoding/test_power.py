@@ -5,7 +5,6 @@ import pytest
 from scipy.special import log_softmax, logsumexp
 
 from sharptheory.decoding.power import mcmc, smc
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
 from sharptheory.tasks import arithmetic
@@ -157,7 +156,7 @@ def test_on_the_shipped_model():
     model, tokenizer = load_model("arithmetic-1m", device="cpu")
     task = arithmetic.load(4)
     oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens)
-    tree, prompts = PrefixTree(oracle, task.prompts), list(range(4))
+    tree, prompts = oracle.next_token(task.prompts), list(range(4))
     common = dict(max_tokens=oracle.max_new_tokens)
     two = smc(tree, oracle.stop_ids, prompts, alpha=2.0, samples=32, **common)
     chains = mcmc(tree, oracle.stop_ids, prompts, alpha=2.0, chains=8, steps=16, **common)

@@ -10,8 +10,8 @@ import pytest
 
 from experiments import figures, paper, reproduce, sharpening
 from sharptheory.llm.engines.loading import resolve
-from sharptheory.llm.training.sharpen import Config as Training
-from sharptheory.tasks import GENERATED, OFFICIAL
+from sharptheory.llm.training.config import Config as Training
+from sharptheory.tasks import TASKS
 
 
 def test_one_command_measures_trains_and_reports(tmp_path, monkeypatch):
@@ -53,9 +53,9 @@ def test_every_size_names_tasks_and_models_that_exist():
         measured, trained = reproduce.configs(given)
         for setting in measured.settings:
             kind = setting.task.partition(":")[0]
-            assert kind in OFFICIAL if setting.data else kind in GENERATED
+            assert bool(TASKS[kind].files) == bool(setting.data)
             assert given.large or setting.model == "mine" or Path(resolve(setting.model)).is_dir()
-        assert all(problem.task.partition(":")[0] in {**GENERATED, **OFFICIAL} for problem in trained.problems)
+        assert all(problem.task.partition(":")[0] in TASKS for problem in trained.problems)
         assert len(set(map(str, trained.problems))) == len(trained.problems)  # each has a folder of its own
     assert len(reproduce.configs(arguments(large=True))[0].settings) == 30
     assert reproduce.configs(arguments(model="mine", task="gsm8k", data="d"))[0].settings[-1].data == "d"

@@ -1,11 +1,14 @@
 """Graders of the official tasks: gold answers right, perturbed ones wrong, and answers meant to fool them."""
 
 import json
+import threading
+import time
 
 import pandas as pd
 import pytest
 
 from sharptheory.tasks import game24, gsm8k, load_task, math500, mmlu, prontoqa
+from sharptheory.tasks.referee import Referee
 
 GSM8K = [  # response, gold, right?
     ("#### 18", "18", True), ("#### 18.", "18", True), ("####18", "18", True), ("####   18  ", "18", True),
@@ -116,6 +119,16 @@ GRADERS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def a_quick_referee():
+    """Half the patience with answers that take for ever."""
+    referee, patch = Referee(seconds=2), pytest.MonkeyPatch()
+    patch.setattr(math500, "REFEREE", referee)
+    yield
+    patch.undo()
+    referee.stop()
+
+
 @pytest.mark.parametrize(
     ("name", "response", "gold", "right"), [(n, *c) for n, (*_, cases) in GRADERS.items() for c in cases]
 )
@@ -131,13 +144,15 @@ def test_there_are_enough_adversarial_answers():
 
 def test_gold_answers_are_right_and_perturbed_ones_wrong(shared):
     task = load_task("gsm8k", 10_000, data=shared / "data/gsm8k")
-    solutions = [json.loads(line)["answer"] for line in (shared / "data/gsm8k/test.jsonl").read_text().splitlines()]
-    assert len(solutions) == len(task.prompts) == 1_319
-    assert all(task.grade(solution, gold)[1] for solution, gold in zip(solutions, task.answers))
+    rows = map(json.loads, (shared / "data/gsm8k/test.jsonl").read_text().splitlines())
+    solutions = {row["question"]: row["answer"] for row in rows}
+    asked = [prompt.split("Question: ")[-1].removesuffix("\nAnswer:") for prompt in task.prompts]
+    assert set(asked) == set(solutions) and len(asked) == 1_319
+    assert all(task.grade(solutions[question], gold)[1] for question, gold in zip(asked, task.answers))
     assert not any(task.grade(f"#### {float(gold) + 1:.10g}", gold)[1] for gold in task.answers)
     task = load_task("math500", 500, data=shared / "data/math500")
     assert all(task.grade(f"so \\boxed{{{gold}}}.", gold)[1] for gold in task.answers)
-    assert not any(task.grade(f"\\boxed{{{gold}+1}}", gold)[1] for gold in task.answers)
+    assert not any(task.grade(f"\\boxed{{{gold}+1}}", gold)[1] for gold in task.answers[::4])
 
 
 def solve(puzzle: str) -> str:
@@ -175,10 +190,11 @@ def test_shots_precede_the_question(tmp_path):
     )
     for shots in (0, 1, 2):
         task = load_task("gsm8k", 5, data=tmp_path, shots=shots)
-        assert task.prompts[0].count("Question:") == shots + 1 and task.prompts[0].endswith(
-            "Question: How many?\nAnswer:"
-        )
-        assert task.answers == ["1000", None]
+        gold = dict(zip(task.prompts, task.answers))
+        assert all(prompt.count("Question:") == shots + 1 for prompt in gold)
+        [asked] = [prompt for prompt in gold if prompt.endswith("Question: How many?\nAnswer:")]
+        assert gold.pop(asked) == "1000" and list(gold.values()) == [None]
+        assert sorted(task.graded) == [False, True]
     with pytest.raises(ValueError, match="shots=3; expected 0 to 2"):
         load_task("gsm8k", 5, data=tmp_path, shots=3)
 
@@ -200,9 +216,37 @@ def test_shots_precede_the_question(tmp_path):
             r"columns \['Rank', 'Numbers'\]; expected the official header",
         ),
         ("game24", "24.csv", "Rank,Puzzles\n1,1 2 3\n", "24.csv:2, column 'Puzzles': found '1 2 3'"),
-        ("mmlu", "m.csv", "q,a,b,c,d\n", "5 columns; expected 6 without header"),
+        ("game24", "24.csv", "", r"24.csv: columns \[\]"),
+        ("game24", "24.csv", "Rank,Puzzles\n1\n", "24.csv:2, column 'Puzzles': found ''"),
+        ("game24", "24.csv", f"Rank,Puzzles\n1,1 2 3 {'4' * 5_000}\n", "24.csv:2, column 'Puzzles'"),
+        ("mmlu", "m.csv", "q,a,b,c,d\n", "m.csv:1: 5 columns; expected 6"),
         ("mmlu", "m.csv", "q,a,b,c,d,E\n", "m.csv:1, column 6: found 'E'"),
-        ("prontoqa", "p.json", "{", "p.json:1: not JSON"),
+        ("mmlu", "m.csv", "q,a,b,c,d,A\nq,a,b,c,d,AB\n", "m.csv:2, column 6: found 'AB'"),
+        ("mmlu", "m.csv", "q,a,b,c,d,\n", "m.csv:1, column 6: found ''"),
+        ("mmlu", "m.csv", '"q\nq",a,b,c,d,A\n,a,b,c,d,A\n', "m.csv:3, column 1 is empty"),
+        ("mmlu", "m.csv", '"q,a,b,c,d,A\n', "m.csv:1 is not CSV"),
+        ("mmlu", "m.csv", "", "0 prompts"),
+        (
+            "gsm8k",
+            "test.jsonl",
+            '{"question": "a\\ud800"}\n',
+            "test.jsonl:1, field 'question': found half of a surrogate",
+        ),
+        ("gsm8k", "test.jsonl", '{"question": "a", "answer": [1]}\n', "test.jsonl:1, field 'answer'"),
+        ("prontoqa", "p.json", "5", "p.json holds 5; expected the official examples"),
+        ("prontoqa", "p.json", "null", "p.json holds None; expected the official examples"),
+        ("prontoqa", "p.json", "[null, 5]", "example 1, field 'question'"),
+        ("prontoqa", "p.json", '{"example1": {"test_example": 5}}', "example example1, field 'question'"),
+        ("math500", "MATH500.json", "5", "MATH500.json holds int 5; expected a list"),
+        ("math500", "MATH500.json", "[]", "MATH500.json holds list"),
+        ("math500", "MATH500.json", '[{"prompt": "a", "answer": [1]}]', "row 1, field 'answer'"),
+        (
+            "math500",
+            "MATH500.json",
+            f'[{{"prompt": "a", "answer": "{"9" * 301}"}}]',
+            "row 1, field 'answer': found 301",
+        ),
+        ("prontoqa", "p.json", "{", "p.json:1 is not valid JSON"),
         ("prontoqa", "p.json", '{"example1": {"test_example": {"question": "a"}}}', "example example1, field 'query'"),
         (
             "prontoqa",
@@ -210,7 +254,7 @@ def test_shots_precede_the_question(tmp_path):
             '[{"question": "a", "query": "b", "answer": "Maybe"}]',
             "found 'Maybe'; expected True or False",
         ),
-        ("math500", "MATH500.json", "[{]", "MATH500.json:1: not JSON"),
+        ("math500", "MATH500.json", "[{]", "MATH500.json:1 is not valid JSON"),
         ("math500", "MATH500.json", '[{"answer": "1"}]', "row 1, field 'prompt'"),
     ],
 )
@@ -225,7 +269,17 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
     [
         (dict(name="game24"), "give --data PATH to 24.csv or its folder"),
         (dict(name="gsm8k", data="nowhere"), "does not exist; expected the official test.jsonl"),
-        (dict(name="arithmetic", shots=1), "task 'arithmetic' takes neither"),
+        (dict(name="arithmetic", shots=1), "task 'arithmetic' takes no shots"),
+        (dict(name="game24", data="24.csv", shots=1), "task 'game24' takes no shots"),
+        (dict(name="multihop", data="here"), "task 'multihop' takes no data"),
+        (dict(name="gsm8k", data="test.jsonl", extract="exact"), "task 'gsm8k' reads answers in its own way"),
+        (
+            dict(name="gsm8k", data="test.jsonl", split="train"),
+            "split='train'; expected test: its problems are not split",
+        ),
+        (dict(name="gsm8k:shots=2", data="test.jsonl"), "option 'shots' is unknown; expected none"),
+        (dict(name="arithmetic", split="dev"), "split='dev'; expected train or test"),
+        (dict(name="arithmetic", seed=-1), "seed=-1; expected at least 0"),
     ],
 )
 def test_data_and_shots_are_checked(arguments, message):
@@ -283,7 +337,8 @@ def test_mmlu_and_prontoqa_read_official_files(tmp_path):
     (tmp_path / "college_physics_test.csv").write_text('"What, then?",1,2,3,4,C\n')
     (tmp_path / "college_biology_test.csv").write_text("Why?,a,b,c,d,A\n")
     task = load_task("mmlu", 9, data=tmp_path, shots=0)
-    assert task.answers == ["A", "C"] and task.prompts[1] == "Question: What, then?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"
+    gold = dict(zip(task.answers, task.prompts))
+    assert sorted(gold) == ["A", "C"] and gold["C"] == "Question: What, then?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"
     example = {
         "question": "Sam is a wug.",
         "query": "True or false: Sam is red.",
@@ -309,3 +364,34 @@ def test_unparseable_latex_is_wrong_and_says_why(shared):
     ):  # fmt: skip
         assert task.unreadable(answer, finished=True) == reason, answer
     assert task.unreadable(None, finished=False) == "cut off"
+
+
+def test_two_answers_are_compared_in_any_thread():
+    """The library's own time limit works in the main thread alone."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(math500.equal(r"\frac{3}{6}+x", r"x+\frac{1}{2}")))
+    thread.start()
+    thread.join()
+    assert found == [True]
+
+
+def test_an_answer_that_takes_for_ever_is_not_understood():
+    referee = Referee(seconds=1)
+    start = time.perf_counter()
+    assert not referee.ask("equal", "5", "9^{9^{9^{9}}}")
+    assert time.perf_counter() - start < 10
+    first = referee._process
+    assert referee.ask("equal", "5", "10/2") is True
+    first.kill()  # as when memory runs out: the next question has a new one
+    assert referee.ask("equal", "5", "10/2") is True and referee._process is not first
+    referee.stop()
+    assert first.poll() is not None
+
+
+def test_a_child_that_hears_no_signal_is_ended():
+    referee = Referee(seconds=0)  # no time limit of the library: the child itself is ended
+    start = time.perf_counter()
+    assert referee.ask("equal", "5", "9^{9^{9^{9}}}") is None
+    assert 1 <= time.perf_counter() - start < 10 and referee._process is None
+    assert referee.ask("readable", "x+1") is True
+    referee.stop()

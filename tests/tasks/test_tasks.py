@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sharptheory.tasks import arithmetic, load_task, multihop
-from sharptheory.tasks.file import extractor, last_number
-from sharptheory.tasks.task import is_test_prompt
+from sharptheory.tasks.answers import extractor, last_number
+from sharptheory.tasks.generated import is_test_prompt
 
 
 def value(text: str) -> int:
@@ -68,10 +68,23 @@ def test_difficulty_of_arithmetic():
         ("arithmetic:operators=/", "operators='/'; expected some of"),
         (
             "arithmetic:min_terms=2,max_terms=2,max_value=2,operators=+",
-            "has no test problems|has only about . test problems",
+            "has only . test problems; ask for no more",
         ),
+        ("arithmetic:max_terms=1000000", "max_terms=1000000; expected 2 ≤ min ≤ max ≤ 50"),
+        ("arithmetic:min_terms=-1", "min_terms=-1, max_terms=5; expected 2 ≤ min"),
+        ("arithmetic:max_value=0", "max_value=0; expected 2 to 1,000,000,000"),
+        ("arithmetic:max_value=99999999999", "max_value=99999999999; expected 2 to"),
+        ("arithmetic:max_value=" + "9" * 5_000, "expected a whole number"),
+        ("arithmetic:max_terms=1_0", "max_terms='1_0'; expected a whole number"),
+        ("arithmetic:max_terms=5,max_terms=6", "option 'max_terms' is given twice"),
+        ("arithmetic:operators=++", "operators='\\+\\+'; expected some of .* each once"),
+        ("arithmetic:operators=", "operators=''; expected some of"),
+        ("multihop:max_value=9223372036854775807", "expected 9 to"),
+        ("multihop:min_hops=0", "min_hops=0"),
+        ("multihop:distractors=-1", "distractors=-1"),
+        ("multihop:max_hops=1000000", "at most 12 people in all"),
         ("multihop:max_hops=11", "at most 12 people in all"),
-        ("multihop:max_value=3", "max_value=3; expected at least 9"),
+        ("multihop:max_value=3", "max_value=3; expected 9 to"),
     ],
 )
 def test_bad_difficulty(spec, message):
@@ -165,7 +178,8 @@ def test_arithmetic_answers(response, answer):
     [
         ("The answer is 1,234.50 dollars", "1234.5"), ("-0", "0"), ("x = -3", "-3"), ("1 2 3", "3"), ("5.0", "5"),
         ("none", None), ("so 12,34", "34"), (".5", "0.5"), ("1e3", "1000"), ("#### 72", "72"),
-        ("99999999999999999999", "99999999999999999999"), ("ends in 7.", "7"),
+        ("99999999999999999999", "99999999999999999999"), ("ends in 7.", "7"), ("٣", "3"), ("1e999", None), ("1e-999", None),
+        ("0e999", "0"), ("-0.0", "0"), ("9" * 5_000, "9" * 5_000), ("0" * 5_000 + "7", "7"), ("1." + "0" * 5_000, "1"),
     ],
 )  # fmt: skip
 def test_last_number(text, answer):
@@ -188,7 +202,8 @@ def test_file_task(tmp_path):
         '{"prompt": "2+2=", "answer": 4}\n{"prompt": "3+3=", "answer": "so it is #### 6"}\n{"prompt": "?"}\n'
     )
     task = load_task(str(path), 10)
-    assert (task.name, task.prompts, task.answers) == ("mine", ["2+2=", "3+3=", "?"], ["4", "6", None])
+    assert task.name == "mine" and dict(zip(task.prompts, task.answers)) == {"2+2=": "4", "3+3=": "6", "?": None}
+    assert dict(zip(task.prompts, task.graded)) == {"2+2=": True, "3+3=": True, "?": False}
     assert task.grade("that is 4.0", "4") == ("4", True)
     assert task.grade("no idea", "4") == (None, False)
     assert task.grade("7", None) == ("7", None)
@@ -202,6 +217,15 @@ def test_file_task(tmp_path):
         ('{"prompt": ""}', r"t\.jsonl:1, field 'prompt': found ''"),
         ('{"prompt": "a", "answer": [1]}', r"t\.jsonl:1, field 'answer': found \[1\]"),
         ('{"prompt": "a"}\n{bad', r"t\.jsonl:2 is not valid JSON"),
+        (
+            '{"prompt": "a"}\n{"prompt": "a", "answer": "Paris"}',
+            "t.jsonl:2, field 'answer': found 'Paris', in which last-n",
+        ),
+        ('{"prompt": "a", "answer": " "}', "t.jsonl:1, field 'answer': found ' '"),
+        ('{"prompt": "\\ud800"}', "t.jsonl:1, field 'prompt': found half of a surrogate pair"),
+        ('{"prompt": "a", "answer": NaN}', "t.jsonl:1: found NaN, which is not JSON"),
+        ('{"prompt": "a", "answer": ' + "9" * 400 + "}", "t.jsonl:1: found a number of 400 digits"),
+        ('{"prompt": "a", "answer": true}', "t.jsonl:1, field 'answer': found True"),
         ("", r"t\.jsonl is empty"),
     ],
 )

@@ -1,13 +1,19 @@
 """The Hugging Face oracle: the law it samples from, the likelihoods it reports, its bookkeeping."""
 
+import inspect
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 from transformers import MistralConfig, MistralForCausalLM
 
-from sharptheory.llm.engines.hf import JUDGE, HuggingFaceOracle, _choose
+from sharptheory.errors import UserError
+from sharptheory.llm.decoding.search import find_argmax
+from sharptheory.llm.engines.hf import JUDGE, HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
+from sharptheory.oracle import CountedNextToken, TextOracle
 from tests.llm.conftest import random_llama
 
 PROMPTS = ["1+2=", "12-34+5=", "9-9="]
@@ -83,7 +89,7 @@ def test_seed_decides_everything(oracle):
     assert oracle.sample(PROMPTS, 8, seed=1) != oracle.sample(PROMPTS, 8, seed=2)
 
 
-def test_a_sample_does_not_depend_on_how_many_others_are_drawn(oracle, model, tokenizer):
+def test_a_sample_does_not_depend_on_how_many_others_there_are(oracle, model, tokenizer):
     small = oracle.sample(PROMPTS[:2], 5, seed=3)
     tight = HuggingFaceOracle(model, tokenizer, max_new_tokens=12, batch_tokens=60)
     for large in (oracle.sample(PROMPTS, 16, seed=3), tight.sample(PROMPTS, 16, seed=3)):
@@ -94,8 +100,8 @@ def test_a_sample_does_not_depend_on_how_many_others_are_drawn(oracle, model, to
 def test_skipping_finished_prompts_leaves_the_others_unchanged(oracle):
     groups = list(oracle.sample_groups(PROMPTS, 4))
     assert sorted(i for ids, _ in groups for i in ids) == [0, 1, 2]
-    for ids, drawn in oracle.sample_groups(PROMPTS, 4, skip=frozenset({0, 2})):
-        assert (ids, drawn) in groups and ids == [1]
+    for ids, rows in oracle.sample_groups(PROMPTS, 4, skip=frozenset({0, 2})):
+        assert (ids, rows) in groups and ids == [1]
 
 
 def test_finished_means_end_of_sequence(oracle):
@@ -129,29 +135,70 @@ def test_sliding_window_models_keep_their_window(tokenizer):
         assert response.log_likelihood == pytest.approx(plain_log_likelihood(model, ids, response.tokens), abs=1e-4)
 
 
-def test_out_of_memory_halves_the_batch_and_changes_no_sample(oracle, model, tokenizer, monkeypatch):
-    expected = oracle.sample(PROMPTS, 16)
-    forward = type(model).forward
+def run_out_of_memory(monkeypatch, model, rows: int) -> list[weakref.ref]:
+    """Let passes of more than `rows` rows fail; returns references to the caches of those that failed."""
+    forward, failed = type(model).forward, []
 
-    def small_memory(self, input_ids, **kwargs):
-        if input_ids.shape[0] > 5:
+    def small_memory(self, input_ids, past_key_values=None, **kwargs):
+        assert all(cache() is None for cache in failed), "the cache of an earlier failure is still in memory"
+        if input_ids.shape[0] > rows:
+            failed.append(weakref.ref(past_key_values))
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, input_ids=input_ids, **kwargs)
+        return forward(self, input_ids=input_ids, past_key_values=past_key_values, **kwargs)
 
     monkeypatch.setattr(type(model), "forward", small_memory)
-    limited = HuggingFaceOracle(model, tokenizer, max_new_tokens=12)
-    with pytest.warns(UserWarning, match="--batch-tokens is now"):
-        drawn = limited.sample(PROMPTS, 16)
-    assert [[r.tokens for r in row] for row in drawn] == [[r.tokens for r in row] for row in expected]
+    return failed
 
 
-def test_a_model_too_large_for_one_row_says_so(model, tokenizer, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_changes_no_sample(oracle, model, monkeypatch):
+    expected = oracle.sample(PROMPTS, 16)
+    failed = run_out_of_memory(monkeypatch, model, rows=5)
+    with pytest.warns(UserWarning, match=r"out of memory: at most \d+ tokens at once from now on"):
+        sampled = oracle.sample(PROMPTS, 16)
+    assert [[r.tokens for r in row] for row in sampled] == [[r.tokens for r in row] for row in expected]
+    assert failed and oracle.budget.tokens == 64 and oracle.batch_tokens == oracle.settings["batch_tokens"] == 65_536
+
+
+def test_out_of_memory_halves_the_batch_of_scores(oracle, model, monkeypatch):
+    rows = [[r.tokens for r in row] for row in oracle.sample(PROMPTS, 16)]
+    expected = oracle.evaluate(PROMPTS, rows)
+    failed = run_out_of_memory(monkeypatch, model, rows=5)
+    with pytest.warns(UserWarning, match="out of memory"):
+        scores = oracle.evaluate(PROMPTS, rows)
+    np.testing.assert_allclose(np.concatenate(scores), np.concatenate(expected), atol=1e-4)
+    assert failed
+
+
+def test_a_run_that_ran_out_of_memory_is_resumed(model, tokenizer, monkeypatch, tmp_path):
+    """What identifies a run is what was asked for, and the batches of the rest are those of an uninterrupted run."""
+    prompts = [f"{digit}+1=" for digit in range(6)]
+    new = lambda: HuggingFaceOracle(model, tokenizer, max_new_tokens=12, batch_tokens=700)  # noqa: E731
+    first = new()
+    groups = [ids for ids, _ in first.sample_groups(prompts, 16)]
+    with monkeypatch.context() as patch:
+        run_out_of_memory(patch, model, rows=5)
+        with pytest.warns(UserWarning, match="out of memory"):
+            assert [ids for ids, _ in first.sample_groups(prompts, 16)] == groups == [[0, 1], [2, 3], [4, 5]]
+    assert first.settings == new().settings
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MemoryError(),
+              RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")]
+)  # fmt: skip
+def test_a_model_too_large_for_one_row_says_so(model, tokenizer, monkeypatch, error):
     def no_memory(self, **kwargs):
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        raise error
 
     monkeypatch.setattr(type(model), "forward", no_memory)
-    with pytest.raises(MemoryError, match="lower --max-new-tokens"):
-        HuggingFaceOracle(model, tokenizer, max_new_tokens=4).sample(PROMPTS[:1], 1)
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=4)
+    for use in (
+        lambda: oracle.sample(PROMPTS[:1], 1),
+        lambda: oracle.evaluate(PROMPTS[:1], [[(1,)]]),
+        lambda: oracle.next_token(PROMPTS[:1])([0], [()]),
+    ):
+        with pytest.raises(UserError, match="lower --max-new-tokens"):
+            use()
 
 
 def test_other_runtime_errors_are_not_swallowed(model, tokenizer, monkeypatch):
@@ -177,6 +224,18 @@ def test_a_tokenizer_without_end_of_sequence_is_refused(tokenizer):
         HuggingFaceOracle(model, bare)
 
 
+@pytest.mark.parametrize(
+    ("ids", "message"), [("</s>", "eos_token_id is '</s>'"), ([1, None, "x"], "eos_token_id is 'x'")]
+)
+def test_end_of_sequence_ids_are_numbers(model, tokenizer, ids, message):
+    model.generation_config.eos_token_id = ids
+    try:
+        with pytest.raises(UserError, match=message):
+            HuggingFaceOracle(model, tokenizer)
+    finally:
+        model.generation_config.eos_token_id = 1
+
+
 def test_every_end_of_sequence_id_of_the_generation_config_counts(model, tokenizer):
     model.generation_config.eos_token_id = [1, 5]
     try:
@@ -197,43 +256,117 @@ def test_chat_template_is_used_when_there_is_one(model, tokenizer, oracle):
         HuggingFaceOracle(model, tokenizer, chat=True)
 
 
-def test_nan_logits_are_an_error(tokenizer):
+@pytest.mark.parametrize(
+    "template", ["{{ 1/0 }}", "{% if %}", "{{ raise_exception('no') }}", "{{ messages[1].content }}"]
+)
+def test_a_chat_template_that_fails_is_the_users_to_mend(model, tokenizer, template):
+    chatty = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, pad_token="<pad>", eos_token="<eos>")
+    chatty.chat_template = template
+    with pytest.raises(
+        UserError, match=r"prompt 0 cannot be tokenised .*mend its chat template or use --no-chat: '1\+1='"
+    ):
+        HuggingFaceOracle(model, chatty, max_new_tokens=4).encode(["1+1="])
+
+
+def test_a_prompt_that_is_no_text(oracle):
+    with pytest.raises(UserError, match=r"prompt 1 cannot be tokenised .*mend the prompt"):
+        oracle.encode(["1+1=", "\ud800"])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda oracle: oracle.sample(PROMPTS[:1], 2),
+        lambda oracle: oracle.greedy(PROMPTS[:1]),
+        lambda oracle: oracle.evaluate(PROMPTS[:1], [[(3, 1)]]),
+        lambda oracle: oracle.next_token(PROMPTS[:1])([0], [()]),
+        lambda oracle: oracle.next_token(PROMPTS[:1], cached=False)([0], [(3,)]),
+    ],
+)
+def test_nan_logits_are_an_error(tokenizer, use):
     model = random_llama(tokenizer, seed=1)
     with torch.no_grad():
-        model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match="NaN logits"):
-        HuggingFaceOracle(model, tokenizer, max_new_tokens=4).sample(PROMPTS[:1], 2)
+        model.lm_head.weight[5].fill_(float("nan"))
+    with pytest.raises(UserError, match="NaN logits"):
+        use(HuggingFaceOracle(model, tokenizer, max_new_tokens=4))
 
 
-@pytest.mark.parametrize("vocabulary", [3, 128, 1_000, 32_000])
-def test_choose_is_the_inverse_cdf(vocabulary):
-    torch.manual_seed(0)
-    logits = 3 * torch.randn(4, vocabulary)
-    u = torch.tensor([0.0, 0.25, 0.5, 1 - 1e-16], dtype=torch.float64)
-    token, log_prob = _choose(logits, u)
-    probs = logits.double().softmax(-1)
-    upper = probs.cumsum(-1).gather(-1, token[:, None])[:, 0]
-    lower = upper - probs.gather(-1, token[:, None])[:, 0]
-    assert torch.all(lower - 1e-6 <= u) and torch.all(u <= upper + 1e-6)
-    torch.testing.assert_close(
-        log_prob, logits.double().log_softmax(-1).gather(-1, token[:, None])[:, 0], atol=1e-6, rtol=0
+def test_impossible_tokens_have_no_likelihood_and_harm_no_other(model, tokenizer, monkeypatch):
+    """Token 0 pads a batch of responses: that it is impossible changes no score but its own."""
+    forward = type(model).forward
+
+    def never_zero(self, **kwargs):
+        output = forward(self, **kwargs)
+        output.logits[..., 0] = -torch.inf
+        return output
+
+    monkeypatch.setattr(type(model), "forward", never_zero)
+    [scores] = HuggingFaceOracle(model, tokenizer, max_new_tokens=8).evaluate(
+        ["1+1="], [[(3, 4, 5, 1), (5, 1), (0, 1)]]
     )
+    assert np.isfinite(scores[:2]).all() and scores[2] == -np.inf
 
 
-def test_choose_never_returns_an_impossible_token():
-    logits = torch.full((200, 300), float("-inf"))
-    logits[:, [7, 260]] = 0.0
-    token, _ = _choose(logits, torch.linspace(0, 1 - 1e-16, 200, dtype=torch.float64))
-    assert set(token.tolist()) == {7, 260}
+@pytest.fixture()
+def padded(tokenizer) -> HuggingFaceOracle:
+    """A model whose embedding is padded to 64 rows, which it thinks more likely than all 17 tokens together."""
+    model = random_llama(tokenizer, vocab_size=64, seed=2)
+    with torch.no_grad():
+        model.lm_head.weight[17:] *= 3
+    return HuggingFaceOracle(model, tokenizer, max_new_tokens=12, statistics=("negative_entropy",))
 
 
-def test_choose_reaches_the_tail_that_float32_cannot():
-    """A token of probability 1e-9 at the end of the vocabulary is drawn by the last 1e-9 of the uniforms."""
-    logits = torch.zeros(2, 40_000)
-    logits[:, 0], logits[:, -1] = 60.0, 60.0 + np.log(1e-9)
-    logits[:, 1:-1] = float("-inf")
-    token, _ = _choose(logits, torch.tensor([1 - 2e-9, 1 - 5e-10], dtype=torch.float64))
-    assert token.tolist() == [0, 39_999]
+def test_only_tokens_of_the_tokenizer_are_sampled(padded):
+    tokens = {token for row in padded.sample(PROMPTS, 50) for r in row for token in r.tokens}
+    greedy = {token for r in padded.greedy(PROMPTS) for token in r.tokens}
+    assert padded.vocabulary_size == 17 and max(tokens | greedy) < 17
+
+
+def test_samples_scores_and_law_are_of_one_distribution(padded):
+    """Normalised over the tokenizer's tokens, all three."""
+    rows = padded.sample(PROMPTS, 10)
+    scores = padded.evaluate(PROMPTS, [[r.tokens for r in row] for row in rows])
+    law = padded.next_token(PROMPTS)
+    for x, (row, values) in enumerate(zip(rows, scores)):
+        np.testing.assert_allclose([r.log_likelihood for r in row], values, atol=1e-4)
+        for response in row:
+            prefixes = [response.tokens[:t] for t in range(len(response.tokens))]
+            log_probs = law([x] * len(prefixes), prefixes)
+            np.testing.assert_allclose(np.exp(log_probs).sum(1), 1, atol=1e-5)
+            chained = log_probs[np.arange(len(prefixes)), list(response.tokens)].sum()
+            assert response.log_likelihood == pytest.approx(chained, abs=1e-4)
+
+
+def test_the_likeliest_response_of_a_padded_model_is_certified(padded):
+    found = find_argmax(padded, PROMPTS[0], budget=2_000)
+    assert found.tokens is None or max(found.tokens) < 17
+
+
+@pytest.mark.parametrize("response", [(3, 17), (-1,), (3, 64)])
+def test_responses_of_another_vocabulary_are_refused(padded, response):
+    with pytest.raises(UserError, match=f"holds token {response[-1]}, but this model's tokens are 0 to 16"):
+        padded.evaluate(PROMPTS[:1], [[(3, 1), response]])
+
+
+def test_prompts_that_the_model_cannot_read_are_warned_of_once(recwarn):
+    model, tokenizer = load_model("arithmetic-1m", device="cpu")
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=4)
+    oracle.encode(["1+2=", "12-3="])
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="2 of 3 prompts consist of tokens unknown .* such as 'Once upon a time'"):
+        oracle.encode(["1+2=", "Once upon a time", "What is 2+3?"])
+    oracle.encode(["Once upon a time"])
+    assert not recwarn.list
+
+
+def test_the_oracle_is_what_the_core_asks_for(oracle):
+    """Every member of the protocol is here, with the arguments it declares."""
+    assert isinstance(oracle, TextOracle) and isinstance(oracle.next_token(PROMPTS), CountedNextToken)
+    for name, declared in inspect.getmembers(TextOracle, inspect.isfunction):
+        if not name.startswith("_"):
+            own = inspect.signature(getattr(HuggingFaceOracle, name)).parameters
+            for parameter in inspect.signature(declared).parameters.values():
+                assert (own[parameter.name].kind, own[parameter.name].default) == (parameter.kind, parameter.default)
 
 
 def test_statistics_are_averaged_over_response_tokens(model, tokenizer, oracle):
@@ -243,10 +376,10 @@ def test_statistics_are_averaged_over_response_tokens(model, tokenizer, oracle):
     )
     plain = HuggingFaceOracle(model, tokenizer, max_new_tokens=12)
     prompt = "12+3="
-    [drawn], [same] = measuring.sample([prompt], 8, seed=3), plain.sample([prompt], 8, seed=3)
-    assert [r.tokens for r in drawn] == [r.tokens for r in same] and same[0].statistics == {}
+    [sampled], [same] = measuring.sample([prompt], 8, seed=3), plain.sample([prompt], 8, seed=3)
+    assert [r.tokens for r in sampled] == [r.tokens for r in same] and same[0].statistics == {}
     head = measuring.encode([prompt])[0]
-    for response in drawn:
+    for response in sampled:
         with torch.inference_mode():
             logits = model(torch.tensor([head + list(response.tokens)])).logits[0, len(head) - 1 : -1, : len(tokenizer)]
         log_probs = logits.log_softmax(-1)
@@ -256,13 +389,6 @@ def test_statistics_are_averaged_over_response_tokens(model, tokenizer, oracle):
         assert response.statistics["negative_entropy"] == pytest.approx(float(entropy), abs=1e-4)
     with pytest.raises(ValueError, match="statistic 'charm' is unknown"):
         HuggingFaceOracle(model, tokenizer, statistics=("charm",))
-
-
-def test_uniform_logits_have_no_certainty():
-    from sharptheory.llm.engines.hf import negative_entropy, self_certainty
-
-    assert float(self_certainty(torch.zeros(1, 7))) == pytest.approx(0, abs=1e-6)
-    assert float(negative_entropy(torch.zeros(1, 7))) == pytest.approx(-np.log(7), abs=1e-6)
 
 
 def test_p_true_is_the_probability_of_yes(shared):
@@ -280,6 +406,15 @@ def test_p_true_is_the_probability_of_yes(shared):
                 log_probs = model(torch.tensor([asked + ids])).logits[0].log_softmax(-1)
             scores.append(sum(float(log_probs[len(asked) - 1 + j, token]) for j, token in enumerate(ids)))
         assert value == pytest.approx(1 / (1 + np.exp(scores[1] - scores[0])), abs=1e-4)
+
+
+def test_after_a_chat_template_the_verdict_begins_a_line(shared, monkeypatch):
+    model, tokenizer = load_model(shared / "models/tinystories-260k")
+    tokenizer.chat_template = "{{ messages[0].content }}\n"
+    oracle, asked = HuggingFaceOracle(model, tokenizer, max_new_tokens=8), []
+    monkeypatch.setattr(oracle, "evaluate", lambda prompts, responses: asked.extend(responses) or [np.zeros(2)])
+    oracle.p_true(["Once"], [" upon"])
+    assert asked == [[tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in ("yes", "no")]]
 
 
 def test_a_model_without_words_cannot_be_asked(model, tokenizer):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from sharptheory.llm.decoding.prefixes import PrefixTree
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
+from sharptheory.llm.engines.prefixes import PrefixTree
 from sharptheory.tasks import arithmetic
 from sharptheory.testing import token_trees
 from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy
@@ -64,6 +64,26 @@ def test_batches_keep_to_their_budget(oracle):
     tree = PrefixTree(small, prompts)
     tree([0], [()])
     np.testing.assert_allclose(tree([0] * 12, prefixes), plain(oracle, prompts, ([0] * 12, prefixes)), atol=1e-4)
+
+
+def test_out_of_memory_extends_fewer_prefixes_at_once(oracle, monkeypatch):
+    """And counts each token once, however often it was tried."""
+    own = HuggingFaceOracle(oracle.model, oracle.tokenizer, max_new_tokens=96)
+    forward = type(oracle.model).forward
+
+    def small_memory(self, input_ids, **kwargs):
+        if input_ids.shape[0] > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    prompts, prefixes = arithmetic.load(1).prompts, [(token,) for token in range(3, 15)]
+    expected = plain(oracle, prompts, ([0] * 12, prefixes))
+    monkeypatch.setattr(type(oracle.model), "forward", small_memory)
+    tree = own.next_token(prompts)
+    tree([0], [()])
+    with pytest.warns(UserWarning, match="out of memory"):
+        np.testing.assert_allclose(tree([0] * 12, prefixes), expected, atol=1e-4)
+    assert tree.forward_tokens.tolist() == [len(own.encode(prompts)[0]) + 12]
 
 
 def test_a_table_is_a_tree_of_depth_one():

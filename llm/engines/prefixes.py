@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sharptheory.llm.engines.cache import GrowingLayer, new_cache
-from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.logits import refuse_nan
 
 
 class PrefixTree:
@@ -19,7 +19,7 @@ class PrefixTree:
     ancestors have been dropped, or never visited, is encoded from the start.
 
     Args:
-        oracle: the model. prompts: their texts.
+        oracle: a `HuggingFaceOracle`. prompts: their texts.
         cached: False recomputes every prefix (for comparison; so do models whose layers do not keep plain keys and values).
         remember: also keep the probabilities, so that coming back to a prefix costs nothing.
         max_bytes: keys, values and probabilities beyond this are dropped, but for the paths in use.
@@ -30,19 +30,18 @@ class PrefixTree:
 
     def __init__(
         self,
-        oracle: HuggingFaceOracle,
+        oracle,
         prompts: Sequence[str],
         *,
         cached: bool = True,
         remember: bool = True,
         max_bytes: int = 2**31,
     ):
-        self.model, self.prompts, self.batch_tokens = oracle.model, oracle.encode(prompts), oracle.batch_tokens
+        self.oracle, self.prompts = oracle, oracle.encode(prompts)
         # Other layers (sliding windows, linear attention) do not keep every token's keys and values.
-        self.cached = cached and all(isinstance(layer, GrowingLayer) for layer in new_cache(self.model).layers)
+        self.cached = cached and all(isinstance(layer, GrowingLayer) for layer in new_cache(oracle.model).layers)
         self.remember, self.max_bytes = remember, max_bytes
         self.forward_tokens = np.zeros(len(prompts), dtype=np.int64)
-        self._last_only = oracle._last_only
         self._forget()
 
     def __call__(self, prompts: Sequence[int], prefixes: Sequence[tuple[int, ...]]) -> np.ndarray:
@@ -51,18 +50,11 @@ class PrefixTree:
         known = {key: self._known[key] for key in keys if key in self._known}
         new = [key for key in dict.fromkeys(keys) if key not in known]
         if self.cached:
-            ready = [key for key in new if key[1] and (key[0], key[1][:-1]) in self._paths]
-            ready.sort(key=lambda key: len(self._paths[key[0], key[1][:-1]]))  # rows of similar length share a batch
-            while ready:
-                width = 1 + len(self._paths[ready[-1][0], ready[-1][1][:-1]])
-                batch, ready = (
-                    ready[-max(1, self.batch_tokens // width) :],
-                    ready[: -max(1, self.batch_tokens // width)],
-                )
-                known.update(zip(batch, self._extend(batch)))
+            self._extend_all([key for key in new if key[1] and (key[0], key[1][:-1]) in self._paths], known)
         for key in new:
             if key not in known:
-                known[key] = self._encode(*key)
+                width = len(self.prompts[key[0]]) + len(key[1])
+                known[key] = self.oracle.budget.attempt(1, width, self._encode, *key)
         rows = np.stack([known[key] for key in keys])
         if self.remember:
             self._known.update((key, known[key]) for key in new)
@@ -71,10 +63,22 @@ class PrefixTree:
             self._keep(set(keys))
         return rows
 
+    def _extend_all(self, ready: list[tuple[int, tuple[int, ...]]], known: dict) -> None:
+        """Extend by prefixes whose parents are here, as many at a time as memory holds; their rows go into `known`."""
+        parent = lambda key: self._paths[key[0], key[1][:-1]]  # noqa: E731
+        ready = sorted(ready, key=lambda key: len(parent(key)))  # rows of similar length share a batch
+        while ready:
+            width = 1 + len(parent(ready[-1]))
+            batch = ready[-self.oracle.budget.rows(width) :]
+            rows = self.oracle.budget.attempt(len(batch), width, self._extend, batch)
+            if rows is not None:
+                known.update(zip(batch, rows))
+                ready = ready[: -len(batch)]
+
     @torch.inference_mode()
     def _extend(self, keys: list[tuple[int, tuple[int, ...]]]) -> np.ndarray:
         """Prefixes whose parents have their keys and values here, one token each through the model."""
-        device = self.model.device
+        device = self.oracle.device
         paths = [self._paths[prompt, prefix[:-1]] for prompt, prefix in keys]
         width = max(map(len, paths))
         index = np.zeros((len(paths), width), dtype=np.int64)
@@ -82,37 +86,34 @@ class PrefixTree:
         for row, path in enumerate(paths):
             index[row, width - len(path) :] = path
             mask[row, width - len(path) :] = 1
-        index, cache = torch.from_numpy(index), new_cache(self.model)
+        index, cache = torch.from_numpy(index), new_cache(self.oracle.model)
         for layer, pools in enumerate(zip(self._keys, self._values)):
             where = index.to(pools[0].device)  # layers may be on several devices
             cache.update(*(pool[where].transpose(1, 2) for pool in pools), layer)
-        output = self.model(
-            input_ids=torch.tensor([[prefix[-1]] for _, prefix in keys], device=device),
+        logits = self.oracle.last_logits(
+            torch.tensor([[prefix[-1]] for _, prefix in keys], device=device),
+            cache,
             attention_mask=torch.from_numpy(mask).to(device),
             position_ids=torch.tensor([[len(path)] for path in paths], device=device),
-            past_key_values=cache,
-            use_cache=True,
         )
-        np.add.at(self.forward_tokens, [prompt for prompt, _ in keys], 1)
         slots = self._store([(layer.keys[:, :, -1], layer.values[:, :, -1]) for layer in cache.layers])
         for key, path, slot in zip(keys, paths, slots):
             self._paths[key] = np.append(path, slot)
-        return output.logits[:, -1].float().log_softmax(-1).cpu().numpy()
+        np.add.at(self.forward_tokens, [prompt for prompt, _ in keys], 1)
+        return refuse_nan(logits.log_softmax(-1)).cpu().numpy()
 
     @torch.inference_mode()
     def _encode(self, prompt: int, prefix: tuple[int, ...]) -> np.ndarray:
         """One prefix from the start of its prompt."""
-        tokens = torch.tensor([[*self.prompts[prompt], *prefix]], device=self.model.device)
+        tokens = torch.tensor([[*self.prompts[prompt], *prefix]], device=self.oracle.device)
         self.forward_tokens[prompt] += tokens.shape[1]
-        if not self.cached:
-            output = self.model(input_ids=tokens, use_cache=False, **self._last_only)
-        else:
-            cache = new_cache(self.model)
-            output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, **self._last_only)
+        cache = new_cache(self.oracle.model) if self.cached else None
+        logits = self.oracle.last_logits(tokens, cache)
+        if cache is not None:
             slots = self._store([(t.keys[0].transpose(0, 1), t.values[0].transpose(0, 1)) for t in cache.layers])
             for length in range(len(prefix) + 1):
                 self._paths.setdefault((prompt, prefix[:length]), slots[: len(self.prompts[prompt]) + length])
-        return output.logits[0, -1].float().log_softmax(-1).cpu().numpy()
+        return refuse_nan(logits[0].log_softmax(-1)).cpu().numpy()
 
     def _store(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> np.ndarray:
         """Keep keys and values ``[n, heads, dim]`` of n tokens per layer; returns their slots."""

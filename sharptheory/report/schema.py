@@ -1,0 +1,424 @@
+"""What ``summary.json`` holds: every number of a diagnosis, typed, versioned and documented once.
+
+`Summary` and its parts say in the annotation of each field what it is. The reader of a file (`Summary.from_json`), the
+JSON Schema (`json_schema`, committed as docs/summary.schema.json) and the list of fields (`field_list`, docs/summary.md)
+all follow from these annotations.
+
+JSON has no NaN and no infinity: such a number is None here and ``null`` in the file. In an `Interval` that means too few
+prompts, in a `Range` an end that overflows. A part that a pool says nothing about is None as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from sharptheory.errors import UserError
+
+#: Rises whenever a field changes its name, its type or its meaning.
+SCHEMA_VERSION = "2"
+#: Fewer prompts decide nothing: their signs all agree by chance in more than 5 % of cases (``2·2^-n``).
+FEWEST_PROMPTS = 6
+#: Above this share of unfinished responses no verdict is given.
+UNFINISHED_LIMIT = 0.2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval over prompts."""
+
+    value: Annotated[float | None, "the estimate; null if no prompt says anything"]
+    low: Annotated[float | None, "lower end; null if there are too few prompts for an interval"]
+    high: Annotated[float | None, "upper end, likewise"]
+    n_prompts: Annotated[int | None, "prompts behind it"]
+
+    def direction(self, null: float = 0.0) -> int:
+        """1 if the interval lies above `null`, -1 if below, 0 if it decides nothing.
+
+        A bootstrap interval never leaves the range of its data, so that prompts which all point the same way always
+        exclude `null`: with fewer than `FEWEST_PROMPTS` that is no evidence, and this is 0.
+        """
+        if self.low is None or self.high is None or (self.n_prompts or 0) < FEWEST_PROMPTS:
+            return 0
+        return int(self.low > null) - int(self.high < null)
+
+    @property
+    def point(self) -> bool:
+        """Whether every prompt has the same value, which leaves the interval without width."""
+        return self.low is not None and self.high is not None and self.high - self.low <= 1e-12
+
+
+@dataclass(frozen=True)
+class Range:
+    """Two ends between which a number of *these* prompts lies with certainty: what the samples leave open, not chance."""
+
+    low: Annotated[float | None, "lower end"]
+    high: Annotated[float | None, "upper end; null if it is infinite or overflows"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The samples behind all numbers, and what one of them is worth."""
+
+    n_prompts: Annotated[int, "prompts"]
+    n_samples: Annotated[int, "samples of the prompt that has fewest: the largest N of best-of-N"]
+    n_samples_max: Annotated[int, "samples of the prompt that has most"]
+    n_responses: Annotated[int, "samples of all prompts"]
+    n_graded_prompts: Annotated[int, "prompts all of whose samples are known to be correct or not"]
+    accuracy: Annotated[Interval | None, "accuracy of one sample; null if nothing is graded"]
+    log_likelihood: Annotated[Interval, "mean log-likelihood of one sample [nats]"]
+    unfinished: Annotated[float | None, "share of samples cut by the length budget; null if unknown"]
+    unreadable: Annotated[dict[str, float], "share of graded samples whose answer could not be read, by reason"]
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Greedy decoding, on the prompts that have a greedy response."""
+
+    accuracy: Annotated[Interval | None, "its accuracy on graded prompts; null if unknown"]
+    log_likelihood: Annotated[Interval, "mean log-likelihood of the greedy response [nats]"]
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """Best-of-N by log-likelihood at one N: the expected values of what it selects."""
+
+    n: Annotated[int, "number of responses to select from"]
+    accuracy: Annotated[Interval | None, "accuracy on graded prompts; null if nothing is graded"]
+    log_likelihood: Annotated[Interval, "mean log-likelihood [nats]"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A point of an accuracy curve."""
+
+    n: Annotated[int, "number of responses"]
+    accuracy: Annotated[Interval, "accuracy on graded prompts"]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Best-of-N by log-likelihood at the largest N minus something else, paired over prompts."""
+
+    accuracy: Annotated[Interval | None, "difference in accuracy, from -1 to 1; null if unknown"]
+    log_likelihood: Annotated[Interval, "difference in mean log-likelihood [nats]"]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The N among 1, 2, 4, … at which best-of-N by log-likelihood is most accurate, if it is not the largest."""
+
+    n: Annotated[int, "that N"]
+    accuracy: Annotated[float, "accuracy there"]
+    over_last: Annotated[Interval, "accuracy there minus at the largest N, paired; holds for all N together"]
+
+
+@dataclass(frozen=True)
+class RewardCurve:
+    """Accuracy of best-of-N by one self-reward, or of a vote over answers."""
+
+    name: Annotated[str, "of the reward or vote"]
+    curve: Annotated[tuple[Accuracy, ...], "at N = 1, 2, 4, …"]
+    over_likelihood: Annotated[
+        Interval | None, "accuracy at the largest N minus that of log-likelihood, paired; all rewards hold together"
+    ]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A prediction from a quarter of each prompt's samples against the other samples."""
+
+    n: Annotated[int, "number of responses"]
+    predicted: Annotated[float, "accuracy predicted"]
+    measured: Annotated[float, "accuracy measured on the samples that had no part in the prediction"]
+    error: Annotated[float | None, "standard error of the difference over prompts; null for a single prompt"]
+    agrees: Annotated[bool, "whether they differ by at most 1.96 standard errors"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Accuracy of best-of-N by log-likelihood beyond the pool."""
+
+    curve: Annotated[tuple[Accuracy, ...], "predicted at the pool's N times 1, 2, 4, 8"]
+    checks: Annotated[tuple[Check, ...], "how well the same method does from a quarter of the pool"]
+
+    @property
+    def agreeing(self) -> int:
+        """How many checks agree."""
+        return sum(check.agrees for check in self.checks)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether at least half of the checks agree."""
+        return 2 * self.agreeing >= len(self.checks)
+
+
+@dataclass(frozen=True)
+class Dominance:
+    """One-sided tests of whether likelihoods of correct responses stochastically dominate those of wrong ones."""
+
+    above: Annotated[float, "largest excess of the wrong ones' distribution function: evidence for dominance"]
+    p_above: Annotated[float, "p-value of it if the two laws were equal"]
+    below: Annotated[float, "largest excess of the correct ones' distribution function: the violation"]
+    p_below: Annotated[float, "p-value of it under dominance"]
+    n_prompts: Annotated[int, "prompts behind it"]
+    holds: Annotated[bool, "evidence for it at 5 %, and none against it"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Does likelihood know which responses are correct? 1/2 is ignorance."""
+
+    within: Annotated[Interval, "AUC of log-likelihood inside a prompt, over prompts that have both kinds"]
+    pooled: Annotated[Interval, "AUC over all responses of all prompts, which also rewards knowing easy prompts"]
+    levels: Annotated[
+        dict[str, Interval],
+        "probability that the more accurate of two has the higher log-likelihood, by what is compared",
+    ]
+    dominance_within: Annotated[Dominance | None, "by rank inside each prompt; null if too few prompts have both kinds"]
+    dominance_pooled: Annotated[Dominance | None, "over all responses of all prompts"]
+
+
+@dataclass(frozen=True)
+class LengthConfound:
+    """How much of likelihood's choice is a choice of length."""
+
+    correlation: Annotated[Interval, "Spearman correlation of log-likelihood and length inside a prompt"]
+    auc: Annotated[Interval, "AUC inside a prompt, on the prompts where the next one is defined"]
+    auc_given_length: Annotated[Interval, "AUC over pairs of responses of one length"]
+    accuracy: Annotated[Interval, "of best-of-N by log-likelihood at the largest N"]
+    accuracy_adjusted: Annotated[Interval, "the same with the regression on length taken out"]
+    slope: Annotated[float, "of that regression [nats per token]"]
+    n_prompts: Annotated[int, "prompts with correct and wrong responses of one length"]
+
+
+@dataclass(frozen=True)
+class Length:
+    """Tokens per response."""
+
+    sampled: Annotated[float, "of one sample, mean"]
+    best_of_n: Annotated[float, "of the best of the largest N by log-likelihood, mean"]
+    confound: Annotated[LengthConfound | None, "null if nothing is graded or lengths do not vary inside a prompt"]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the pool proves about p*, the probability of a prompt's likeliest response."""
+
+    certified: Annotated[float, "share of prompts whose likeliest response is certain"]
+    coefficient: Annotated[Range, "coverage coefficient of these prompts, the mean of 1/p*"]
+    log_coefficient_high: Annotated[float | None, "logarithm of its upper end, which may overflow [nats]"]
+    at_least: Annotated[float | None, "lower 95 % confidence bound for the population of prompts, without assumptions"]
+    low_estimate: Annotated[Interval, "lower end as an estimate for the population; skewed: too narrow for few prompts"]
+    high_estimate: Annotated[Interval, "upper end, likewise"]
+    median_log_p: Annotated[float | None, "median log-probability of the likeliest sampled response [nats]"]
+    undersampled: Annotated[float, "share of prompts where that probability is below 1/samples"]
+
+
+@dataclass(frozen=True)
+class HitRate:
+    """A point of the exact law against measurement."""
+
+    n: Annotated[int, "number of responses"]
+    predicted: Annotated[float, "mean of 1 - (1 - p*)^N"]
+    measured: Annotated[
+        Interval, "share of held-out best-of-N that are the likeliest response; 95 % of the law's spread"
+    ]
+
+
+@dataclass(frozen=True)
+class HitRates:
+    """How often best-of-N returns the likeliest response: the exact law against held-out samples."""
+
+    n_prompts: Annotated[int, "prompts whose likeliest response half of the samples certify"]
+    n_samples: Annotated[int, "samples of the other half"]
+    curve: Annotated[tuple[HitRate, ...], "at N = 1, 2, 4, …"]
+    disagreements: Annotated[int, "points whose prediction lies outside the measured interval"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an explicit bound asks for, per unit of log(|Π|/ρ), over the range of the coverage coefficient."""
+
+    method: Annotated[str, "way of training"]
+    source: Annotated[str, "theorem"]
+    prompts: Annotated[Range, "prompts"]
+    responses: Annotated[Range, "responses per prompt"]
+    queries: Annotated[Range, "responses in all"]
+    tokens: Annotated[Range | None, "tokens in all; null if lengths are unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A diagnosis in numbers."""
+
+    schema_version: Annotated[str, "version of this structure"] = SCHEMA_VERSION
+    sampling: Annotated[Sampling, "the samples"]
+    greedy: Annotated[Greedy | None, "greedy decoding; null if the pool has no greedy responses"]
+    best_of_n: Annotated[tuple[BestOfN, ...], "best-of-N by log-likelihood, N = 1 first"]
+    pass_at_n: Annotated[tuple[Accuracy, ...] | None, "any of N correct, same N; null if nothing is graded"]
+    gain_over_sampling: Annotated[Gain, "best-of-N at the largest N minus one sample"]
+    gain_over_greedy: Annotated[Gain | None, "the same minus greedy decoding"]
+    peak: Annotated[Peak | None, "null if best-of-N is most accurate at the largest N, or nothing is graded"]
+    rewards: Annotated[tuple[RewardCurve, ...], "every way to select, log-likelihood first; empty if nothing is graded"]
+    prediction: Annotated[Prediction | None, "accuracy beyond the pool; null for fewer than 8 samples per prompt"]
+    alignment: Annotated[Alignment | None, "likelihood against correctness; null if nothing is graded"]
+    length: Annotated[Length | None, "tokens per response; null if lengths are unknown"]
+    coverage: Annotated[Coverage | None, "what is proved about the likeliest responses; null if refused"]
+    coverage_refused: Annotated[
+        str | None, "why likelihoods cannot be those of samples: coverage, hit rates, prediction, cost are left out"
+    ]
+    hit_rates: Annotated[HitRates | None, "null if half of the samples certify no prompt"]
+    cost: Annotated[tuple[Cost, ...], "what training would cost by the bounds; empty if coverage is refused"]
+    provenance: Annotated[dict[str, Any], "where the numbers come from: seed, versions, device, revision"]
+
+    @property
+    def graded(self) -> bool:
+        """Whether anything is known about correctness."""
+        return self.sampling.n_graded_prompts > 0
+
+    @property
+    def judged(self) -> bool:
+        """Whether there may be verdicts: at most a share `UNFINISHED_LIMIT` of the samples is cut."""
+        return (self.sampling.unfinished or 0.0) <= UNFINISHED_LIMIT
+
+    @property
+    def forecast(self) -> tuple[Accuracy, ...]:
+        """Accuracy beyond the pool where it may be stated: empty if the prediction is not trusted, or not to be judged."""
+        return self.prediction.curve if self.prediction and self.prediction.trusted and self.judged else ()
+
+    def to_json(self) -> str:
+        """The content of ``summary.json``."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Summary:
+        """The summary that `to_json` wrote, equal to it in every field.
+
+        Raises:
+            UserError: not JSON, another version, or a field that is missing, unknown or of another type (named).
+        """
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"summary: not valid JSON ({error})") from None
+        version = found.get("schema_version") if isinstance(found, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"summary: found schema_version {version!r}; expected {SCHEMA_VERSION!r} (diagnose the pool again)"
+            )
+        return _read(cls, found, "summary")
+
+
+def number(value: float) -> float | None:
+    """A number of JSON; None for NaN and infinities."""
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+# What follows from the annotations ------------------------------------------------------------------------------------
+
+
+def json_schema() -> dict:
+    """The JSON Schema (draft 2020-12) of ``summary.json``."""
+    parts = {part.__name__: _object(part) for part in _parts(Summary)}
+    root = parts.pop("Summary")
+    root["properties"]["schema_version"]["const"] = SCHEMA_VERSION
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Summary", **root, "$defs": parts}
+
+
+def field_list() -> str:
+    """Every field in Markdown, one table for each part, the whole first."""
+    lines = []
+    for part in _parts(Summary):
+        lines += [f"### {part.__name__}", "", part.__doc__, "", "| field | type | meaning |", "|---|---|---|"]
+        for name, kind, meaning in _fields(part):
+            lines.append(f"| `{name}` | {_name(kind)} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _fields(part: type) -> list[tuple[str, Any, str]]:
+    """Name, type and meaning of each field."""
+    hints = get_type_hints(part, include_extras=True)
+    return [(field.name, *get_args(hints[field.name])) for field in dataclasses.fields(part)]
+
+
+def _parts(part: type) -> list[type]:
+    """A dataclass and all that it is made of, each once, in order of appearance."""
+    found = {part: None}
+    for _, kind, _ in _fields(part):
+        for inner in _dataclasses(kind):
+            found |= dict.fromkeys(_parts(inner))
+    return list(found)
+
+
+def _dataclasses(kind: Any) -> list[type]:
+    if dataclasses.is_dataclass(kind):
+        return [kind]
+    return [each for argument in get_args(kind) for each in _dataclasses(argument)]
+
+
+def _object(part: type) -> dict:
+    fields = _fields(part)
+    return {
+        "type": "object",
+        "description": part.__doc__,
+        "properties": {name: {"description": meaning, **_schema(kind)} for name, kind, meaning in fields},
+        "required": [name for name, _, _ in fields],
+        "additionalProperties": False,
+    }
+
+
+def _schema(kind: Any) -> dict:
+    arguments = get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    match get_origin(kind):
+        case origin if origin in (Union, UnionType):
+            return {"anyOf": [_schema(argument) for argument in arguments]}
+        case origin if origin is tuple:
+            return {"type": "array", "items": _schema(arguments[0])}
+        case origin if origin is dict:
+            return {"type": "object", "additionalProperties": True if arguments[1] is Any else _schema(arguments[1])}
+    return {"type": {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}[kind]}
+
+
+def _name(kind: Any) -> str:
+    """A type in words."""
+    arguments = get_args(kind)
+    match get_origin(kind):
+        case origin if origin in (Union, UnionType):
+            return " or ".join(map(_name, arguments))
+        case origin if origin is tuple:
+            return f"list of {_name(arguments[0])}"
+        case origin if origin is dict:
+            return "object" if arguments[1] is Any else f"object of {_name(arguments[1])}"
+    return {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}.get(kind, kind.__name__)
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """A value of JSON as the annotation has it."""
+    if kind is Any:
+        return value
+    arguments, origin = get_args(kind), get_origin(kind)
+    if origin in (Union, UnionType):
+        return None if value is None else _read(arguments[0], value, where)
+    is_part = dataclasses.is_dataclass(kind)
+    held = dict if is_part else {tuple: list, dict: dict}.get(origin, (int, float) if kind is float else kind)
+    if not isinstance(value, held) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{where}: found {value!r:.60}; expected {_name(kind)}")
+    if origin is tuple:
+        return tuple(_read(arguments[0], each, f"{where}[{i}]") for i, each in enumerate(value))
+    if origin is dict:
+        return {name: _read(arguments[1], each, f"{where}.{name}") for name, each in value.items()}
+    if not is_part:
+        return float(value) if kind is float else value
+    fields = {name: inner for name, inner, _ in _fields(kind)}
+    if wrong := set(fields) ^ set(value):
+        raise UserError(f"{where}: field {min(wrong)!r} is {'missing' if min(wrong) in fields else 'unknown'}")
+    return kind(**{name: _read(inner, value[name], f"{where}.{name}") for name, inner in fields.items()})

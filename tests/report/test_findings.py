@@ -1,0 +1,326 @@
+"""The sentences follow from the numbers, good news or bad; where the numbers decide nothing, so do the sentences."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharptheory.measure.pool import Pool
+from sharptheory.measure.rewards import Reward
+from sharptheory.report.findings import amount, coverage_range, findings, headline, listed, points, share, span
+from sharptheory.report.schema import Check, Coverage, Gain, Interval, Prediction, Range, Summary
+from sharptheory.report.summary import diagnose
+from tests.conftest import pool_from_table
+from tests.report.pools import hand_pool, table_pool
+from tests.report.test_summary import peaked
+
+
+def texts(pool: pd.DataFrame, **options) -> dict[str, str]:
+    return findings(diagnose(pool, **options).summary)
+
+
+@pytest.fixture(scope="module")
+def hand() -> Summary:
+    return diagnose(hand_pool()).summary
+
+
+def changed(summary: Summary, part: str, **values) -> Summary:
+    return dataclasses.replace(summary, **{part: dataclasses.replace(getattr(summary, part), **values)})
+
+
+def gaining(summary: Summary, *, sampling: Interval, greedy: Interval) -> Summary:
+    """The summary with other gains in accuracy."""
+    nats = summary.gain_over_sampling.log_likelihood
+    return dataclasses.replace(summary, gain_over_sampling=Gain(sampling, nats), gain_over_greedy=Gain(greedy, nats))
+
+
+# The hand-computed pool, word by word ---------------------------------------------------------------------------------
+
+
+def test_accuracy_by_hand(hand):
+    text = findings(hand)["accuracy"]
+    assert text.startswith("One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [")
+    assert "Sharpening pays: +43.8 [" in text
+    assert "Best-of-2 is better than greedy decoding (25.0 %): +62.5 [" in text
+    assert "Another" not in text and "peaks" not in text and "expect" not in text
+
+
+def test_accuracy_by_hand_where_likelihood_prefers_wrong_responses():
+    text = texts(hand_pool(likely_right=0, unlikely_right=8, greedy_right=8))["accuracy"]
+    assert "Bad news: sharpening hurts by -50.0 (the same on every prompt) points" in text
+    assert "Best-of-2 is worse than greedy decoding (100.0 %): -100.0 (the same on every prompt) points." in text
+    assert "Another 100.0 points have a correct response among the 2 that likelihood does not pick." in text
+
+
+def test_likelihood_by_hand(hand):
+    """log .3 = -1.20; one sample has -1.75, greedy (the unlikely response) -2.30; two tokens against three."""
+    assert findings(hand)["likelihood"] == (
+        "The log-likelihood of the best of 2 is -1.20 nats on average, +0.55 (the same on every prompt) over one sample. "
+        "Against greedy decoding that is +1.10 (the same on every prompt) nats. "
+        "Its responses have 2.0 tokens against 3.0. "
+        "Short responses are winning (33% shorter): likelihood sums over tokens, so check that the gain is not brevity; a "
+        "length-normalised reward is the usual remedy. "
+        "Within a prompt log-likelihood correlates with length by -1.00 (the same on every prompt); with length regressed "
+        "out, best-of-N is right on 43.8 %."
+    )
+
+
+def test_alignment_by_hand(hand):
+    assert findings(hand)["alignment"].startswith(
+        "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 (the same on every prompt) "
+        "(7 prompts that have both). Likelihood knows which responses are right: the premise of sharpening holds here."
+    )
+
+
+def test_coverage_by_hand(hand):
+    assert findings(hand)["coverage"].startswith(
+        "The most likely response is certified, by this pool alone, on 0.0 % of the prompts. The coverage coefficient, the "
+        "mean of 1/p*, is between 1.7 and 3.3 on these prompts; where in between, more samples would tell. Over all prompts "
+        "of this kind it is at least 1.4, with 95 % confidence; no sample of prompts can bound it from above. On 100.0 % of "
+        "the prompts even the likeliest response sampled has probability below one in the number of samples, so 2 samples"
+    )
+
+
+def test_headline_by_hand(hand):
+    rows = dict(headline(hand))
+    assert list(rows) == [
+        "prompts × samples", "one sample", "greedy decoding", "best of 2 by log-likelihood", "any of 2 (pass@2)",
+        "AUC of likelihood, within prompts", "AUC of likelihood, pooled", "argmax certified on",
+        "coverage coefficient, mean of 1/p*", "the same on all such prompts", "unfinished responses",
+    ]  # fmt: skip
+    assert rows["prompts × samples"] == "8 × 2" and rows["unfinished responses"] == "unknown"
+    assert rows["one sample"].startswith("43.8 % [") and rows["greedy decoding"].startswith("25.0 % [")
+    assert rows["best of 2 by log-likelihood"].startswith("87.5 % [")
+    assert (
+        rows["coverage coefficient, mean of 1/p*"]
+        == "between 1.7 and 3.3 on these prompts (what the samples leave open)"
+    )
+    assert rows["the same on all such prompts"] == "at least 1.4, with 95 % confidence"
+
+
+# Verdicts -------------------------------------------------------------------------------------------------------------
+
+UP, DOWN, OPEN = Interval(0.1, 0.05, 0.15, 50), Interval(-0.1, -0.15, -0.05, 50), Interval(0.01, -0.04, 0.06, 50)
+SAME = Interval(0.0, 0.0, 0.0, 50)
+
+
+@pytest.mark.parametrize(
+    ("gain", "sentence"),
+    [
+        (UP, "Sharpening pays: +10.0 [+5.0, +15.0] points over sampling."),
+        (DOWN, "Bad news: sharpening hurts by -10.0 [-15.0, -5.0] points"),
+        (OPEN, "The gain, +1.0 [-4.0, +6.0] points, is not distinguishable from none."),
+        (SAME, "On every prompt that is exactly as often as one sample: selection changes nothing."),
+        (dataclasses.replace(UP, n_prompts=5), "is not distinguishable from none"),
+        (Interval(0.1, None, None, 1), "With a single prompt there is no interval, so no conclusion."),
+    ],
+)
+def test_verdict_on_sharpening(hand, gain, sentence):
+    assert sentence in findings(gaining(hand, sampling=gain, greedy=OPEN))["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "sentence"),
+    [
+        (UP, "Best-of-2 is better than greedy decoding (25.0 %): +10.0 [+5.0, +15.0] points."),
+        (DOWN, "Best-of-2 is worse than greedy decoding (25.0 %): -10.0 [-15.0, -5.0] points."),
+        (OPEN, "Best-of-2 is not distinguishable from greedy decoding (25.0 %): +1.0 [-4.0, +6.0] points."),
+        (SAME, "Best-of-2 is right on the same prompts as greedy decoding (25.0 %)."),
+    ],
+)
+def test_verdict_against_greedy(hand, gain, sentence):
+    assert sentence in findings(gaining(hand, sampling=UP, greedy=gain))["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("within", "sentence"),
+    [
+        (Interval(0.8, 0.7, 0.9, 50), "Likelihood knows which responses are right"),
+        (Interval(0.2, 0.1, 0.3, 50), "Likelihood is anti-aligned with correctness"),
+        (Interval(0.5, 0.47, 0.53, 500), "That is close to a coin flip: sharpening has little to work with."),
+        (Interval(0.65, 0.49, 0.79, 15), "These prompts are too few to tell it from a coin flip."),
+        (Interval(0.9, None, None, 1), "One prompt is too few for a conclusion."),
+        (Interval(None, None, None, 0), "No prompt has both correct and incorrect responses"),
+    ],
+)
+def test_verdict_on_alignment(hand, within, sentence):
+    text = findings(changed(hand, "alignment", within=within))["alignment"]
+    assert sentence in text
+    assert ("knows which" in text) + ("anti-aligned" in text) + ("coin flip" in text) <= 1
+
+
+@pytest.mark.parametrize(
+    ("p_above", "p_below", "sentence"),
+    [
+        (0.0001, 0.8, "stochastically dominate those of wrong ones within prompts (p < 0.001 for, p = 0.800 against)"),
+        (0.2, 0.8, "Stochastic dominance of correct likelihoods within prompts is not shown (p = 0.200 for"),
+    ],
+)
+def test_verdict_on_dominance(hand, p_above, p_below, sentence):
+    test = dataclasses.replace(hand.alignment.dominance_within, p_above=p_above, p_below=p_below, holds=p_above < 0.05)
+    assert sentence in findings(changed(hand, "alignment", dominance_within=test))["alignment"]
+
+
+@pytest.mark.parametrize(("agreeing", "stated"), [(0, False), (2, False), (3, True), (5, True)])
+def test_a_forecast_that_its_own_check_does_not_bear_out_is_withheld(hand, agreeing, stated):
+    point = dataclasses.replace(hand.pass_at_n[0], n=512, accuracy=Interval(0.6, 0.5, 0.7, 50))
+    checks = tuple(Check(n, 0.5, 0.5, 0.1, n < agreeing) for n in range(5))
+    text = findings(dataclasses.replace(hand, prediction=Prediction((point,), checks)))["accuracy"]
+    assert ("With N = 512 expect 60.0 % [50.0 %, 70.0 %]" in text) == stated
+    assert ("No forecast for larger N" in text) != stated and f"{agreeing} of 5 values of N" in text
+
+
+def test_a_peak_is_said_only_with_evidence():
+    assert (
+        "Accuracy peaks at N = 4 (73.1 %), +73.1 (the same on every prompt) points above N = 16"
+        in (texts(peaked(8, others=0))["accuracy"])
+    )
+    assert "peaks" not in texts(peaked(2, others=38))["accuracy"]
+
+
+# Rewards --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reward_is_better_by_paired_differences():
+    """Sixteen prompts of twenty against ten of the same: both intervals overlap, the difference is clear."""
+    pool = hand_pool(n_prompts=20, likely_right=10).query("source != 'greedy'").drop(columns="length")
+    second = pool["response"] == "b"
+    pool.loc[second, "correct"] = pool.loc[second, "prompt_id"].between(10, 15)
+    better = Reward("knows_more", lambda pool: pool["correct"].astype(float))
+    worse = Reward("knows_less", lambda pool: -pool["correct"].astype(float))
+    same = Reward("alike", lambda pool: pool["log_likelihood"])
+    text = texts(pool, rewards=[better, worse, same])["rewards"]
+    assert text.startswith(
+        "At N = 2: log likelihood 50.0 %, knows more 80.0 %, knows less 0.0 %, alike 50.0 %. Better than log-likelihood: "
+        "knows more by +30.0 ["
+    )
+    assert "Worse than log-likelihood: knows less by -50.0 [" in text
+    assert "Not distinguishable from log-likelihood: alike +0.0 (the same on every prompt)." in text
+
+
+def test_rewards_without_a_conclusion():
+    assert "rewards" not in texts(hand_pool()[["prompt_id", "log_likelihood", "correct"]])
+    one = texts(hand_pool(n_prompts=1, likely_right=1))["rewards"]
+    assert "With a single prompt there is no interval" in one and "than log-likelihood" not in one
+
+
+# What keeps a verdict back --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "warned", "judged"), [(0.0, 0, 1), (0.05, 0, 1), (0.1, 1, 1), (0.2, 1, 1), (0.3, 1, 0)]
+)
+def test_unfinished_responses_are_warned_about_and_judged_only_if_few(hand, unfinished, warned, judged):
+    text = findings(changed(hand, "sampling", unfinished=unfinished))
+    assert (f"Warning: {100 * unfinished:.1f} % of the responses were cut" in text["likelihood"]) == warned
+    assert ("Sharpening pays" in text["accuracy"]) == judged and ("greedy decoding" in text["accuracy"]) == judged
+    assert ("No verdict on sharpening" in text["accuracy"]) != judged
+    assert ("Likelihood knows" in text["alignment"]) == judged and ("No verdict" in text["alignment"]) != judged
+    assert ("log-likelihood:" in text["rewards"]) == judged and ("No verdict" in text["rewards"]) != judged
+
+
+def test_unknown_is_not_zero():
+    pool = hand_pool()
+    assert dict(headline(diagnose(pool).summary))["unfinished responses"] == "unknown"
+    assert dict(headline(diagnose(pool.assign(finished=True)).summary))["unfinished responses"] == "0.0 %"
+    assert "cut by" not in texts(pool)["likelihood"]
+
+
+def test_likelihoods_that_cannot_be_those_of_samples():
+    summary = diagnose(hand_pool().assign(log_likelihood=-0.1)).summary
+    text = findings(summary)
+    assert text["coverage"].startswith(
+        "These are not log-likelihoods of responses sampled at temperature 1, so coverage is"
+    )
+    assert "total probability of 1.81 > 1" in text["coverage"] and not {"theory", "cost"} & set(text)
+    assert dict(headline(summary))["coverage coefficient, mean of 1/p*"].startswith("none: the likelihoods are not")
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_unanimous_pools(answer):
+    summary = diagnose(table_pool(aligned=1.0).assign(correct=answer)).summary
+    text = findings(summary)
+    assert f"Every response is {'correct' if answer else 'incorrect'}" in text["accuracy"]
+    assert "points" not in text["accuracy"] and "No prompt has both" in text["alignment"]
+    last = summary.best_of_n[-1].accuracy
+    assert (0.8 < last.low < 1) if answer else (0 < last.high < 0.2)
+
+
+def test_good_bad_and_no_news_on_larger_pools():
+    good, bad = texts(table_pool(aligned=1.0)), texts(table_pool(aligned=0.0))
+    assert "Sharpening pays" in good["accuracy"] and "premise of sharpening holds" in good["alignment"]
+    assert "stochastically dominate" in good["alignment"] and "within a prompt 1.00" in good["alignment_levels"]
+    assert "Bad news" in bad["accuracy"] and "anti-aligned" in bad["alignment"]
+    rng = np.random.default_rng(0)
+    even = pool_from_table(np.full((30, 4), 0.25), 16, rng, correct=np.eye(4)[rng.integers(0, 4, 30)])
+    none = texts(Pool.from_frame(even))
+    assert "selection changes nothing" in none["accuracy"] and "coin flip" in none["alignment"]
+
+
+def test_one_prompt_or_one_sample_concludes_nothing():
+    assert "no conclusion" in texts(table_pool(aligned=1.0, n_prompts=1))["accuracy"]
+    one = texts(table_pool(aligned=1.0, m=1))
+    assert "best-of-N needs more samples" in one["accuracy"] and "nothing to select" in one["likelihood"]
+    assert "take more samples" in one["theory"]
+
+
+def test_an_ungraded_pool_is_about_likelihood_alone():
+    summary = diagnose(table_pool(aligned=1.0).drop(columns="correct")).summary
+    assert set(findings(summary)) == {"likelihood", "coverage", "theory", "cost"}
+    assert not any("best of" in name or "AUC" in name for name, _ in headline(summary))
+
+
+def test_unreadable_answers_are_said(hand):
+    text = findings(changed(hand, "sampling", unreadable={"no answer": 0.25, "cut off": 0.125}))["accuracy"]
+    assert (
+        "37.5 % of the responses have no answer that could be read and count as wrong (no answer 25.0 %, cut off"
+        in text
+    )
+    assert "could be read" not in findings(hand)["accuracy"]
+
+
+def test_the_law_is_judged_by_its_points():
+    summary = diagnose(table_pool(aligned=1.0)).summary
+    assert "Every measured point agrees" in findings(changed(summary, "hit_rates", disagreements=0))["theory"]
+    assert "2 of 5 measured points lie outside" in findings(changed(summary, "hit_rates", disagreements=2))["theory"]
+
+
+def test_costs_are_listed(hand):
+    text = findings(hand)["cost"]
+    assert "SFT-Sharpening: 4,663 prompts × " in text and "RLHF-Sharpening: " in text and "(Theorem 4.1′)" in text
+
+
+# Numbers in words -----------------------------------------------------------------------------------------------------
+
+
+def test_estimates_in_words():
+    estimate = Interval(0.8, 0.77, 0.834, 50)
+    assert span(estimate) == "0.80 [0.77, 0.83]" and points(estimate) == "+80.0 [+77.0, +83.4]"
+    assert share(estimate) == "80.0 % [77.0 %, 83.4 %]"
+    assert span(Interval(0.8, None, None, 1)) == "0.80 (no interval: one prompt)"
+    assert share(Interval(0.8, None, None, 1)) == "80.0 %"
+    assert points(Interval(0.0, 0.0, 0.0, 9)) == "+0.0 (the same on every prompt)"
+    assert points(Interval(-1e-9, -1e-4, 1e-4, 9)) == "+0.0 [+0.0, +0.0]"
+    assert span(Interval(None, None, None, 0)) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log_high", "words"),
+    [
+        (2.2, 8.0, np.log(8.0), "between 2.2 and 8.0"),
+        (2.2, 1e300, np.log(1e300), "between 2.2 and 10^300.0"),
+        (2.2, None, 1e4, "between 2.2 and 10^4342.9"),
+        (2.2, None, None, "between 2.2 and ∞ (a prompt without a finished response)"),
+    ],
+)
+def test_the_range_of_the_coverage_coefficient_is_readable_and_no_interval(low, high, log_high, words):
+    none = Interval(None, None, None, 0)
+    assert coverage_range(Coverage(0.5, Range(low, high), log_high, 1.0, none, none, None, 0.0)) == words
+    assert "[" not in words
+
+
+def test_amounts_and_lists_in_words():
+    assert amount(Range(132.0, 479.0)) == "132 to 479" and amount(Range(2.0, 2.0)) == "2"
+    assert amount(Range(10.0, None)) == "10 to ∞" and amount(Range(10.0, 3e7)) == "10 to 3.0e+07"
+    assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"

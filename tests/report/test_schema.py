@@ -1,0 +1,148 @@
+"""summary.json: a file is read back as it was, its schema is the committed one, and every kind of summary keeps to it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+
+import sharptheory as st
+from experiments import tables
+from sharptheory.errors import UserError
+from sharptheory.report.schema import Interval, Prediction, Summary, field_list, json_schema
+from sharptheory.report.summary import diagnose
+from tests.report.pools import hand_pool, table_pool
+
+ROOT = Path(__file__).parents[2]
+
+
+def minuscule() -> pd.DataFrame:
+    """Likelihoods whose inverse overflows."""
+    return table_pool(aligned=1.0, n_prompts=6, m=4).assign(log_likelihood=lambda pool: 1_000 * pool["log_likelihood"])
+
+
+KINDS = {
+    "graded": lambda: table_pool(aligned=0.7, n_prompts=12, m=16),
+    "with greedy and lengths": hand_pool,
+    "ungraded": lambda: table_pool(aligned=1.0, n_prompts=6, m=4).drop(columns="correct"),
+    "minimal foreign": lambda: hand_pool()[["prompt_id", "log_likelihood", "correct"]],
+    "one prompt": lambda: table_pool(aligned=1.0, n_prompts=1),
+    "one sample": lambda: table_pool(aligned=1.0, m=1),
+    "overflowing": minuscule,
+    "nothing finished": lambda: table_pool(aligned=1.0, n_prompts=6, m=4).assign(finished=False),
+    "not likelihoods of samples": lambda: hand_pool().assign(log_likelihood=-0.1),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def summary(request) -> Summary:
+    return diagnose(KINDS[request.param](), provenance={"seed": 0, "nested": {"list": [1, 2.5, None]}}).summary
+
+
+def test_a_summary_is_read_back_as_it_was(summary):
+    assert Summary.from_json(summary.to_json()) == summary
+
+
+def test_a_summary_keeps_to_the_schema(summary):
+    jsonschema.validate(json.loads(summary.to_json()), json_schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_the_schema_is_a_schema_and_the_committed_one():
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    assert json.loads((ROOT / "docs/summary.schema.json").read_text()) == json_schema()
+
+
+def test_the_schema_refuses_what_a_summary_is_not():
+    content = json.loads(diagnose(hand_pool()).summary.to_json())
+    for wrong in (
+        content | {"schema_version": "1"},
+        content | {"sampling": content["sampling"] | {"n_prompts": 2.5}},
+        content | {"rewards": None},
+        content | {"unknown": 1},
+        {name: part for name, part in content.items() if name != "coverage"},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, json_schema())
+
+
+def test_every_field_is_documented_on_its_page():
+    page = (ROOT / tables.SUMMARY_PAGE).read_text()
+    assert page == tables.filled(page) and field_list() in page
+    assert "| `accuracy` | Interval or null | accuracy of one sample; null if nothing is graded |" in page
+
+
+def test_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    st.write_report(diagnose(hand_pool()), "out/first-light", title="t")
+    hand_pool().to_parquet("out/first-light/pool.parquet")
+    code = (ROOT / tables.SUMMARY_PAGE).read_text().split("```python\n")[1].split("```")[0]
+    *statements, last = code.strip().splitlines()
+    names: dict = {}
+    exec("\n".join(statements), names)
+    assert eval(last, names) is True
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c | {"schema_version": "1"}, "found schema_version '1'; expected '2'"),
+        (lambda c: [c], "found schema_version None"),
+        (lambda c: {k: v for k, v in c.items() if k != "peak"}, "summary: field 'peak' is missing"),
+        (lambda c: c | {"extra": 1}, "summary: field 'extra' is unknown"),
+        (lambda c: c | {"sampling": 3}, "summary.sampling: found 3; expected Sampling"),
+        (lambda c: c | {"sampling": c["sampling"] | {"n_prompts": True}}, "n_prompts: found True; expected integer"),
+        (lambda c: c | {"sampling": c["sampling"] | {"n_prompts": 1.5}}, "n_prompts: found 1.5; expected integer"),
+        (lambda c: c | {"best_of_n": [{"n": 1}]}, "summary.best_of_n[0]: field 'accuracy' is missing"),
+        (lambda c: c | {"provenance": None}, "summary.provenance: found None; expected object"),
+    ],
+)
+def test_a_file_that_is_no_summary_is_refused_by_field(change, message):
+    content = json.loads(diagnose(hand_pool()).summary.to_json())
+    with pytest.raises(UserError) as error:
+        Summary.from_json(json.dumps(change(content)))
+    assert message in str(error.value)
+    with pytest.raises(UserError, match="not valid JSON"):
+        Summary.from_json("{")
+
+
+def test_no_number_of_a_file_is_nan_or_infinite():
+    def refuse(name):
+        raise AssertionError(name)
+
+    for pool in (minuscule(), KINDS["nothing finished"]()):
+        summary = diagnose(pool).summary
+        assert summary.coverage.coefficient.high is None
+        json.loads(summary.to_json(), parse_constant=refuse)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        dataclasses.replace(summary, provenance={"x": np.nan}).to_json()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n_prompts", "null", "direction"),
+    [
+        (0.1, 0.2, 6, 0.0, 1),
+        (-0.2, -0.1, 6, 0.0, -1),
+        (-0.1, 0.1, 100, 0.0, 0),
+        (0.0, 0.1, 100, 0.0, 0),
+        (0.1, 0.2, 5, 0.0, 0),
+        (None, None, 1, 0.0, 0),
+        (0.55, 0.6, 50, 0.5, 1),
+        (0.4, 0.45, 50, 0.5, -1),
+        (0.4, 0.6, 50, 0.5, 0),
+    ],
+)
+def test_an_interval_decides_only_what_it_excludes_on_enough_prompts(low, high, n_prompts, null, direction):
+    assert Interval(0.0, low, high, n_prompts).direction(null) == direction
+
+
+def test_a_prediction_is_trusted_if_half_of_its_checks_agree():
+    summary = diagnose(KINDS["graded"]()).summary
+    check = summary.prediction.checks[0]
+    for agreeing, total, trusted in ((0, 5, False), (2, 5, False), (3, 5, True), (1, 4, False), (2, 4, True)):
+        checks = tuple(dataclasses.replace(check, agrees=i < agreeing) for i in range(total))
+        prediction = Prediction(summary.prediction.curve, checks)
+        assert prediction.agreeing == agreeing and prediction.trusted == trusted
+        assert bool(dataclasses.replace(summary, prediction=prediction).forecast) == trusted

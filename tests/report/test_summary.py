@@ -1,0 +1,197 @@
+"""The numbers of a summary: by hand on a small pool, by another route on a larger one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharptheory.measure.pool import Pool
+from sharptheory.measure.rewards import Reward
+from sharptheory.report.summary import curve_grid, diagnose
+from sharptheory.theory import bounds
+from tests.report.pools import LIKELY, UNLIKELY, hand_pool, table_pool
+
+
+def test_by_hand():
+    """Eight prompts, two samples: likely right on seven, greedy (the unlikely response) right on two."""
+    summary = diagnose(hand_pool()).summary
+    sampling, (one, two) = summary.sampling, summary.best_of_n
+    assert (sampling.n_prompts, sampling.n_samples, sampling.n_samples_max, sampling.n_responses) == (8, 2, 2, 16)
+    assert sampling.n_graded_prompts == 8 and sampling.unfinished is None and sampling.unreadable == {}
+    assert (one.n, two.n) == (1, 2)
+    assert sampling.accuracy == one.accuracy and sampling.accuracy.value == pytest.approx(7 / 16)
+    assert two.accuracy.value == pytest.approx(7 / 8) and two.accuracy.n_prompts == 8
+    assert [point.accuracy.value for point in summary.pass_at_n] == pytest.approx([7 / 16, 7 / 8])
+    assert summary.greedy.accuracy.value == pytest.approx(2 / 8)
+    assert summary.greedy.log_likelihood.value == pytest.approx(np.log(UNLIKELY))
+    assert one.log_likelihood.value == pytest.approx((np.log(LIKELY) + np.log(UNLIKELY)) / 2)
+    assert two.log_likelihood.value == pytest.approx(np.log(LIKELY))
+
+
+def test_gains_by_hand():
+    summary = diagnose(hand_pool()).summary
+    assert summary.gain_over_sampling.accuracy.value == pytest.approx(7 / 16)
+    assert summary.gain_over_sampling.log_likelihood.value == pytest.approx(np.log(LIKELY / UNLIKELY) / 2)
+    assert summary.gain_over_greedy.accuracy.value == pytest.approx(5 / 8)
+    assert summary.gain_over_greedy.log_likelihood.value == pytest.approx(np.log(LIKELY / UNLIKELY))
+    hurt = diagnose(hand_pool(likely_right=0, unlikely_right=7, greedy_right=6)).summary
+    assert hurt.gain_over_sampling.accuracy.value == pytest.approx(-7 / 16)
+    assert hurt.gain_over_greedy.accuracy.value == pytest.approx(-6 / 8)
+    assert hurt.alignment.within.value == 0.0 and summary.alignment.within.value == 1.0
+
+
+def test_coverage_by_hand():
+    """``p* ∈ [.3, .6]`` on every prompt; the confidence bound drops a mass of ``√(log 20/16)`` to 1."""
+    coverage = diagnose(hand_pool()).summary.coverage
+    assert coverage.certified == 0.0 and coverage.undersampled == 1.0
+    assert coverage.coefficient.low == pytest.approx(1 / 0.6) and coverage.coefficient.high == pytest.approx(1 / 0.3)
+    assert coverage.log_coefficient_high == pytest.approx(-np.log(0.3)) == pytest.approx(-coverage.median_log_p)
+    assert coverage.at_least == pytest.approx(1 + (1 - np.sqrt(np.log(20) / 16)) * (1 / 0.6 - 1))
+    assert coverage.low_estimate.value == pytest.approx(1 / 0.6)
+    assert coverage.high_estimate.value == pytest.approx(1 / 0.3)
+
+
+def test_lengths_by_hand():
+    length = diagnose(hand_pool()).summary.length
+    assert (length.sampled, length.best_of_n) == (3.0, 2.0)
+    assert length.confound.correlation.value == pytest.approx(-1.0)
+
+
+def test_numbers_by_another_route():
+    pool = table_pool(aligned=0.6)
+    summary = diagnose(pool).summary
+    assert [point.n for point in summary.best_of_n] == list(range(1, 33))
+    assert summary.sampling.accuracy.value == pytest.approx(pool["correct"].mean())
+    assert summary.best_of_n[0].log_likelihood.value == pytest.approx(pool["log_likelihood"].mean())
+    top = pool.loc[pool.groupby("prompt_id")["log_likelihood"].idxmax()]
+    assert summary.best_of_n[-1].accuracy.value == pytest.approx(top["correct"].mean())
+    any_right = pool.groupby("prompt_id")["correct"].any().mean()
+    assert summary.pass_at_n[-1].accuracy.value == pytest.approx(any_right)
+    own = summary.rewards[0]
+    assert own.name == "log_likelihood" and own.over_likelihood is None
+    assert [point.n for point in own.curve] == [1, 2, 4, 8, 16, 32]
+    assert own.curve[-1].accuracy.value == pytest.approx(top["correct"].mean())
+    assert [point.n for point in summary.prediction.curve] == [32, 64, 128, 256]
+
+
+def test_rewards_are_compared_prompt_by_prompt():
+    """Right on a superset of the prompts: better for sure, though both accuracies' intervals overlap."""
+    pool = hand_pool(n_prompts=20, likely_right=10, unlikely_right=0).query("source != 'greedy'")
+    second = pool["response"] == "b"
+    pool.loc[second, "correct"] = pool.loc[second, "prompt_id"].between(10, 15)
+    knows = Reward("knows", lambda pool: pool["correct"].astype(float))
+    summary = diagnose(pool, rewards=[knows]).summary
+    curves = {reward.name: reward for reward in summary.rewards}
+    assert set(curves) == {"log_likelihood", "length_normalized", "knows"}
+    own, better = curves["log_likelihood"].curve[-1].accuracy, curves["knows"].curve[-1].accuracy
+    assert own.value == pytest.approx(0.5) and better.value == pytest.approx(0.8) and better.low < own.high
+    assert curves["knows"].over_likelihood.value == pytest.approx(0.3)
+    assert curves["knows"].over_likelihood.direction() == 1
+    normalized = curves["length_normalized"]  # log .1 / 4 > log .3 / 2: it prefers the long response
+    assert normalized.over_likelihood.value == pytest.approx(-0.2)
+
+
+def test_comparisons_hold_together():
+    """With more rewards each interval is wider."""
+    pool = hand_pool(n_prompts=30, likely_right=15).drop(columns="length").query("source != 'greedy'")
+    reward = lambda name: Reward(name, lambda pool: pool["response"] == "b")  # noqa: E731
+    widths = []
+    for names in (["one"], ["one", "two", "three", "four", "five"]):
+        one = diagnose(pool, rewards=[reward(name) for name in names]).summary.rewards[1]
+        assert one.name == "one"
+        widths.append(one.over_likelihood.high - one.over_likelihood.low)
+    assert widths[1] > widths[0]
+
+
+def peaked(n_prompts: int, *, others: int) -> pd.DataFrame:
+    """Sixteen samples: the likeliest is wrong, the next eight right, the rest wrong; on `others` prompts all are right."""
+    rank = np.tile(np.arange(16), n_prompts + others)
+    prompt = np.repeat(np.arange(n_prompts + others), 16)
+    right = ((rank >= 1) & (rank <= 8)) | (prompt >= n_prompts)
+    return pd.DataFrame({"prompt_id": prompt, "log_likelihood": -5.0 - rank, "correct": right})
+
+
+def test_a_peak_by_hand():
+    """``(C(15,N) - C(7,N))/C(16,N)`` is largest at N = 4 among powers of two: 1330/1820; at N = 16 nothing is right."""
+    peak = diagnose(peaked(8, others=0)).summary.peak
+    assert peak.n == 4 and peak.accuracy == pytest.approx(1330 / 1820)
+    assert peak.over_last.value == pytest.approx(1330 / 1820) and peak.over_last.direction() == 1
+
+
+def test_a_peak_on_a_few_prompts_is_no_evidence():
+    peak = diagnose(peaked(2, others=38)).summary.peak
+    assert peak.over_last.value > 0.02 and peak.over_last.direction() == 0
+    assert diagnose(peaked(0, others=10)).summary.peak is None
+
+
+def test_partly_graded_pool():
+    pool = table_pool(aligned=1.0, n_prompts=10, m=4)
+    pool.loc[pool["prompt_id"] < 3, "correct"] = pd.NA
+    summary = diagnose(pool).summary
+    assert summary.sampling.n_graded_prompts == 7 and summary.sampling.n_prompts == 10
+    assert summary.best_of_n[-1].accuracy.n_prompts == 7 and summary.best_of_n[-1].log_likelihood.n_prompts == 10
+
+
+def test_no_prompt_graded_throughout_leaves_correctness_out():
+    pool = table_pool(aligned=1.0, n_prompts=5, m=4)
+    pool.loc[pool["sample_id"] == 0, "correct"] = pd.NA
+    summary = diagnose(pool).summary
+    assert (
+        summary.sampling.n_graded_prompts == 0 and summary.pass_at_n is None and summary.best_of_n[-1].accuracy is None
+    )
+
+
+def test_greedy_is_compared_on_the_prompts_that_have_it():
+    """Greedy on three prompts only: best-of-2 is right there, greedy on one."""
+    pool = hand_pool(greedy_right=1)
+    pool = pool[(pool["source"] != "greedy") | (pool["prompt_id"] < 3)]
+    summary = diagnose(pool).summary
+    assert summary.greedy.accuracy.value == pytest.approx(1 / 3) and summary.greedy.accuracy.n_prompts == 3
+    assert summary.gain_over_greedy.accuracy.value == pytest.approx(2 / 3)
+    assert summary.gain_over_greedy.log_likelihood.n_prompts == 3
+
+
+def test_likelihoods_that_add_up_to_more_than_one_leave_coverage_out():
+    diagnosis = diagnose(hand_pool().assign(log_likelihood=-0.1))
+    summary = diagnosis.summary
+    assert "total probability of 1.81 > 1" in summary.coverage_refused and diagnosis.certificate is None
+    assert (summary.coverage, summary.hit_rates, summary.prediction, summary.cost) == (None, None, None, ())
+    assert summary.best_of_n[-1].accuracy.value == pytest.approx(7 / 16)  # a tie
+
+
+def test_unfinished_share():
+    pool = table_pool(aligned=1.0, n_prompts=5, m=4)
+    assert diagnose(pool.assign(finished=np.arange(len(pool)) % 10 != 0)).summary.sampling.unfinished == pytest.approx(
+        0.1
+    )
+    assert diagnose(pool.drop(columns="finished")).summary.sampling.unfinished is None
+
+
+def test_unreadable_shares():
+    pool = table_pool(aligned=1.0, n_prompts=5, m=4)
+    reason = np.where(np.arange(len(pool)) % 4 == 0, "no answer", None)
+    assert diagnose(pool.assign(unreadable=reason)).summary.sampling.unreadable == {"no answer": 0.25}
+
+
+def test_the_pool_may_be_either_type_and_is_left_as_it_is():
+    frame = hand_pool()
+    before = frame.copy()
+    assert diagnose(frame).summary == diagnose(Pool.from_frame(frame)).summary
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_curve_grid():
+    assert curve_grid(5).tolist() == [1, 2, 3, 4, 5]
+    large = curve_grid(10_000)
+    assert large[0] == 1 and large[-1] == 10_000 and len(large) < 140 and np.all(np.diff(large) > 0)
+
+
+def test_costs_are_the_bounds_at_both_ends_of_the_coverage_coefficient():
+    summary = diagnose(hand_pool()).summary  # three tokens per response
+    sft, adaptive, rlhf = summary.cost
+    common = dict(eps=0.1, delta=0.1, rho=1.0, log_class=1.0)
+    for end, coverage in (("low", 1 / 0.6), ("high", 1 / 0.3)):
+        queries = getattr(sft.queries, end)
+        assert queries == bounds.sft_cost(**common, coverage=coverage).queries
+        assert getattr(sft.tokens, end) == 3 * queries
+    assert sft.queries.low < sft.queries.high and adaptive.queries.high < sft.queries.high / 5
+    assert rlhf.responses.low == 2 and rlhf.prompts.low < rlhf.prompts.high
