@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.learners.bon_aware import pass_at_k_weights
+from sharptheory.learners.bon_aware import max_at_k_weights, pass_at_k_weights
 from sharptheory.measure import rewards
-from sharptheory.measure.certificate import LIKELIHOOD_NOISE
 from sharptheory.measure.pool import rectangles, samples
 from sharptheory.theory.laws import stopping_threshold
 
@@ -125,39 +124,22 @@ def bon_sft_examples(drawn: pd.DataFrame, *, n: int, rng: np.random.Generator, *
 
 
 def bon_rlb_examples(drawn: pd.DataFrame, *, n: int, positive: bool, **_) -> list[Example]:
-    """BoN-RLB: unbiased weights for ``∇(1 - p_fail^N)``; a success is a correct response, or one of the best reward.
+    """BoN-RLB: unbiased weights for the gradient of the expected best reward of N, ``1 - p_fail^N`` for 0 and 1.
 
-    `positive` (BoN-RLB(P)) is ``E_π[R N p^{N-1} s]`` with ``p^{N-1}`` estimated from the other samples.
+    `positive` (BoN-RLB(P)) is ``E_π[R N p^{N-1} s]`` with ``p^{N-1}`` estimated from the other samples: what a sample
+    adds to the best of N-1 others. That is also how rewards other than 0 and 1 are weighted.
     """
     found = []
     for ids, reward in rectangles(drawn, "reward"):
-        binary = np.isin(reward, (0.0, 1.0)).all()
-        success = reward > 0.5 if binary else reward >= reward.max(axis=1, keepdims=True) - LIKELIHOOD_NOISE
         m = reward.shape[1]
         if n > m:
             raise UserError(f"best-of-N-aware training for N={n} needs at least as many samples per prompt, found {m}")
-        weights = pass_at_k_weights(success, n)
-        if positive:
-            # A correct response counts N times the chance that N-1 of the others all fail; a wrong one not at all.
-            weights = np.where(success, n - _others_succeed(success, n), 0.0)
+        binary = np.isin(reward, (0.0, 1.0)).all()
+        weights = pass_at_k_weights(reward, n) if binary and not positive else max_at_k_weights(reward, n)
         tokens = dict(list(drawn.sort_values(["prompt_id", "sample_id"]).groupby("prompt_id")["tokens"]))
         for i, row in zip(ids, weights / m):
             found += [Example(i, tuple(y), float(w)) for y, w in zip(tokens[i], row) if w != 0]
     return found
-
-
-def _others_succeed(success: np.ndarray, n: int) -> np.ndarray:
-    """N times the chance that N-1 of a sample's fellows include a success, for a successful sample: ``N ρ(m-1, c-1, N-1)``."""
-    if n == 1:
-        return np.zeros(success.shape)
-    others = success.sum(axis=1, keepdims=True) - 1
-    m = success.shape[1]
-    # ρ(m-1, c-1, N-1) is the weight that `pass_at_k_weights` gives a wrong sample among m with c-1 right ones.
-    stand_in = np.zeros(success.shape, dtype=bool)
-    for row, count in zip(stand_in, np.maximum(others[:, 0], 0)):
-        row[:count] = True
-    weights = pass_at_k_weights(stand_in, n)
-    return np.broadcast_to(weights[:, m - 1 :], success.shape)
 
 
 #: Method → (examples from a pool, what it is).
