@@ -36,11 +36,11 @@ def compute(config: Config) -> pd.DataFrame:
             rows.append((name, t, float(np.exp(law[top])), mass, gap))
         fixed, live, finite, mixed = laws_.values()
         weight = config.mixing
-        blend = (np.exp(base) + weight * np.exp(curated(mixed, base, config.choices))) / (1 + weight)
+        blend = (np.exp(base) + weight * np.exp(curated(mixed, config.choices, rewards=base))) / (1 + weight)
         updates = (
-            curated(fixed, base, np.inf),
-            curated(live, live, np.inf),
-            curated(finite, base, config.choices),
+            curated(fixed, np.inf, rewards=base),
+            curated(live, np.inf),
+            curated(finite, config.choices, rewards=base),
             np.log(blend),
         )
         laws_ = dict(zip(laws_, updates))

@@ -49,7 +49,7 @@ def frontier(base: np.ndarray, points: int) -> pd.DataFrame:
     table = table.assign(reward=table[columns].to_numpy() @ base).drop(columns=columns)
     pessimistic = []
     for beta in np.geomspace(1e-2, 1e3, points):
-        law = laws.chi_squared(base, beta, base)
+        law = laws.chi_squared(base, beta)
         pessimistic.append(
             {"law": "χ²-regularised", "parameter": beta, "kl": float(kl(law, base)), "reward": float(np.exp(law) @ base),
              "concentrability": concentrability(law, base)}

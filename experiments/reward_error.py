@@ -31,7 +31,7 @@ def compute(config: Config) -> pd.DataFrame:
         law = best_of_n(base, n, rewards=proxy)
         rows.append(("best-of-N", n, float(expected_reward(law, true)), float(expected_reward(law, proxy))))
     for beta in (0.1, 0.3, 1.0):
-        target = chi_squared(base, beta, proxy)
+        target = chi_squared(base, beta, rewards=proxy)
         # Rejection from N draws: each is accepted with probability 1/W, W the largest density ratio; else a plain draw.
         refused = np.log1p(-np.exp(base - target).min())
         for n in sizes.tolist():

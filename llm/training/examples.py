@@ -12,7 +12,7 @@ from sharptheory.errors import UserError
 from sharptheory.learners.bon_aware import max_at_k_weights, pass_at_k_weights
 from sharptheory.measure import rewards
 from sharptheory.measure.pool import rectangles, samples
-from sharptheory.theory.laws import stopping_threshold
+from sharptheory.theory.laws import entry_time, stopping_threshold
 
 #: A pool of this model scores its own rows this well, in nats per token; another model's does not.
 FOREIGN = 1e-2
@@ -68,7 +68,7 @@ def adaptive_examples(drawn: pd.DataFrame, *, delta: float, **_) -> list[Example
     for i, group in drawn.sort_values(["prompt_id", "sample_id"]).groupby("prompt_id"):
         values = group["log_likelihood"].to_numpy(dtype=float)
         running = np.maximum.accumulate(values)
-        stopped = running >= np.log(threshold / np.arange(1, len(values) + 1))
+        stopped = np.arange(1, len(values) + 1) >= entry_time(running, threshold)
         k = int(np.argmax(stopped)) if stopped.any() else len(values) - 1
         chosen.append(Example(i, tuple(group["tokens"].iloc[int(np.argmax(values[: k + 1]))])))
     return chosen

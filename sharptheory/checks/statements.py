@@ -14,11 +14,11 @@ from sharptheory.checks.instances import Instance
 from sharptheory.checks.registry import REGISTRY, SLACK, TINY, Check, Result, ratio, run, same, statement
 from sharptheory.theory import bounds, laws
 from sharptheory.theory.coverage import (
-    Coverage,
+    ArgmaxSummary,
+    argmax_summary,
     bad_prompts,
     c_cov_bar,
     concentrability,
-    coverage,
     coverage_coefficient,
     coverage_profile,
     margin,
@@ -29,9 +29,9 @@ from sharptheory.theory.families import HardFamily, cut_size, greedy_fails, max_
 from sharptheory.theory.policies import AutoregressivePolicy, TabularPolicy
 
 
-def _argmax(instance: Instance) -> tuple[TabularPolicy, Coverage]:
+def _argmax(instance: Instance) -> tuple[TabularPolicy, ArgmaxSummary]:
     policy = instance.policy
-    return policy, coverage(policy)
+    return policy, argmax_summary(policy)
 
 
 # Best-of-N
@@ -39,7 +39,7 @@ def _argmax(instance: Instance) -> tuple[TabularPolicy, Coverage]:
 
 @statement("Proposition C.1", "N ≥ log(1/ρ)/q_γ ⇒ P[best-of-N ∉ y*_γ] ≤ ρ")
 def _best_of_n_needed(instance: Instance):
-    mass = np.exp(coverage(instance.policy, instance.gamma).log_mass)
+    mass = np.exp(argmax_summary(instance.policy, instance.gamma).log_mass)
     mass = mass[mass > 0]
     with np.errstate(divide="ignore"):
         miss = np.exp(bounds.best_of_n_needed(mass, instance.rho) * np.log1p(-np.minimum(mass, 1.0)))
@@ -50,7 +50,7 @@ def _best_of_n_needed(instance: Instance):
 def _best_of_n_hit(instance: Instance):
     policy = instance.policy
     law = laws.best_of_n(policy.log_probs, instance.n)
-    mass = np.exp(coverage(policy, instance.gamma).log_mass)
+    mass = np.exp(argmax_summary(policy, instance.gamma).log_mass)
     return same(1 - missing_mass(law, policy, instance.gamma), laws.best_of_n_hit(mass, instance.n))
 
 
@@ -252,7 +252,7 @@ def _dpo_bad_prompts(instance: Instance):
     disagreement = np.array(
         [1 - sum(np.exp(p[s == v]).sum() ** 2 for v in np.unique(s)) for p, s in zip(policy.log_probs, shift)]
     )
-    summary = coverage(policy)
+    summary = argmax_summary(policy)
     support = policy.mu > 0
     concentration = [concentrability(row, base) for row, base in zip(law, policy.log_probs)]
     bad = float((missing_mass(law, policy) >= instance.delta) @ policy.mu)
@@ -288,14 +288,14 @@ def _coverage_counts_one(instance: Instance):
 
 @statement("Appendix H", "C_cov,γ,1 ≤ C_cov,γ,2 ≤ C_cov,γ,∞")
 def _coverage_moments(instance: Instance):
-    summary = coverage(instance.policy, instance.gamma)
+    summary = argmax_summary(instance.policy, instance.gamma)
     moments = np.array([coverage_coefficient(summary, p=p) for p in (1.0, 2.0, np.inf)])
     return moments[:-1], moments[1:]
 
 
 @statement("section 1", "C_cov,γ is the integral of the coverage profile", identity=True)
 def _coverage_profile(instance: Instance):
-    summary = coverage(instance.policy, instance.gamma)
+    summary = argmax_summary(instance.policy, instance.gamma)
     support = summary.mu > 0
     with np.errstate(over="ignore"):
         jumps = np.unique(np.concatenate([[0.0], np.exp(-summary.log_mass[support])]))
@@ -310,7 +310,7 @@ def _argmax_concentrability(instance: Instance):
     policy = instance.policy
     law = laws.argmax_law(policy.log_probs, instance.gamma)
     value = [np.log(concentrability(row, base)) for row, base in zip(law, policy.log_probs)]
-    return same(value, -coverage(policy, instance.gamma).log_mass)
+    return same(value, -argmax_summary(policy, instance.gamma).log_mass)
 
 
 @statement("[S5]", "p̂ ≤ p* ≤ max(p̂, 1-S) for any set of responses seen")
@@ -339,7 +339,7 @@ def _curation_improves(instance: Instance):
     base, rewards = instance.policy.log_probs, instance.rewards
     k = 2.0 + np.floor(6 * instance.knobs[3])
     w = np.exp(rewards)
-    p, after = np.exp(base), np.exp(laws.curated(base, rewards, k))
+    p, after = np.exp(base), np.exp(laws.curated(base, k, rewards=rewards))
     mean = (p * w).sum(axis=1)
     variance = (p * (w - mean[:, None]) ** 2).sum(axis=1)
     largest = np.where(p > 0, w, 0.0).max(axis=1)

@@ -21,6 +21,7 @@ import numpy as np
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.learners.classes import Pairs
 from sharptheory.oracle import CountingOracle, Oracle, Response
+from sharptheory.theory.adaptive import entry_time
 
 #: Responses held at once.
 CHUNK = 1_000_000
@@ -115,9 +116,8 @@ def _until_it_stops(oracle, x: int, threshold: float, max_samples: int, key: tup
     block = max(1, int(np.ceil(min(threshold, max_samples))))
     while len(seen) < max_samples:
         seen += oracle.sample([x], block, seed=_stream(*key, len(seen)))[0]
-        # Compared in logs, since the likelihood of a sequence may underflow.
         running = np.maximum.accumulate([response.log_likelihood for response in seen])
-        stopped = np.log(np.arange(1, len(seen) + 1)) >= np.log(threshold) - running
+        stopped = np.arange(1, len(seen) + 1) >= entry_time(running, threshold)
         if stopped.any():
             return seen[: int(np.argmax(stopped)) + 1]
         block = len(seen)

@@ -16,7 +16,6 @@ from scipy.special import exprel, gammaln, log_softmax, xlog1py, xlogy
 
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.theory import laws
-from sharptheory.theory.coverage import TOLERANCE
 
 # Best-of-N ------------------------------------------------------------------------------------------------------------
 
@@ -69,7 +68,7 @@ def _law(logits: np.ndarray) -> np.ndarray:
 def _level_index(rewards: np.ndarray) -> np.ndarray:
     """The level of each response, from the bottom, as `laws.levels` ranks them."""
     order, index = np.argsort(rewards), np.empty(len(rewards), dtype=int)
-    index[order] = np.cumsum(laws.level_starts(rewards[order][None], TOLERANCE)[0])
+    index[order] = np.cumsum(laws.level_starts(rewards[order][None])[0])
     return index
 
 

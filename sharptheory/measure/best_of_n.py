@@ -10,6 +10,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.pool import graded, rectangles
+from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.majority import log_choose
 
 
@@ -108,13 +109,12 @@ def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.n
     values = np.asarray(log_likelihood, dtype=float)[order]
     m = len(values)
     k = np.arange(1, m + 1)[:, None]
-    with np.errstate(divide="ignore"):
-        stop, before = np.log(threshold / k), np.log(threshold / np.maximum(k - 1, 0))
-    below = np.searchsorted(values, before[:, 0], side="left")[:, None]  # G_{k-1}
+    entry = entry_time(values, threshold)  # the likelier, the sooner
+    below = np.searchsorted(-entry, -(k - 1)[:, 0], side="left")[:, None]  # G_{k-1}
     running = log_choose(np.arange(m)[None], k - 1) - log_choose(m, k)
     jumping = log_choose(below, k - 1) - log_choose(m, k - 1) - np.log(m - k + 1)
-    log_p = np.where(values < before, running, jumping)
-    chance = np.where(values >= stop, np.exp(log_p), 0.0)
+    log_p = np.where(entry > k - 1, running, jumping)
+    chance = np.where(entry <= k, np.exp(log_p), 0.0)
     chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are drawn and the best is returned
     _, level = np.unique(values, return_inverse=True)
     share = np.bincount(level, chance.sum(axis=0)) / np.bincount(level)

@@ -1,4 +1,8 @@
-"""How far apart two laws are. Arrays are log-probabilities ``[..., Y]``; results have shape ``[...]``, in nats."""
+"""How far apart two laws are.
+
+All take log-probabilities in nats, ``[..., Y]``, of two laws over the same responses (broadcast against each other) and
+return an array ``[...]``, divergences in nats. A row that is no law, or laws over different responses, raise a UserError.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
-from sharptheory.theory.coverage import TOLERANCE
-from sharptheory.theory.laws import levels
+from sharptheory.theory.levels import TOLERANCE, levels
+from sharptheory.theory.rows import as_log_probs
 
 
 def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -51,7 +55,17 @@ def renyi_2(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def win_rate(p: np.ndarray, q: np.ndarray, rewards: np.ndarray, *, tolerance: float = TOLERANCE) -> np.ndarray:
-    """``P[r(y) > r(y')] + ½ P[r(y) = r(y')]`` for independent ``y ~ p, y' ~ q``; rewards within `tolerance` are tied."""
+    """``P[r(y) > r(y')] + ½ P[r(y) = r(y')]`` for independent ``y ~ p, y' ~ q``; one level is tied.
+
+    Args:
+        p, q: ``[..., Y]``, nats. rewards: ``[..., Y]``. tolerance: of ties, see `sharptheory.theory.levels`.
+
+    Returns:
+        Probabilities ``[...]``.
+
+    Raises:
+        UserError: a row is no law, or a reward is NaN.
+    """
     p, q = _pair(p, q)
     ranking = levels(q, rewards, tolerance=tolerance)
     cdf = np.exp(ranking.log_cdf).reshape(q.shape)
@@ -60,8 +74,12 @@ def win_rate(p: np.ndarray, q: np.ndarray, rewards: np.ndarray, *, tolerance: fl
 
 
 def expected_reward(p: np.ndarray, rewards: np.ndarray) -> np.ndarray:
-    """``E_p[r]``; a response of no mass counts nothing, whatever its reward."""
-    p, rewards = _pair(p, rewards)
+    """``E_p[r]``; a response of no mass counts nothing, whatever its reward.
+
+    Args:
+        p: ``[..., Y]``, nats. rewards: ``[..., Y]``.
+    """
+    p, rewards = np.broadcast_arrays(as_log_probs(p, "p"), np.asarray(rewards, dtype=float))
     weights = np.exp(p)
     return np.where(weights > 0, weights * np.where(weights > 0, rewards, 0.0), 0.0).sum(axis=-1)
 
@@ -70,4 +88,4 @@ def _pair(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p, q = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
     if p.shape[-1:] != q.shape[-1:]:
         raise UserError(f"laws over {p.shape[-1:]} and {q.shape[-1:]} responses; expected the same responses")
-    return np.broadcast_arrays(p, q)
+    return np.broadcast_arrays(as_log_probs(p, "p"), as_log_probs(q, "q"))

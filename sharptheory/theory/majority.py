@@ -1,54 +1,99 @@
-"""The exact law of a plurality vote: independent draws, or draws without replacement from a pool."""
+"""The exact law of a plurality vote: independent samples, or draws without replacement from a pool."""
 
 from __future__ import annotations
 
 from functools import cache
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.optimize import brentq
+from scipy.special import gammaln, softmax
 
 from sharptheory.errors import UserError
+from sharptheory.theory.rows import as_log_probs
 
 
 def plurality(log_weights: np.ndarray, n: int, *, abstain: np.ndarray | None = None) -> np.ndarray:
     """Probability that each class has the most of `n` draws, ties split uniformly, for ``P(counts) ∝ Π_c w_c(count_c)``.
 
     For each winning count t the other classes contribute ``Σ_{i<t} w(i) z^i + u w(t) z^t``; ``∫_0^1 u^s du = 1/(1+s)``
-    splits a tie with s others, exactly, by Gauss-Legendre nodes.
+    splits a tie with s others, exactly, by Gauss-Legendre nodes. Weights are tilted first (`_tilted`), so that nothing
+    that matters underflows, however large n is.
 
     Args:
         log_weights: ``log w_c(i)`` for i = 0..n, ``[C, n+1]``. ``log p_c^i/i!`` is the multinomial (`majority`),
             ``log C(m_c, i)`` drawing without replacement from a pool.
+        n: number of draws, an integer ≥ 1.
         abstain: the same for draws that are no vote, ``[n+1]``; default there are none.
 
     Returns:
-        ``[C]``; sums to 1, less the probability that nobody votes.
+        ``[C]``; sums to 1, less the probability that nobody votes. Chances below about 1e-290 come out as 0.
+
+    Raises:
+        UserError: the weights allow no way to make `n` draws.
     """
+    rows = log_weights if abstain is None else np.vstack([log_weights, abstain])
+    weights = _tilted(np.asarray(rows, dtype=float), n)
+    silent = np.ones(1) if abstain is None else np.trim_zeros(weights[-1], "b")
     n_classes = len(log_weights)
-    # Rescaling a class's weights changes nothing; classes with equal weights are worked out once.
-    scaled, group, size = np.unique(
-        np.exp(log_weights - log_weights.max(axis=1, keepdims=True)), axis=0, return_inverse=True, return_counts=True
-    )
+    # Classes with equal weights are worked out once.
+    weights, group, size = np.unique(weights[:n_classes], axis=0, return_inverse=True, return_counts=True)
     # A class drawn from a pool has no more votes than members: its polynomial ends there.
-    last = scaled.shape[1] - 1 - np.argmax(scaled[:, ::-1] > 0, axis=1)
-    silent = np.ones(1) if abstain is None else np.trim_zeros(np.exp(abstain - abstain.max()), "b")
-    wins = np.zeros(len(scaled))
+    last = n - np.argmax(weights[:, ::-1] > 0, axis=1)
+    wins = np.zeros(len(weights))
     for t in range(max(1, -(-(n - len(silent) + 1) // n_classes)), min(n, last.max()) + 1):
         # A tie at t leaves room for few others: as many nodes as integrate that many powers of u exactly.
         ties = min(n_classes, n // t) - 1
-        for u, weight in zip(*_legendre(ties // 2 + 1)):
-            factors = [np.append(row[:t], u * row[t]) if end >= t else row[: end + 1] for row, end in zip(scaled, last)]
-            powers = [_power(factor, k, n - t) for factor, k in zip(factors, size)]
-            before = _prefix_products(powers, n - t, start=silent)
-            after = _prefix_products(powers[::-1], n - t)[::-1]
-            for g, (factor, k) in enumerate(zip(factors, size)):
-                if last[g] < t:
-                    continue
-                # Coefficient of z^{n-t} in the product of all the other classes.
-                others = np.convolve(before[g], _power(factor, k - 1, n - t))[: n - t + 1]
-                wins[g] += weight * scaled[g, t] * np.dot(others, after[g + 1][n - t - np.arange(len(others))])
-    nobody = np.prod(scaled[:, 0] ** size) * silent[n] if len(silent) > n else 0.0
+        for u, node_weight in zip(*_legendre(ties // 2 + 1)):
+            polynomials = [np.append(w[:t], u * w[t]) if end >= t else w[: end + 1] for w, end in zip(weights, last)]
+            wins += node_weight * _others(polynomials, size, n - t, silent, last >= t) * weights[:, t]
+    nobody = np.prod(weights[:, 0] ** size) * silent[n] if len(silent) > n else 0.0
     return wins[group] / (wins @ size + nobody)
+
+
+def _tilted(log_weights: np.ndarray, n: int) -> np.ndarray:
+    """Weights ``w_c(i) z^i``, each row scaled to sum to 1, with the z at which the expected counts sum to n.
+
+    A tilt multiplies every way of making n draws by ``z^n``, which changes no probability given that there are n. At
+    this z the n draws are the most likely total, of chance about ``1/√n``; at ``z = 1`` it is of order ``1/n!``.
+    """
+    counts = np.arange(log_weights.shape[1])
+
+    def tilted(log_z: float) -> np.ndarray:
+        return softmax(log_weights + counts * log_z, axis=1)
+
+    def excess(log_z: float) -> float:
+        return float((tilted(log_z) @ counts).sum()) - n
+
+    most = n - np.argmax(log_weights[:, ::-1] > -np.inf, axis=1)
+    least = np.argmax(log_weights > -np.inf, axis=1)
+    if not least.sum() <= n <= most.sum():
+        raise UserError(f"n={n}; the weights allow {least.sum()} to {most.sum()} draws")
+    # With hardly a choice the root is at infinity, and far enough is as good.
+    low, high = -1.0, 1.0
+    while excess(low) > 0 and low > -1e5:
+        low *= 2
+    while excess(high) < 0 and high < 1e5:
+        high *= 2
+    root = brentq(excess, low, high, xtol=1e-6) if excess(low) < 0 < excess(high) else low if excess(low) >= 0 else high
+    return tilted(root)
+
+
+def _others(
+    polynomials: list[np.ndarray], size: np.ndarray, degree: int, silent: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """For each group of equal classes, the coefficient of ``z^degree`` in the product of all classes but one of it.
+
+    Args:
+        polynomials: one per group, of `size` classes each; silent: that of the abstentions; wanted: groups to work out.
+    """
+    powers = [_power(polynomial, k, degree) for polynomial, k in zip(polynomials, size)]
+    before = _prefix_products(powers, degree, start=silent)
+    after = _prefix_products(powers[::-1], degree)[::-1]
+    coefficients = np.zeros(len(size))
+    for g in np.flatnonzero(wanted):
+        rest = np.convolve(before[g], _power(polynomials[g], size[g] - 1, degree))[: degree + 1]
+        coefficients[g] = np.dot(rest, after[g + 1][degree - np.arange(len(rest))])
+    return coefficients
 
 
 @cache
@@ -81,16 +126,25 @@ def _prefix_products(factors: list[np.ndarray], degree: int, *, start: np.ndarra
 
 
 def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
-    """Law of the plurality answer of `n` i.i.d. draws, ties split uniformly; exact, for answers ``[..., C]``.
+    """Law of the plurality answer of `n` i.i.d. samples, ties split uniformly; exact, for answers ``[..., C]``.
+
+    >>> np.exp(majority(np.log([0.5, 0.3, 0.2]), 3)).round(4)
+    array([0.56 , 0.276, 0.164])
 
     Args:
-        log_probs: log-probabilities of the *answers* (responses with the same answer added up), ``[..., C]``.
+        log_probs: log-probabilities in nats of the *answers* (responses with the same answer added up), ``[..., C]``.
         n: number of votes, an integer ≥ 1.
+
+    Returns:
+        Log-probabilities, same shape.
+
+    Raises:
+        UserError: n is no integer ≥ 1, or a row is no law.
     """
     if n != int(n) or n < 1:
         raise UserError(f"n={n}; expected an integer ≥ 1")
     n = int(n)
-    log_probs = np.asarray(log_probs, dtype=float)
+    log_probs = as_log_probs(log_probs)
     counts = np.arange(n + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_weights = np.where(counts == 0, 0.0, counts * log_probs[..., None]) - gammaln(counts + 1)

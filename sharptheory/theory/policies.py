@@ -14,16 +14,19 @@ from scipy.special import log_softmax
 
 from sharptheory.decoding.beam import beam_search
 from sharptheory.errors import UserError
-
-#: Rows may miss a sum of 1 by this much before they are refused; what is within it is renormalised.
-SUM_TOLERANCE = 1e-6
-#: Elements that a pass over a large table holds at once: small enough to stay in cache.
-CHUNK = 1 << 16
+from sharptheory.theory.rows import SUM_TOLERANCE, log_sums, row_chunks
 
 
 @dataclass(frozen=True, eq=False)
 class TabularPolicy:
     """A policy ``π(y|x)`` as a table, with the distribution of its prompts.
+
+    >>> policy = TabularPolicy.from_probs([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]], mu=[0.25, 0.75])
+    >>> policy.shape
+    (2, 3)
+    >>> TabularPolicy.from_probs([[0.5, 0.4]])
+    Traceback (most recent call last):
+    sharptheory.errors.UserError: log_probs[0] sums to 0.9, off by -0.1; expected 1 (pass normalize=True for weights)
 
     Args:
         log_probs: log-probabilities in nats, ``[X, Y]`` (``[Y]`` for one prompt); ``-inf`` allowed, so prompts with
@@ -32,7 +35,7 @@ class TabularPolicy:
         normalize: take `log_probs` and `mu` as unnormalised weights instead of refusing those that do not sum to 1.
 
     Raises:
-        ValueError: naming argument, index and expectation.
+        UserError: naming argument, index and expectation.
     """
 
     log_probs: np.ndarray
@@ -44,8 +47,8 @@ class TabularPolicy:
         if table.ndim != 2 or 0 in table.shape:
             raise UserError(f"log_probs has shape {np.shape(self.log_probs)}; expected [X, Y] with X, Y ≥ 1")
         object.__setattr__(self, "log_probs", table)
-        object.__setattr__(self, "mu", _prompt_distribution(self.mu, len(table), normalize=self.normalize))
-        log_sums = np.empty(len(table))
+        object.__setattr__(self, "mu", prompt_distribution(self.mu, len(table), normalize=self.normalize))
+        sums = np.empty(len(table))
         for rows in row_chunks(table.shape):
             chunk = np.asarray(table[rows], dtype=float)
             bad = np.isnan(chunk) | (chunk == np.inf)
@@ -56,24 +59,22 @@ class TabularPolicy:
                 raise UserError(
                     f"log_probs[{rows.start + i}, {j}] is {chunk[i, j]:g}; expected a log-probability ≤ 0, in nats"
                 )
-            log_sums[rows] = _log_sum(chunk)
-        self._check_sums(log_sums)
+            sums[rows] = log_sums(chunk)
+        self._check_sums(sums)
         # Rounding of the sum itself is left alone, sparing a copy of the table.
-        if np.any(np.abs(log_sums) > 1e-12) and not isinstance(table, np.memmap):
-            object.__setattr__(self, "log_probs", table - log_sums[:, None])
+        if np.any(np.abs(sums) > 1e-12) and not isinstance(table, np.memmap):
+            object.__setattr__(self, "log_probs", table - sums[:, None])
 
-    def _check_sums(self, log_sums: np.ndarray) -> None:
-        if np.any(log_sums == -np.inf):
-            raise UserError(
-                f"log_probs[{int(np.argmin(log_sums))}] is all -inf; expected a response with positive mass"
-            )
+    def _check_sums(self, sums: np.ndarray) -> None:
+        if np.any(sums == -np.inf):
+            raise UserError(f"log_probs[{int(np.argmin(sums))}] is all -inf; expected a response with positive mass")
         tolerance = 1e-9 if isinstance(self.log_probs, np.memmap) else np.inf if self.normalize else SUM_TOLERANCE
-        off = np.abs(np.expm1(log_sums))
+        off = np.abs(np.expm1(sums))
         if np.any(off > tolerance):
             i = int(np.argmax(off))
             mend = "normalise the file" if isinstance(self.log_probs, np.memmap) else "pass normalize=True for weights"
             raise UserError(
-                f"log_probs[{i}] sums to {np.exp(log_sums[i]):.9g}, off by {np.expm1(log_sums[i]):+.3g}; expected 1 ({mend})"
+                f"log_probs[{i}] sums to {np.exp(sums[i]):.9g}, off by {np.expm1(sums[i]):+.3g}; expected 1 ({mend})"
             )
 
     @classmethod
@@ -180,7 +181,7 @@ class LinearSoftmaxPolicy:
                 raise UserError(f"{name}{np.argwhere(~np.isfinite(array))[0].tolist()} is not finite")
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "theta", theta)
-        object.__setattr__(self, "mu", _prompt_distribution(self.mu, len(features)))
+        object.__setattr__(self, "mu", prompt_distribution(self.mu, len(features)))
 
     def table(self) -> TabularPolicy:
         """The same policy as a table."""
@@ -202,22 +203,22 @@ class AutoregressivePolicy:
     mu: np.ndarray | None = None
 
     def __post_init__(self):
-        levels = tuple(_floats(level) for level in self.conditionals)
-        if not levels or levels[0].ndim != 3:
+        depths = tuple(_floats(conditional) for conditional in self.conditionals)
+        if not depths or depths[0].ndim != 3:
             raise UserError("conditionals is empty or its first entry is not [X, 1, V + 1]")
-        n_prompts, _, width = levels[0].shape
-        for h, level in enumerate(levels):
+        n_prompts, _, width = depths[0].shape
+        for h, conditional in enumerate(depths):
             expected = (n_prompts, (width - 1) ** h, width)
-            if level.shape != expected:
-                raise UserError(f"conditionals[{h}] has shape {level.shape}; expected {expected}")
-            sums = _log_sum(level.reshape(-1, width))
+            if conditional.shape != expected:
+                raise UserError(f"conditionals[{h}] has shape {conditional.shape}; expected {expected}")
+            sums = log_sums(conditional.reshape(-1, width))
             # A prefix that cannot occur may have any continuation, or none.
             bad = np.isnan(sums) | ((sums > -np.inf) & (np.abs(np.expm1(sums)) > SUM_TOLERANCE))
             if bad.any():
-                x, prefix = divmod(int(np.argmax(bad)), level.shape[1])
+                x, prefix = divmod(int(np.argmax(bad)), conditional.shape[1])
                 raise UserError(f"conditionals[{h}][{x}, {prefix}] sums to {np.exp(sums[bad][0]):.9g}; expected 1")
-        object.__setattr__(self, "conditionals", levels)
-        object.__setattr__(self, "mu", _prompt_distribution(self.mu, n_prompts))
+        object.__setattr__(self, "conditionals", depths)
+        object.__setattr__(self, "mu", prompt_distribution(self.mu, n_prompts))
 
     @property
     def n_tokens(self) -> int:
@@ -253,9 +254,9 @@ class AutoregressivePolicy:
     def table(self) -> TabularPolicy:
         """The law of the sequences, enumerated: ``[X, Σ_h V^h]``."""
         prefix, columns = np.zeros((len(self.mu), 1)), []
-        for level in self.conditionals:
-            columns.append(prefix + level[..., -1])
-            prefix = (prefix[..., None] + level[..., :-1]).reshape(len(self.mu), -1)
+        for conditional in self.conditionals:
+            columns.append(prefix + conditional[..., -1])
+            prefix = (prefix[..., None] + conditional[..., :-1]).reshape(len(self.mu), -1)
         return TabularPolicy(np.concatenate([*columns, prefix], axis=1), self.mu)
 
     def greedy(self) -> list[tuple[int, ...]]:
@@ -273,33 +274,19 @@ class AutoregressivePolicy:
         """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power."""
         if not temperature > 0:
             raise UserError(f"temperature={temperature}; expected a positive number")
-        levels = []
-        for level in self.conditionals:
-            reachable = np.where(np.all(level == -np.inf, axis=-1, keepdims=True), 0.0, level)
-            levels.append(log_softmax(reachable / temperature, axis=-1))
-        return AutoregressivePolicy(tuple(levels), self.mu)
-
-
-def row_chunks(shape: tuple[int, int], elements: int = CHUNK) -> Iterator[slice]:
-    """Row slices of a table, about `elements` entries each."""
-    step = max(1, elements // shape[1])
-    for start in range(0, shape[0], step):
-        yield slice(start, min(start + step, shape[0]))
+        depths = []
+        for conditional in self.conditionals:
+            reachable = np.where(np.all(conditional == -np.inf, axis=-1, keepdims=True), 0.0, conditional)
+            depths.append(log_softmax(reachable / temperature, axis=-1))
+        return AutoregressivePolicy(tuple(depths), self.mu)
 
 
 def _floats(values) -> np.ndarray:
     return np.asarray(values, dtype=float)
 
 
-def _log_sum(rows: np.ndarray) -> np.ndarray:
-    """``logsumexp`` of each row, one pass in cache; NaN stays NaN."""
-    top = rows.max(axis=1)
-    shift = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return shift + np.log(np.exp(rows - shift[:, None]).sum(axis=1))
-
-
-def _prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.ndarray:
+def prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.ndarray:
+    """Prompt probabilities ``[X]``: uniform by default, refused unless they sum to 1 (or are weights to `normalize`)."""
     if mu is None:
         return np.full(n_prompts, 1 / n_prompts)
     mu = np.atleast_1d(_floats(mu))

@@ -10,8 +10,9 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.theory import bounds, families, laws
-from sharptheory.theory.coverage import concentrability, maximizers
+from sharptheory.theory.coverage import concentrability
 from sharptheory.theory.divergences import kl
+from sharptheory.theory.levels import maximizers
 
 #: Kind of each curve: exact on the hard family, a bound with explicit constants, or a rate (constant 1).
 CURVES = {

@@ -34,7 +34,7 @@ def test_best_of_n_law(report):
 
 COVERAGE = """
     import json, resource, time, numpy as np
-    from sharptheory.theory.coverage import c_cov_bar, coverage, coverage_coefficient, coverage_profile, margin
+    from sharptheory.theory.coverage import argmax_summary, c_cov_bar, coverage_coefficient, coverage_profile, margin
     from sharptheory.theory.policies import TabularPolicy
     rng = np.random.default_rng(0)
     table = np.empty((10_000, 10_000))
@@ -46,7 +46,7 @@ COVERAGE = """
     start = time.perf_counter()
     policy = TabularPolicy(table)
     built = time.perf_counter()
-    summary = coverage(policy, 0.1)
+    summary = argmax_summary(policy, 0.1)
     coverage_coefficient(summary), coverage_coefficient(summary, p=2), coverage_profile(summary, np.geomspace(1, 1e5, 100))
     seconds = time.perf_counter() - built
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -55,7 +55,7 @@ COVERAGE = """
 
 
 def test_coverage_of_a_large_table(report):
-    """The table is read once by its constructor, to be checked, and once by `coverage`: two passes over memory."""
+    """The table is read once by its constructor, to be checked, and once by `argmax_summary`: two passes over memory."""
     out = subprocess.run([sys.executable, "-c", textwrap.dedent(COVERAGE)], capture_output=True, check=True)
     measured = json.loads(out.stdout)
     detail = (

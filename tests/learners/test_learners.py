@@ -7,7 +7,7 @@ from sharptheory import learners
 from sharptheory.learners import FiniteClass, LinearClass, Simplex
 from sharptheory.oracle import CountingOracle, TableOracle
 from sharptheory.theory import bounds, laws
-from sharptheory.theory.coverage import coverage, coverage_coefficient, margin, missing_mass
+from sharptheory.theory.coverage import argmax_summary, coverage_coefficient, margin, missing_mass
 from sharptheory.theory.families import packing_policy
 from sharptheory.theory.policies import TabularPolicy
 
@@ -95,7 +95,7 @@ def test_failure_stays_below_the_bounds_on_random_finite_classes():
         prompts = rng.integers(3, size=n)
         seed, oracle, base = int(rng.integers(1 << 30)), TableOracle(policy), policy.log_probs
         others = log_softmax(base + rng.normal(size=(14, 3, 4)), axis=2)
-        summary = coverage(policy)
+        summary = argmax_summary(policy)
 
         def bad(learned, policy=policy, delta=delta):
             return float((missing_mass(learned.log_probs, policy) >= delta) @ policy.mu)

@@ -30,7 +30,18 @@ def test_coverage_by_hand(policy):
     assert cov.coverage_coefficient(policy, p=np.inf) == pytest.approx(2)
     assert cov.margin(policy) == pytest.approx(0.5)
     np.testing.assert_allclose(cov.coverage_profile(policy, [0.5, 1.3, 1.9, 2.5]), [1, 0.75, 0.5, 0])
-    np.testing.assert_array_equal(cov.coverage(policy).n_maximizers, [1, 2, 2])
+    np.testing.assert_array_equal(cov.argmax_summary(policy).n_maximizers, [1, 2, 2])
+
+
+def test_a_summary_fixes_gamma(policy):
+    """Another γ than the summary's is refused, not dropped."""
+    summary = cov.argmax_summary(policy, 0.4)
+    assert cov.coverage_coefficient(summary) == cov.coverage_coefficient(policy, 0.4)
+    assert cov.coverage_coefficient(summary, 0.4, p=2) == cov.coverage_coefficient(policy, 0.4, p=2)
+    assert cov.c_cov_bar(summary) == cov.c_cov_bar(policy)
+    for call in (cov.coverage_coefficient, lambda s, gamma: cov.coverage_profile(s, 1.0, gamma)):
+        with pytest.raises(ValueError, match=r"gamma=0.*at gamma=0\.4"):
+            call(summary, 0)
 
 
 def test_prompts_without_weight_do_not_count():
@@ -47,7 +58,7 @@ def test_margin_of_a_uniform_policy_is_infinite():
 def test_tiny_masses_keep_their_digits():
     """C_cov of argmax masses down to 1e-300 (given as summaries), against mpmath."""
     for log_mass in (-690.7755278982137, -36.0, -1e-300, 0.0):
-        summary = cov.Coverage(
+        summary = cov.ArgmaxSummary(
             np.ones(1), 0.0, np.array([log_mass]), np.array([log_mass]), np.ones(1), np.array([-np.inf])
         )
         with mp.workdps(50):
@@ -86,20 +97,22 @@ def test_a_memory_mapped_table_is_summarised_in_chunks(tmp_path):
     mapped, held = TabularPolicy.from_file(tmp_path / "table.npy"), TabularPolicy(table)
     for field in ("log_max", "log_mass", "n_maximizers", "log_runner_up"):
         np.testing.assert_allclose(
-            getattr(cov.coverage(mapped, 0.3), field), getattr(cov.coverage(held, 0.3), field), rtol=1e-10
+            getattr(cov.argmax_summary(mapped, 0.3), field), getattr(cov.argmax_summary(held, 0.3), field), rtol=1e-10
         )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: cov.coverage(p, 1.0), "gamma=1.0"),
-        (lambda p: cov.coverage(p, -0.1), "gamma=-0.1"),
+        (lambda p: cov.argmax_summary(p, 1.0), "gamma=1.0"),
+        (lambda p: cov.argmax_summary(p, -0.1), "gamma=-0.1"),
         (lambda p: cov.maximizers(p.log_probs, np.nan), "gamma=nan"),
         (lambda p: cov.coverage_coefficient(p, p=0.0), "p=0.0"),
         (lambda p: cov.is_sharpened(p.log_probs, p, eps=2.0, delta=0.1), "eps=2.0"),
         (lambda p: cov.missing_mass(np.zeros((1, 2)), p), r"law has shape \(1, 2\); expected \(3, 3\)"),
-        (lambda p: cov.margin(cov.coverage(p, 0.5)), "gamma=0.5"),
+        (lambda p: cov.margin(cov.argmax_summary(p, 0.5)), "gamma=0.5"),
+        (lambda p: cov.concentrability(p.log_probs, p.log_probs[:1]), r"law has shape \(3, 3\); expected \(1, 3\)"),
+        (lambda p: cov.concentrability(p.log_probs, p.log_probs, mu=[0.5, 0.5, 0.5]), "mu sums to 1.5"),
     ],
 )
 def test_bad_arguments_are_named(policy, call, message):

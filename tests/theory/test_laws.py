@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import log_softmax
 
+from sharptheory.measure.best_of_n import adaptive_weights
 from sharptheory.testing import assert_law, assert_laws_equal, policies
 from sharptheory.theory import laws
 from sharptheory.theory.divergences import expected_reward, kl
@@ -91,11 +92,21 @@ def test_best_of_n_of_tied_and_nearly_tied_rows_is_the_base():
     assert laws.best_of_n(np.zeros(1), 1e12) == 0
 
 
-def test_levels_do_not_drift():
-    """Steps within the tolerance that add up to more than it are several levels, each at most the tolerance wide."""
-    starts = laws.level_starts(np.arange(10.0)[None] * 0.6e-12, 1e-12)
-    assert starts.sum() == 5
-    np.testing.assert_array_equal(laws.level_starts(np.array([[0.0, 0, 1, 1, 2]]), 0.0), [[1, 0, 1, 0, 1]])
+@pytest.mark.parametrize("n", [1e280, 1e287, 1e290, 1e300])
+@pytest.mark.parametrize("log_mass", [-640.0, -660.0, -690.0])
+def test_best_of_n_of_a_faint_level_with_a_huge_n(log_mass, n):
+    """N times the mass of the best level is of order 1, or far above: never a probability above 1."""
+    law = laws.best_of_n(np.array([log_mass, 0.0]), n, rewards=np.array([1.0, 0.0]))
+    with mp.workdps(50):
+        exact = mp.log(-mp.expm1(mp.mpf(n) * mp.log1p(-mp.exp(mp.mpf(log_mass)))))
+    assert law[0] == pytest.approx(float(exact), rel=1e-10, abs=1e-12) and law[0] <= 0
+
+
+def test_levels_know_their_rewards_and_tolerance():
+    ranking = laws.levels(np.log([0.5, 0.3, 0.2]))
+    for options in ({"rewards": np.array([0.0, 0.0, 1.0])}, {"tolerance": 0.1}):
+        with pytest.raises(ValueError, match="beside levels"):
+            laws.best_of_n(ranking, 4, **options)
 
 
 @given(policies(), st.floats(1, 1e12))
@@ -200,6 +211,35 @@ def test_stopping_tail_sums_to_the_expectation():
     assert np.all(tail[:, 0] == 1) and np.all(np.diff(tail, axis=1) <= 1e-15)
 
 
+@pytest.mark.parametrize("values", [(-800.0, -750.0), (-1e5, -9e4), (-750.0, -700.0)])
+def test_adaptive_rule_on_likelihoods_that_underflow(values):
+    """p* down to e^-90,000: the rule waits for ages, so it returns the best level, and ``E[N]`` is what a float holds."""
+    rule = laws.adaptive_best_of_n(np.log([0.75, 0.25]), 1.0, log_likelihood=np.array(values))
+    np.testing.assert_allclose(np.exp(rule.law), [0, 1])
+    assert rule.expected_n == (np.inf if values[1] < -710 else pytest.approx(np.exp(700.0)))
+
+
+def test_adaptive_rule_with_a_faint_best_level():
+    """The best level of mass e^-800 never shows up: the rule waits ⌈2/0.7⌉ draws for it and 7 for the next."""
+    masses, values = np.array([np.log1p(-0.3), np.log(0.3), -800.0]), np.log([0.1, 0.3, 0.7])
+    rule = laws.adaptive_best_of_n(masses, 2.0, log_likelihood=values)
+    missed = 0.7 ** np.arange(7, 20)
+    assert rule.expected_n == pytest.approx(7 + missed.sum(), rel=1e-12)
+    assert np.exp(rule.law[0]) == pytest.approx(0.7**20, rel=1e-12) and rule.law[2] < -797
+
+
+@pytest.mark.parametrize(("size", "threshold"), [(7, 3), (3, 1), (10, 7), (49, 2), (6, 0.5)])
+def test_a_threshold_that_is_a_multiple_of_the_likelihood_is_met_exactly(size, threshold):
+    """Uniform on Y: the rule stops at μ Y draws, in the exact law, its tail and its average over a pool alike."""
+    rng, row = np.random.default_rng(0), np.log(np.full(size, 1 / size))
+    for jitter in (0.0, 1e-15, -1e-15, 2e-16, rng.normal(size=size) * 1e-15):
+        wait = threshold * size
+        assert np.all(laws.entry_time(row + jitter, threshold) == wait)
+        assert laws.adaptive_best_of_n(row + jitter, threshold).expected_n == wait
+        assert adaptive_weights((row + jitter)[rng.integers(size, size=200)], threshold)[1] == pytest.approx(wait)
+    np.testing.assert_array_equal(laws.stopping_tail(row, threshold, [wait - 1, wait]), [1, 0])
+
+
 # Tilted laws
 
 
@@ -264,6 +304,21 @@ def test_tilted_by_a_reward_is_optimal():
         assert value(other) <= value(best)
 
 
+def test_tilted_by_infinite_rewards():
+    """+inf takes all the mass, -inf none, and an infinite β is the base whatever the rewards."""
+    base, inf = np.log([0.5, 0.3, 0.2]), np.inf
+    for rewards, probs in (
+        ([inf, 0, inf], [5 / 7, 0, 2 / 7]),
+        ([-inf, 0, 0], [0, 0.6, 0.4]),
+        ([-inf] * 3, [0.5, 0.3, 0.2]),
+    ):
+        for beta in (0.0, 1.0, 1e300):
+            np.testing.assert_allclose(np.exp(laws.tilted(base, beta, rewards=np.array(rewards))), probs, rtol=1e-12)
+        np.testing.assert_allclose(laws.tilted(base, inf, rewards=np.array(rewards)), base)
+    with pytest.raises(ValueError, match=r"rewards\[1\] is NaN"):
+        laws.tilted(base, 1.0, rewards=np.array([0, np.nan, 0]))
+
+
 def test_argmax_law_keeps_proportions_within_gamma():
     base = np.log([0.5, 0.45, 0.05])
     np.testing.assert_allclose(np.exp(laws.argmax_law(base, 0.2)), [10 / 19, 9 / 19, 0])
@@ -273,7 +328,7 @@ def test_chi_squared_solves_its_equation():
     rng = np.random.default_rng(0)
     base, rewards = np.log(rng.dirichlet(np.ones(7), size=50)), rng.normal(size=(50, 7)).round(1)
     for beta in (0.01, 0.3, 5.0, 100.0):
-        law = np.exp(laws.chi_squared(base, beta, rewards))
+        law = np.exp(laws.chi_squared(base, beta, rewards=rewards))
         density = law / np.exp(base)
         np.testing.assert_allclose(law.sum(axis=1), 1)
         # On the support, r - β·density is one number λ; off it, r ≤ λ.
@@ -303,26 +358,7 @@ def test_rank_tilted_approaches_best_of_n_as_responses_grow_but_not_for_a_binary
     assert exact == pytest.approx(0.966, abs=1e-3) and surrogate == pytest.approx(0.751, abs=1e-3)
 
 
-# Majority and curation
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
-def test_majority_matches_enumeration(n):
-    probs = np.array([0.45, 0.3, 0.25])
-    law = np.zeros(3)
-    for draws in itertools.product(range(3), repeat=n):
-        counts = np.bincount(draws, minlength=3)
-        winners = np.flatnonzero(counts == counts.max())
-        law[winners] += np.prod(probs[list(draws)]) / len(winners)
-    np.testing.assert_allclose(np.exp(majority(np.log(probs), n)), law, rtol=1e-12)
-
-
-def test_majority_of_many_votes_and_of_two_answers():
-    probs = np.array([0.55, 0.45])
-    wins = stats.binom.sf(50, 101, 0.55)
-    np.testing.assert_allclose(np.exp(majority(np.log(probs), 101))[0], wins, rtol=1e-10)
-    with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(np.exp(majority(np.log([1.0, 0.0]), 9)), [1, 0])
+# Curation
 
 
 def test_curation_matches_enumeration_and_its_limits():
@@ -334,9 +370,50 @@ def test_curation_matches_enumeration_and_its_limits():
         for y in range(4):
             for others in itertools.product(range(4), repeat=k - 1):
                 factor[y] += np.prod(probs[list(others)]) * k * w[y] / (w[y] + w[list(others)].sum())
-        np.testing.assert_allclose(np.exp(laws.curated(base, rewards, k)), probs * factor, rtol=1e-8)
-    np.testing.assert_allclose(laws.curated(base, rewards, 1), base)
-    assert_laws_equal(laws.curated(base, rewards, 1e7), laws.curated(base, rewards, np.inf), tolerance=1e-5)
+        np.testing.assert_allclose(np.exp(laws.curated(base, k, rewards=rewards)), probs * factor, rtol=1e-8)
+    np.testing.assert_allclose(laws.curated(base, 1, rewards=rewards), base)
+    assert_laws_equal(
+        laws.curated(base, 1e7, rewards=rewards), laws.curated(base, np.inf, rewards=rewards), tolerance=1e-5
+    )
+
+
+def curated_by_mpmath(log_p: list[float], rewards: list[float], k: int) -> list[float]:
+    """Sum over the number of times that each response is among the K-1 others, in 50 digits."""
+    with mp.workdps(60):
+        p, w = [mp.exp(mp.mpf(v)) for v in log_p], [mp.exp(mp.mpf(r)) for r in rewards]
+        total = mp.fsum(p)
+        law = []
+        for y in range(len(p)):
+            factor = mp.mpf(0)
+            for counts in itertools.product(range(k), repeat=len(p)):
+                if sum(counts) == k - 1:
+                    ways = mp.factorial(k - 1)
+                    for q, c in zip(p, counts):
+                        ways *= (q / total) ** c / mp.factorial(c)
+                    factor += ways * w[y] / (w[y] + mp.fsum(c * v for c, v in zip(counts, w)))
+            law.append(mp.log(p[y] / total * k * factor))
+        return [float(v) for v in law]
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+@pytest.mark.parametrize("span", [0.0, 1e-9, 1.0, 30.0, 200.0, 500.0, 700.0])
+def test_curation_at_any_range_of_rewards(k, span):
+    """Relative error at most 1e-9 of every probability, for rewards up to 700 apart, in every order of the masses."""
+    for masses in ([0.7, 0.3, 1e-300], [1e-300, 0.5, 0.5], [0.2, 0.5, 0.3]):
+        for shape in ([0.0, 1.0, 0.4], [1.0, 0.9, 0.0]):
+            log_p, rewards = np.log(masses), span * np.array(shape)
+            exact = curated_by_mpmath(log_p, rewards, k)
+            np.testing.assert_allclose(laws.curated(log_p, k, rewards=rewards), exact, rtol=0, atol=1e-9)
+
+
+def test_curation_by_the_likelihood_of_a_nearly_impossible_response():
+    """(.7, .3, 1e-300), K = 2: as if the third were not there, .784 and .216."""
+    law = np.exp(laws.curated(np.log([0.7, 0.3, 1e-300]), 2))
+    np.testing.assert_allclose(law[:2], [0.784, 0.216], rtol=1e-9)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(np.exp(laws.curated(np.log([0.7, 0.3, 0.0]), 2)), [0.784, 0.216, 0], rtol=1e-12)
+    with pytest.raises(ValueError, match=r"rewards\[0\] is not finite"):
+        laws.curated(np.log([0.7, 0.3]), 2, rewards=np.array([np.inf, 0]))
 
 
 def test_iterated_curation_is_the_power_law():
@@ -344,7 +421,7 @@ def test_iterated_curation_is_the_power_law():
     base = np.log([0.5, 0.3, 0.2])
     fixed = live = base
     for _ in range(3):
-        fixed, live = laws.curated(fixed, base, np.inf), laws.curated(live, live, np.inf)
+        fixed, live = laws.curated(fixed, np.inf, rewards=base), laws.curated(live, np.inf)
     assert_laws_equal(fixed, laws.power(base, 4))
     assert_laws_equal(live, laws.power(base, 8))
 
@@ -354,6 +431,12 @@ def test_iterated_curation_is_the_power_law():
     [
         (lambda b: laws.best_of_n(b, 0.5), "n=0.5"),
         (lambda b: laws.best_of_n(b, np.nan), "n=nan"),
+        (lambda b: laws.best_of_n(b, np.inf), "n=inf"),
+        (lambda b: laws.best_of_n_hit(1.1, 2), "mass=1.1"),
+        (lambda b: laws.best_of_n_hit(0.5, 0), "n=0"),
+        (lambda b: laws.adaptive_best_of_n(b, np.inf), "threshold=inf"),
+        (lambda b: laws.curated(b, 2.5), "k=2.5"),
+        (lambda b: laws.chi_squared(b, 1.0, rewards=np.array([0, np.inf, 0])), r"rewards\[1\] is not finite"),
         (lambda b: laws.best_of_n(b, 2, rewards=np.array([0, np.nan, 1])), r"rewards\[0, 1\] is NaN"),
         (lambda b: laws.adaptive_best_of_n(b, 0.0), "threshold=0.0"),
         (lambda b: laws.stopping_threshold(0.0), "delta=0.0"),
@@ -361,8 +444,8 @@ def test_iterated_curation_is_the_power_law():
         (lambda b: laws.power(b, np.nan), "alpha=nan"),
         (lambda b: laws.argmax_law(b, 1.0), "gamma=1.0"),
         (lambda b: majority(b, 2.5), "n=2.5"),
-        (lambda b: laws.chi_squared(b, 0.0, b), "beta=0.0"),
-        (lambda b: laws.curated(b, b, 0.5), "k=0.5"),
+        (lambda b: laws.chi_squared(b, 0.0), "beta=0.0"),
+        (lambda b: laws.curated(b, 0.5), "k=0.5"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

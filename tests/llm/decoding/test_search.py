@@ -13,7 +13,7 @@ from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
 from sharptheory.tasks import arithmetic
 from sharptheory.testing import token_trees
-from sharptheory.theory.coverage import coverage, maximizers
+from sharptheory.theory.coverage import argmax_summary, maximizers
 from sharptheory.theory.policies import AutoregressivePolicy
 
 
@@ -111,4 +111,4 @@ def test_enumeration_gives_exact_coverage():
     policy = AutoregressivePolicy(tuple(log_softmax(rng.normal(size=(1, 3**h, 4)), axis=-1) for h in range(3)))
     result = best_first(policy.next_token, [3], max_tokens=4, budget=10_000, gamma=0.6)
     mass = sum(np.exp(log_p) for _, log_p in result.responses if log_p >= result.log_p + np.log(0.4) - 1e-9)
-    assert mass == pytest.approx(float(np.exp(coverage(policy.table(), 0.6).log_mass[0])), rel=1e-9)
+    assert mass == pytest.approx(float(np.exp(argmax_summary(policy.table(), 0.6).log_mass[0])), rel=1e-9)
