@@ -5,8 +5,9 @@ gets wrong: a response ends up with weight ``π^α/q = Π_t c(h_t)``, ``c(h) = �
 is ``Z_α = Σ_y π(y)^α``.
 
 They see the model through its next-token probabilities alone, so a token tree, a table
-(`AutoregressivePolicy.from_table`) and a language model (`sharptheory.llm.decoding.prefixes.PrefixTree`) are one to
-them. Both are called as ``(next_token, stop_ids, prompts, *, alpha, …, max_tokens, seed)``:
+(`AutoregressivePolicy.from_table`) and a language model (`TextOracle.next_token`) are one to them.
+
+Both are called as ``(next_token, stop_ids, prompts, *, alpha, …, max_tokens, seed)``:
 
 * next_token: log-probabilities in nats after prefixes of prompts;
 * stop_ids: tokens that end a response;
