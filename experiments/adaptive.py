@@ -32,13 +32,13 @@ def compute(config: Config) -> pd.DataFrame:
         rest = rng.dirichlet(np.full(size, 20.0)) * (1 - max_prob)
         policy = TabularPolicy.from_probs([[max_prob, *rest]])
         exact = float(laws.adaptive_best_of_n(policy.log_probs, threshold).expected_n[0])
-        draws = [
+        spent = [
             adaptive_sharpening(
                 TableOracle(policy), Simplex(policy.shape), np.zeros(1, dtype=int), threshold, seed=seed
             ).queries
             for seed in range(config.runs)
         ]
-        estimate = bootstrap_mean(np.array(draws, dtype=float), resamples=500)
+        estimate = bootstrap_mean(np.array(spent, dtype=float), resamples=500)
         bound = float(bounds.adaptive_stopping(max_prob, 1, threshold))
         rows.append(
             ("samples", max_prob, exact, float(estimate.value), float(estimate.low), float(estimate.high), bound)

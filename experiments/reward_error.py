@@ -32,7 +32,7 @@ def compute(config: Config) -> pd.DataFrame:
         rows.append(("best-of-N", n, float(expected_reward(law, true)), float(expected_reward(law, proxy))))
     for beta in (0.1, 0.3, 1.0):
         target = chi_squared(base, beta, rewards=proxy)
-        # Rejection from N draws: each is accepted with probability 1/W, W the largest density ratio; else a plain draw.
+        # Rejection from N samples: each is accepted with probability 1/W, W the largest density ratio; else a plain sample.
         refused = np.log1p(-np.exp(base - target).min())
         for n in sizes.tolist():
             law = np.logaddexp(target + np.log(-np.expm1(n * refused)), base + n * refused)

@@ -1,8 +1,23 @@
 """What a user can mend, told apart from what only we can."""
 
+import math
+from numbers import Integral
+
 
 class UserError(ValueError):
     """Something that was given is wrong: the message names it, what was found and what was expected.
 
     The command line prints it as one line. Any other exception is a bug and shows its traceback.
     """
+
+
+def expect_integers(low: int, high: float = math.inf, /, **values) -> None:
+    """Refuse values that are not integers from `low` to `high`: ``expect_integers(1, budget=budget)``.
+
+    Raises:
+        UserError: naming the first such value.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+            limits = f"≥ {low:,}" if high == math.inf else f"from {low:,} to {high:,}"
+            raise UserError(f"{name}={value!r}; expected an integer {limits}")

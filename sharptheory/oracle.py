@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 
 #: ``(prompt numbers [B], token prefixes [B]) → log-probabilities [B, V]`` of the next token, in nats:
 #: `AutoregressivePolicy.next_token`, or what `TextOracle.next_token` returns.
@@ -119,7 +119,17 @@ class TableOracle:
     """A table as an oracle: prompts are row numbers, a response is ``(column,)``.
 
     Args:
-        policy: a `TabularPolicy`, or anything with ``log_probs [X, Y]``.
+        policy: a `TabularPolicy`, or anything with ``log_probs [X, Y]`` in nats.
+
+    >>> import numpy as np
+    >>> from sharptheory.theory.policies import TabularPolicy
+    >>> oracle = TableOracle(TabularPolicy.from_probs([[0.75, 0.25], [0.5, 0.5]]))
+    >>> [[first, second], [third, fourth]] = oracle.sample([0, 1], 2, seed=1)
+    >>> third.tokens, round(third.log_likelihood, 4)
+    ((0,), -0.6931)
+    >>> [scores] = oracle.evaluate([0], [[(0,), (1,)]])
+    >>> np.exp(scores)
+    array([0.75, 0.25])
     """
 
     def __init__(self, policy):
@@ -128,29 +138,61 @@ class TableOracle:
         self._cdf = cdf / cdf[:, -1:]
 
     def sample(self, prompts: Sequence[int], n: int, *, seed: int = 0) -> list[list[Response]]:
-        """Draw `n` i.i.d. responses per prompt."""
-        if n < 1:
-            raise UserError(f"n={n} samples per prompt; expected at least 1")
+        """`n` i.i.d. responses per prompt.
+
+        Args:
+            prompts: row numbers, ``[B]``, repeats allowed.
+            n: responses for each.
+            seed: the same one gives the same responses.
+
+        Raises:
+            UserError: `n` or a prompt is none.
+        """
+        expect_integers(1, n=n)
         uniforms = np.random.default_rng(seed).random((len(prompts), n))
-        drawn = []
+        sampled = []
         for x, u in zip(prompts, uniforms):
+            self._check_prompt(x)
             # 'right' never lands on a response without mass.
             columns = np.minimum(np.searchsorted(self._cdf[x], u, side="right"), self._last(x))
-            drawn.append([Response((int(y),), float(self._log_probs[x, y])) for y in columns])
-        return drawn
+            sampled.append([Response((int(y),), float(self._log_probs[x, y])) for y in columns])
+        return sampled
 
     def evaluate(self, prompts: Sequence[int], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
-        """Log-probabilities of given responses, one array per prompt."""
+        """Log-probabilities in nats of given responses, one array per prompt.
+
+        Args:
+            prompts: row numbers, ``[B]``.
+            responses: for each prompt a list of ``(column,)``.
+
+        Raises:
+            UserError: a prompt or a response that the table lacks, or not one list per prompt.
+        """
         if len(prompts) != len(responses):
             raise UserError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
+        n_responses = self._log_probs.shape[1]
+        for x, given in zip(prompts, responses):
+            self._check_prompt(x)
+            for response in given:
+                if len(response) != 1 or not 0 <= response[0] < n_responses:
+                    raise UserError(
+                        f"responses: {tuple(response)} at prompt {x}; expected (column,) with column from 0 to {n_responses - 1}"
+                    )
         return [self._log_probs[x, [y for (y,) in given]] for x, given in zip(prompts, responses)]
+
+    def _check_prompt(self, x: int) -> None:
+        expect_integers(0, len(self._log_probs) - 1, prompt=x)
 
     def _last(self, x: int) -> int:
         return int(np.flatnonzero(self._log_probs[x] > -np.inf)[-1])
 
 
 class CountingOracle:
-    """Counts the queries (Definition 3.2) that go through it: one per sampled and one per evaluated response."""
+    """Counts the queries (Definition 3.2) that go through it: one per sampled and one per evaluated response.
+
+    Args:
+        oracle: the one that answers.
+    """
 
     def __init__(self, oracle: Oracle):
         self._oracle = oracle
@@ -162,10 +204,12 @@ class CountingOracle:
         return self.sampled + self.evaluated
 
     def sample(self, prompts: Sequence[Hashable], n: int, *, seed: int = 0) -> list[list[Response]]:
-        drawn = self._oracle.sample(prompts, n, seed=seed)
-        self.sampled += sum(map(len, drawn))
-        return drawn
+        """As the oracle's own; counted."""
+        responses = self._oracle.sample(prompts, n, seed=seed)
+        self.sampled += sum(map(len, responses))
+        return responses
 
     def evaluate(self, prompts: Sequence[Hashable], responses: Sequence[Sequence[Sequence[int]]]) -> list[np.ndarray]:
+        """As the oracle's own; counted."""
         self.evaluated += sum(map(len, responses))
         return self._oracle.evaluate(prompts, responses)

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.learners.bon_aware import pass_at_k_weights
-from sharptheory.measure.certificate import LIKELIHOOD_NOISE
-from sharptheory.measure.pool import Pool, as_pool, rectangles
-from sharptheory.measure.rewards import Reward, load_reward
+from sharptheory.learners.bon_aware import max_at_k_weights, pass_at_k_weights
+from sharptheory.measure import rewards
+from sharptheory.measure.pool import rectangles, samples
 from sharptheory.theory.laws import entry_time, stopping_threshold
 
 #: A pool of this model scores its own rows this well, in nats per token; another model's does not.
@@ -36,20 +35,24 @@ class Example:
     target: float = 0.0
 
 
-def rewarded(pool: Pool, reward: str | Reward) -> pd.DataFrame:
+def reward_column(pool: pd.DataFrame, reward: str) -> pd.DataFrame:
     """The samples of a pool with their `reward`; "majority" is the share of the other responses with the same answer.
 
     Raises:
-        UserError: unknown reward, missing column, unknown correctness, or rewards that tell no two responses apart.
+        ValueError: unknown reward, missing column, unknown correctness, or rewards that tell no two responses apart.
     """
-    by = load_reward("answer_share" if reward == "majority" else reward) if isinstance(reward, str) else reward
-    samples = pool.samples.assign(reward=by(pool))
-    distinct = samples.groupby("prompt_id")["reward"].agg(["size", "nunique"]).max()
-    if distinct["size"] > 1 and distinct["nunique"] < 2:
-        raise UserError(
-            f"reward {by.name!r} is tied on every prompt, so there is nothing to prefer; use another reward"
-        )
-    return samples
+    drawn, name = samples(pool), "answer_share" if reward == "majority" else reward
+    if name not in rewards.REWARDS:
+        raise UserError(f"reward {reward!r} is unknown; expected majority or one of {', '.join(rewards.REWARDS)}")
+    function, needs = rewards.REWARDS[name]
+    for column in needs:
+        if column not in drawn or (column != "answer" and drawn[column].isna().any()):
+            raise UserError(f"reward {reward!r} needs column {column!r} of the pool, without gaps")
+    drawn = drawn.assign(reward=function(drawn))
+    told_apart = drawn.groupby("prompt_id")["reward"].agg(["size", "nunique"]).max()
+    if told_apart["size"] > 1 and told_apart["nunique"] < 2:
+        raise UserError(f"reward {reward!r} is tied on every prompt, so there is nothing to prefer; use another reward")
+    return drawn
 
 
 def sft_examples(drawn: pd.DataFrame, *, rng: np.random.Generator, **_) -> list[Example]:
@@ -121,39 +124,22 @@ def bon_sft_examples(drawn: pd.DataFrame, *, n: int, rng: np.random.Generator, *
 
 
 def bon_rlb_examples(drawn: pd.DataFrame, *, n: int, positive: bool, **_) -> list[Example]:
-    """BoN-RLB: unbiased weights for ``∇(1 - p_fail^N)``; a success is a correct response, or one of the best reward.
+    """BoN-RLB: unbiased weights for the gradient of the expected best reward of N, ``1 - p_fail^N`` for 0 and 1.
 
-    `positive` (BoN-RLB(P)) is ``E_π[R N p^{N-1} s]`` with ``p^{N-1}`` estimated from the other samples.
+    `positive` (BoN-RLB(P)) is ``E_π[R N p^{N-1} s]`` with ``p^{N-1}`` estimated from the other samples: what a sample
+    adds to the best of N-1 others. That is also how rewards other than 0 and 1 are weighted.
     """
     found = []
-    for ids, reward in rectangles(Pool(drawn, drawn.iloc[:0]), "reward"):
-        binary = np.isin(reward, (0.0, 1.0)).all()
-        success = reward > 0.5 if binary else reward >= reward.max(axis=1, keepdims=True) - LIKELIHOOD_NOISE
+    for ids, reward in rectangles(drawn, "reward"):
         m = reward.shape[1]
         if n > m:
             raise UserError(f"best-of-N-aware training for N={n} needs at least as many samples per prompt, found {m}")
-        weights = pass_at_k_weights(success, n)
-        if positive:
-            # A correct response counts N times the chance that N-1 of the others all fail; a wrong one not at all.
-            weights = np.where(success, n - _others_succeed(success, n), 0.0)
+        binary = np.isin(reward, (0.0, 1.0)).all()
+        weights = pass_at_k_weights(reward, n) if binary and not positive else max_at_k_weights(reward, n)
         tokens = dict(list(drawn.sort_values(["prompt_id", "sample_id"]).groupby("prompt_id")["tokens"]))
         for i, row in zip(ids, weights / m):
             found += [Example(i, tuple(y), float(w)) for y, w in zip(tokens[i], row) if w != 0]
     return found
-
-
-def _others_succeed(success: np.ndarray, n: int) -> np.ndarray:
-    """N times the chance that N-1 of a sample's fellows include a success, for a successful sample: ``N ρ(m-1, c-1, N-1)``."""
-    if n == 1:
-        return np.zeros(success.shape)
-    others = success.sum(axis=1, keepdims=True) - 1
-    m = success.shape[1]
-    # ρ(m-1, c-1, N-1) is the weight that `pass_at_k_weights` gives a wrong sample among m with c-1 right ones.
-    stand_in = np.zeros(success.shape, dtype=bool)
-    for row, count in zip(stand_in, np.maximum(others[:, 0], 0)):
-        row[:count] = True
-    weights = pass_at_k_weights(stand_in, n)
-    return np.broadcast_to(weights[:, m - 1 :], success.shape)
 
 
 #: Method → (examples from a pool, what it is).
@@ -169,7 +155,7 @@ METHODS: dict[str, tuple[Callable[..., list[Example]], str]] = {
 
 
 def examples(
-    method: str, pool: Pool, *, reward: str, beta: float, delta: float, n: int, optimism: float, seed: int
+    method: str, pool: pd.DataFrame, *, reward: str, beta: float, delta: float, n: int, optimism: float, seed: int
 ) -> list[Example]:
     """What a method learns from a pool.
 
@@ -186,7 +172,7 @@ def examples(
         raise UserError(
             f"beta={beta}; expected a positive number (β → 0 is the argmax law, which has no finite logits)"
         )
-    drawn = rewarded(as_pool(pool), reward)
+    drawn = reward_column(pool, reward)
     options = dict(
         beta=beta, delta=delta, n=n, optimism=optimism, positive=method == "bon-rlb-p", rng=np.random.default_rng(seed)
     )
@@ -198,9 +184,9 @@ def examples(
     return found
 
 
-def check_origin(oracle, task_prompts: Sequence[str], pool: Pool, *, rows: int = 16) -> bool:
+def check_origin(oracle, task_prompts: Sequence[str], pool: pd.DataFrame, *, rows: int = 16) -> bool:
     """Whether a pool's log-likelihoods are those of this model, by scoring a few rows again."""
-    few = as_pool(pool).samples.head(rows)
+    few = samples(pool).head(rows)
     scores = oracle.evaluate([task_prompts[i] for i in few["prompt_id"]], [[tuple(tokens)] for tokens in few["tokens"]])
     error = np.abs(np.concatenate(scores) - few["log_likelihood"].to_numpy(dtype=float))
     return bool(np.all(error <= FOREIGN * few["tokens"].map(len).to_numpy()))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.decoding.next_token import ask
+from sharptheory.errors import expect_integers
 from sharptheory.oracle import NextToken
 
 
@@ -19,42 +20,41 @@ def beam_search(
     prefix is likelier than the `width`-th finished response. Ties go to the smallest token. No length penalty.
 
     Args:
-        next_token: log-probabilities in nats after prefixes, ``[B, V]``.
+        next_token: log-probabilities in nats after prefixes of prompts.
         stop_ids: tokens that end a response.
-        prompts: as `next_token` numbers them, ``[X]``.
-        width: prefixes kept per prompt, ≥ 1.
-        max_tokens: ≥ 1; a prefix of this length is a response too, unfinished.
+        prompts: their numbers, ``[X]``.
+        width: hypotheses kept per prompt.
+        max_tokens: a prefix of this length is a response too, unfinished.
 
     Returns:
-        Per prompt up to `width` responses, stop tokens included, with their log-likelihoods, likeliest first.
+        Per prompt up to `width` responses, stop tokens included, with their log-likelihoods in nats, likeliest first.
 
     Raises:
-        UserError: `width` or `max_tokens` is below 1.
+        UserError: `width` or `max_tokens` below 1, or a next-token law that is none (NaN, above 0).
     """
-    if width < 1 or max_tokens < 1:
-        raise UserError(f"width={width}, max_tokens={max_tokens}; expected at least 1 of each")
+    expect_integers(1, width=width, max_tokens=max_tokens)
     stop_ids = frozenset(stop_ids)
     live = [[((), 0.0)] for _ in prompts]
     done: list[list[tuple[tuple[int, ...], float]]] = [[] for _ in prompts]
     for step in range(max_tokens):
-        owner = [x for x, hypotheses in enumerate(live) for _ in hypotheses]
+        owner = [index for index, hypotheses in enumerate(live) for _ in hypotheses]
         if not owner:
             break
         hypotheses = [hypothesis for held in live for hypothesis in held]
-        rows = next_token([prompts[x] for x in owner], [tokens for tokens, _ in hypotheses])
+        rows = ask(next_token, [prompts[index] for index in owner], [tokens for tokens, _ in hypotheses])
         scores = rows + np.array([score for _, score in hypotheses])[:, None]
         live, start = [[] for _ in prompts], 0
-        for x in dict.fromkeys(owner):
-            block = scores[start : start + owner.count(x)]
+        for index in dict.fromkeys(owner):
+            block = scores[start : start + owner.count(index)]
             for i in _largest(block.ravel(), width):
                 parent, token = divmod(int(i), block.shape[1])
                 child = ((*hypotheses[start + parent][0], token), float(block[parent, token]))
                 ended = token in stop_ids or step + 1 == max_tokens
-                (done if ended else live)[x].append(child)
+                (done if ended else live)[index].append(child)
             start += len(block)
-            done[x] = sorted(done[x], key=lambda held: -held[1])[:width]
-            if len(done[x]) == width:
-                live[x] = [held for held in live[x] if held[1] > done[x][-1][1]]
+            done[index] = sorted(done[index], key=lambda held: -held[1])[:width]
+            if len(done[index]) == width:
+                live[index] = [held for held in live[index] if held[1] > done[index][-1][1]]
     return done
 
 

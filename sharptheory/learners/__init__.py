@@ -3,8 +3,8 @@
 from sharptheory.learners.algorithms import (
     Learned,
     adaptive_sharpening,
-    draw_pairs,
     rlhf_sharpening,
+    sample_pairs,
     sft_sharpening,
     xpo_sharpening,
 )
@@ -17,8 +17,8 @@ __all__ = [
     "Pairs",
     "Simplex",
     "adaptive_sharpening",
-    "draw_pairs",
     "rlhf_sharpening",
+    "sample_pairs",
     "sft_sharpening",
     "xpo_sharpening",
 ]

@@ -1,16 +1,24 @@
 """Sharpening algorithms with finitely many samples, exactly as stated, through a sample-and-evaluate oracle only.
 
-Each learner takes an oracle, a policy class and the prompts to draw at, and reports what it spent. Prompts are row
-numbers and responses columns of the class's table; the base policy is known only through the oracle.
+All are called as ``(oracle, policy_class, prompts, …, *, seed)`` and return a `Learned`:
+
+* oracle: sample-and-evaluate access to the base policy, which is known through it alone;
+* policy_class: one of `classes`, on the same prompts and responses ``(X, Y)``;
+* prompts: row numbers sampled from μ, ``[n]``, repeats included;
+* seed: of the oracle's samples and of every choice at random.
+
+Each raises `UserError` for prompts or responses that the class lacks, a class that cannot answer, and a parameter out
+of range.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 from sharptheory.learners.classes import Pairs
 from sharptheory.oracle import CountingOracle, Oracle, Response
 from sharptheory.theory.adaptive import entry_time
@@ -19,15 +27,15 @@ from sharptheory.theory.adaptive import entry_time
 CHUNK = 1_000_000
 
 
-# Learners -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What a learner returns: log-probabilities ``[X, Y]`` and what they cost.
+    """What a learner returns and what it cost.
 
     Attributes:
-        n_prompts: n; n_responses: N per prompt (the mean number for the adaptive rule); queries: m.
+        log_probs: the learned policy in nats, ``[X, Y]``.
+        n_prompts: n, repeats included.
+        n_responses: N per prompt (the mean number for the adaptive rule).
+        queries: m, responses sampled or evaluated (Definition 3.2).
     """
 
     log_probs: np.ndarray
@@ -36,16 +44,7 @@ class Learned:
     queries: int
 
 
-def _counts(shape: tuple[int, int], prompts: np.ndarray, responses: np.ndarray) -> np.ndarray:
-    counts = np.zeros(shape)
-    np.add.at(counts, (prompts, responses), 1)
-    return counts
-
-
-def _best(drawn: list[Response], rng: np.random.Generator, tolerance: float) -> int:
-    """The likeliest of the draws, ties broken uniformly over the draws."""
-    values = np.array([response.log_likelihood for response in drawn])
-    return drawn[int(rng.choice(np.flatnonzero(values >= values.max() - tolerance)))].tokens[0]
+# Maximum likelihood ---------------------------------------------------------------------------------------------------
 
 
 def sft_sharpening(
@@ -54,78 +53,120 @@ def sft_sharpening(
     """SFT-Sharpening: maximum likelihood on the best-of-N response, by likelihood, of each prompt.
 
     Args:
-        oracle: sample-and-evaluate access to the base policy.
-        policy_class: `Simplex`, `FiniteClass` or `LinearClass`.
-        prompts: prompts drawn from μ, ``[n]``, repeats included.
+        oracle, policy_class, prompts, seed: see the module.
         n_responses: N.
+        tolerance: log-likelihoods closer than this, in nats, are tied; ties are broken uniformly over the samples.
 
     Source: (1), Theorem 4.1′.
+
+    A hundred prompts with the best of 16 responses each put most of the mass on the likeliest:
+
+    >>> import numpy as np
+    >>> from sharptheory.learners import Simplex, sft_sharpening
+    >>> from sharptheory.oracle import TableOracle
+    >>> from sharptheory.theory.policies import TabularPolicy
+    >>> base = TabularPolicy.from_probs([[0.4, 0.35, 0.25], [0.2, 0.5, 0.3]])
+    >>> learned = sft_sharpening(TableOracle(base), Simplex(base.shape), np.array([0, 1] * 50), 16)
+    >>> learned.queries, np.exp(learned.log_probs).max(axis=1)
+    (1600, array([1., 1.]))
     """
-    oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "fit")
+    expect_integers(1, n_responses=n_responses)
     rng = np.random.default_rng([seed, 1])
-    chosen = np.empty(len(prompts), dtype=np.int64)
-    step = max(1, CHUNK // max(n_responses, 1))
+    chosen = []
+    step = max(1, CHUNK // n_responses)
     for start in range(0, len(prompts), step):
-        at = prompts[start : start + step].tolist()
-        drawn = oracle.sample(at, n_responses, seed=_stream(seed, start))
-        chosen[start : start + len(at)] = [_best(row, rng, tolerance) for row in drawn]
-    log_probs = policy_class.fit(_counts(policy_class.shape, prompts, chosen))
-    return Learned(log_probs, len(prompts), float(n_responses), oracle.queries)
+        sampled = oracle.sample(prompts[start : start + step].tolist(), n_responses, seed=_stream(seed, start))
+        chosen += [_best(row, rng, tolerance) for row in sampled]
+    return Learned(_most_likely(policy_class, prompts, chosen), len(prompts), float(n_responses), oracle.queries)
 
 
 def adaptive_sharpening(
-    oracle: Oracle, policy_class, prompts: np.ndarray, threshold: float, *, seed: int = 0, max_draws: int = 10**7
+    oracle: Oracle, policy_class, prompts: np.ndarray, threshold: float, *, seed: int = 0, max_samples: int = 10**7
 ) -> Learned:
-    """Adaptive SFT-Sharpening: draw at each prompt until rule (10) stops, then maximum likelihood on the best draws.
+    """Adaptive SFT-Sharpening: sample at each prompt until rule (10) stops, then maximum likelihood on the best.
 
     Args:
-        threshold: ``μ_stop = ln(2/δ)``; max_draws: per prompt, after which a RuntimeError says so.
+        oracle, policy_class, prompts, seed: see the module.
+        threshold: ``μ_stop = ln(2/δ)``.
+        max_samples: per prompt.
+
+    Raises:
+        RuntimeError: the rule has not stopped after `max_samples`.
 
     Source: Appendix D.
     """
-    if not threshold > 0:
+    if not 0 < threshold < np.inf:
         raise UserError(f"threshold={threshold}; expected a positive number")
-    oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "fit")
+    expect_integers(1, max_samples=max_samples)
     rng = np.random.default_rng([seed, 1])
     chosen, spent = [], 0
     for i, x in enumerate(prompts.tolist()):
-        drawn: list[Response] = []
-        block, stop = max(1, int(np.ceil(threshold))), None
-        while stop is None:
-            if len(drawn) >= max_draws:
-                raise RuntimeError(f"prompt {x}: the rule has not stopped after {len(drawn):,} draws; raise max_draws")
-            drawn += oracle.sample([x], block, seed=_stream(seed, i, len(drawn)))[0]
-            running = np.maximum.accumulate([response.log_likelihood for response in drawn])
-            stopped = np.arange(1, len(drawn) + 1) >= entry_time(running, threshold)
-            stop = int(np.argmax(stopped)) + 1 if stopped.any() else None
-            block = len(drawn)
-        spent += stop
-        chosen.append(_best(drawn[:stop], rng, 1e-12))
-    log_probs = policy_class.fit(_counts(policy_class.shape, prompts, np.array(chosen)))
-    # Draws beyond the stopping time come from drawing in blocks; the rule does not look at them.
-    return Learned(log_probs, len(prompts), spent / len(prompts), spent)
+        seen = _until_it_stops(oracle, x, threshold, max_samples, (seed, i))
+        spent += len(seen)
+        chosen.append(_best(seen, rng, 1e-12))
+    # What is sampled beyond the stopping time comes from sampling in blocks; the rule does not look at it.
+    return Learned(_most_likely(policy_class, prompts, chosen), len(prompts), spent / len(prompts), spent)
 
 
-def draw_pairs(oracle: Oracle, prompts: np.ndarray, *, seed: int = 0) -> Pairs:
-    """Two base responses for each prompt, with their likelihoods."""
-    drawn = oracle.sample(np.asarray(prompts).tolist(), 2, seed=seed)
-    tokens = np.array([[response.tokens[0] for response in row] for row in drawn])
-    logs = np.array([[response.log_likelihood for response in row] for row in drawn])
-    return Pairs(np.asarray(prompts), tokens[:, 0], tokens[:, 1], logs[:, 0], logs[:, 1])
+def _until_it_stops(oracle, x: int, threshold: float, max_samples: int, key: tuple[int, int]) -> list[Response]:
+    """The samples at a prompt up to the first k with ``k ≥ μ_stop / max_{j≤k} π(y_j)``."""
+    seen: list[Response] = []
+    block = max(1, int(np.ceil(min(threshold, max_samples))))
+    while len(seen) < max_samples:
+        seen += oracle.sample([x], block, seed=_stream(*key, len(seen)))[0]
+        running = np.maximum.accumulate([response.log_likelihood for response in seen])
+        stopped = np.arange(1, len(seen) + 1) >= entry_time(running, threshold)
+        if stopped.any():
+            return seen[: int(np.argmax(stopped)) + 1]
+        block = len(seen)
+    raise RuntimeError(f"prompt {x}: the rule has not stopped after {len(seen):,} samples; raise max_samples")
+
+
+def _best(responses: list[Response], rng: np.random.Generator, tolerance: float) -> int:
+    """The likeliest response, ties broken uniformly over the samples."""
+    values = np.array([response.log_likelihood for response in responses])
+    return responses[int(rng.choice(np.flatnonzero(values >= values.max() - tolerance)))].tokens[0]
+
+
+def _most_likely(policy_class, prompts: np.ndarray, responses: list[int]) -> np.ndarray:
+    """Maximum likelihood on one response per prompt."""
+    counts = np.zeros(policy_class.shape)
+    np.add.at(counts, (prompts, _columns(policy_class, responses)), 1)
+    return policy_class.fit(counts)
+
+
+# Regression on pairs --------------------------------------------------------------------------------------------------
+
+
+def sample_pairs(oracle: Oracle, prompts: np.ndarray, *, seed: int = 0) -> Pairs:
+    """Two base responses for each of the prompts ``[n]``, with their log-likelihoods."""
+    prompts = np.asarray(prompts)
+    sampled = oracle.sample(prompts.tolist(), 2, seed=seed)
+    tokens = np.array([[response.tokens[0] for response in row] for row in sampled])
+    logs = np.array([[response.log_likelihood for response in row] for row in sampled])
+    return Pairs(prompts, tokens[:, 0], tokens[:, 1], logs[:, 0], logs[:, 1])
 
 
 def rlhf_sharpening(oracle: Oracle, policy_class, prompts: np.ndarray, beta: float, *, seed: int = 0) -> Learned:
     """RLHF-Sharpening by the DPO regression (8) on two base responses per prompt, self-reward ``log π_base``.
 
     Args:
-        policy_class: `FiniteClass` or `LinearClass`; beta: ``β > 0``.
+        oracle, prompts, seed: see the module.
+        policy_class: `FiniteClass` or `LinearClass`.
+        beta: ``β > 0``.
 
     Source: (4), (8), Theorem 4.2′.
     """
     _check_beta(beta)
-    oracle = CountingOracle(oracle)
-    pairs = draw_pairs(oracle, prompts, seed=seed)
-    return Learned(policy_class.regress(pairs, beta), len(pairs.prompts), 2.0, oracle.queries)
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "regress")
+    pairs = sample_pairs(oracle, prompts, seed=seed)
+    _columns(policy_class, [*pairs.first, *pairs.second])
+    return Learned(policy_class.regress(pairs, beta), len(prompts), 2.0, oracle.queries)
+
+
+# Exploration ----------------------------------------------------------------------------------------------------------
 
 
 def xpo_sharpening(
@@ -141,29 +182,34 @@ def xpo_sharpening(
 ) -> Learned:
     """XPO-Sharpening (Algorithm 1): explore with the current policy, regress, be optimistic.
 
-    Round t draws ``y ~ π^(t)`` and ``ỹ ~ π_base`` at prompt t; the next policy minimises
-    ``α Σ log π(ỹ|x) + Σ (β log π(y)/π_base(y) - β log π(ỹ)/π_base(ỹ) - r(y) + r(ỹ))²``. Returned is the iterate of
-    largest ``J_β = E_π[log π_base] - β KL(π‖π_base)``, estimated on `held_out` fresh draws from each.
+    Round t samples ``y ~ π^(t)`` and ``ỹ ~ π_base`` at prompt t, where ``π^(1) = π_base``; the next policy minimises
+    ``α Σ log π(ỹ|x) + Σ (β log π(y)/π_base(y) - β log π(ỹ)/π_base(ỹ) - r(y) + r(ỹ))²`` over all rounds so far. Returned
+    is the iterate of largest ``J_β = E_π[log π_base] - β KL(π‖π_base)``, estimated on `held_out` fresh samples from
+    each; ``π^(1)`` is not among them, for its table is not the learner's to return.
 
     Args:
+        oracle, seed: see the module.
         policy_class: `FiniteClass`, or `LinearClass` with a finite ball.
-        prompts: one per round, ``[T]``; optimism: α ≥ 0; printed_sign: the paper's minus before the square (an
-            erratum; see docs/theory.md), for comparison.
+        prompts: one per round, ``[T]``.
+        beta: ``β > 0``.
+        optimism: ``α ≥ 0``.
+        held_out: samples per iterate.
+        printed_sign: the paper's minus before the square (an erratum; see docs/theory.md), for comparison.
 
     Source: Algorithm 1, Theorem 4.3.
     """
     _check_beta(beta)
-    oracle, prompts = CountingOracle(oracle), np.asarray(prompts)
+    if not 0 <= optimism < np.inf:
+        raise UserError(f"optimism={optimism}; expected a number ≥ 0")
+    expect_integers(1, held_out=held_out)
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "optimistic")
     rng, sign = np.random.default_rng([seed, 2]), -1.0 if printed_sign else 1.0
-    current = policy_class.initial()
-    iterates, seen = [current], []
+    iterates: list[np.ndarray] = []
+    current, seen = None, []
     for t, x in enumerate(prompts.tolist()):
-        probs = np.exp(current[x])
-        y = int(rng.choice(len(probs), p=probs / probs.sum()))
-        [[reference]] = oracle.sample([x], 1, seed=_stream(seed, t, 0))
-        [[log_y]] = oracle.evaluate([x], [[(y,)]])
-        seen.append((x, y, reference.tokens[0], log_y, reference.log_likelihood))
+        seen.append(_explored(oracle, current, x, rng, _stream(seed, t, 0)))
         pairs = Pairs(*(np.array(column) for column in zip(*seen)))
+        _columns(policy_class, [pairs.first[-1], pairs.second[-1]])
         current = policy_class.optimistic(pairs, beta, optimism, sign)
         if not any(np.array_equal(current, iterate) for iterate in iterates):
             iterates.append(current)
@@ -171,13 +217,52 @@ def xpo_sharpening(
     return Learned(best, len(prompts), 2.0, oracle.queries)
 
 
-def _tilted_value(oracle: Oracle, law: np.ndarray, prompts: np.ndarray, beta: float, draws: int, rng) -> float:
-    """``J_β`` of a policy from its own draws: mean of ``(1+β) log π_base(y) - β log π(y)``."""
-    at = rng.choice(prompts, size=draws)
+def _explored(oracle, current: np.ndarray | None, x: int, rng: np.random.Generator, seed: int) -> tuple:
+    """A row of `Pairs`: a response of the current policy (None: of the base) and one of the base, with base likelihoods."""
+    if current is None:
+        [[own, reference]] = oracle.sample([x], 2, seed=seed)
+        return x, own.tokens[0], reference.tokens[0], own.log_likelihood, reference.log_likelihood
+    probs = np.exp(current[x])
+    y = int(rng.choice(len(probs), p=probs / probs.sum()))
+    [[reference]] = oracle.sample([x], 1, seed=seed)
+    [[log_y]] = oracle.evaluate([x], [[(y,)]])
+    return x, y, reference.tokens[0], log_y, reference.log_likelihood
+
+
+def _tilted_value(oracle, law: np.ndarray, prompts: np.ndarray, beta: float, n_samples: int, rng) -> float:
+    """``J_β`` of a policy from its own samples: mean of ``(1+β) log π_base(y) - β log π(y)``."""
+    at = rng.choice(prompts, size=n_samples)
     probs = np.exp(law) / np.exp(law).sum(axis=1, keepdims=True)
     responses = [int(rng.choice(law.shape[1], p=probs[x])) for x in at]
     logs = np.concatenate(oracle.evaluate(at.tolist(), [[(y,)] for y in responses]))
     return float(np.mean((1 + beta) * logs - beta * law[at, responses]))
+
+
+# What all share -------------------------------------------------------------------------------------------------------
+
+
+def _checked(policy_class, prompts: np.ndarray, question: str) -> np.ndarray:
+    """The prompts ``[n]``, rows of a class that can answer the question."""
+    if not hasattr(policy_class, question):
+        raise UserError(f"policy_class: {type(policy_class).__name__} has no {question}; expected another class")
+    prompts = np.asarray(prompts)
+    if prompts.ndim != 1 or len(prompts) == 0 or not np.issubdtype(prompts.dtype, np.integer):
+        raise UserError(f"prompts: {prompts.dtype} of shape {prompts.shape}; expected row numbers [n], n ≥ 1")
+    n_prompts = policy_class.shape[0]
+    if prompts.min() < 0 or prompts.max() >= n_prompts:
+        wrong = prompts[(prompts < 0) | (prompts >= n_prompts)][0]
+        raise UserError(f"prompts: {wrong} is no row of the class; expected 0 to {n_prompts - 1}")
+    return prompts
+
+
+def _columns(policy_class, responses: Iterable[int]) -> np.ndarray:
+    """The responses, columns of the class."""
+    responses = np.asarray(responses, dtype=np.int64)
+    if responses.max() >= policy_class.shape[1]:
+        raise UserError(
+            f"oracle: sampled response {responses.max()}; the class has {policy_class.shape[1]}: expected one table for both"
+        )
+    return responses
 
 
 def _check_beta(beta: float) -> None:

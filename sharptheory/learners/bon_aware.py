@@ -1,8 +1,9 @@
 """Best-of-N-aware objectives on tables: train the policy for the law it will be used under.
 
-All are functions of the logits of one prompt ``θ [Y]``, ``π = softmax(θ)``, returning ``(value, gradient)``; the
-gradients are exact. With ``Q = F(r_y)`` and ``L = F(r_y⁻)`` of the verifier's value under ``π``,
-``π_BoN = π (Q^N - L^N)/(Q - L)``.
+All are functions of the logits of one prompt ``θ [Y]``, ``π = softmax(θ)``, and return ``(value, gradient [Y])``; the
+gradients are exact. A logit of -inf is a response without mass, whose gradient is 0. With ``Q = F(r_y)`` and
+``L = F(r_y⁻)`` of the verifier's value under ``π``, ``π_BoN = π (Q^N - L^N)/(Q - L)``; values within the tolerance of
+`laws.best_of_n` are one level.
 
 Source: Chow et al., *Inference-Aware Fine-Tuning for Best-of-N Sampling*, arXiv 2412.15287.
 """
@@ -11,69 +12,121 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import gammaln, log_softmax
+from scipy.special import exprel, gammaln, log_softmax, xlog1py, xlogy
 
-from sharptheory.errors import UserError
-from sharptheory.theory.laws import best_of_n, rank_tilt
+from sharptheory.errors import UserError, expect_integers
+from sharptheory.theory import laws
 
-
-def _levels(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Membership ``[Y, Y]``: whether ``r(y') ≤ r(y)``, and whether ``r(y') < r(y)``."""
-    rewards = np.asarray(rewards, dtype=float)
-    return rewards <= rewards[:, None], rewards < rewards[:, None]
+# Best-of-N ------------------------------------------------------------------------------------------------------------
 
 
 def log_best_of_n(logits: np.ndarray, rewards: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
     """``log π_BoN [Y]`` and its Jacobian ``[Y, Y]`` with respect to the logits, exact with ties.
 
-    ``log π_BoN = log π + (N-1) log Q + log((1-u^N)/(1-u))`` with ``u = L/Q``; the last term's derivative is taken in
-    ``v = -log u``, where it keeps its digits for levels of hardly any mass (u near 1).
+    ``log π_BoN = log π + (N-1) log Q + log((1-e^{-Nv})/(1-e^{-v}))`` with ``v = log Q/L``. With the law conditioned on
+    what is at most as good, ``C_≤``, strictly worse, ``C_<``, and as good, ``C_=``, whose mixture with weights ``e^{-v}``
+    and ``1-e^{-v}`` is ``C_≤``: ``∇log Q = C_≤ - π`` and ``∇v = (1-e^{-v})(C_= - C_<)``. Nothing is divided by a mass.
+
+    Args:
+        logits: ``θ [Y]``; -inf allowed.
+        rewards: the verifier's values, ``[Y]``.
+        n: real ``N ≥ 1``.
+
+    Raises:
+        UserError: shapes that differ, NaN, or N below 1.
     """
-    log_probs = log_softmax(np.asarray(logits, dtype=float))
-    probs = np.exp(log_probs)
-    at_most, below = _levels(rewards)
-    q, low = np.maximum(at_most @ probs, 1e-300), below @ probs  # a level may underflow on the way of an optimiser
-    gradient_q, gradient_l = probs * (at_most - q[:, None]), probs * (below - low[:, None])
-    # The bottom level has u = 0 whatever the logits: no gradient.
-    above_bottom = low > 0
-    u = np.where(above_bottom, low / q, 0.5)
-    level_share = np.minimum((at_most & ~below) @ probs / q, 1 - 1e-16)
-    v = np.maximum(np.where(above_bottom, -np.log1p(-level_share), 1.0), 1e-200)  # 0 for a level without mass
-    slope = np.where(above_bottom, -(_bernoulli(n * v) - _bernoulli(v)) / (v * u), 0.0)
-    gradient_u = (gradient_l - u[:, None] * gradient_q) / q[:, None]
-    jacobian = np.eye(len(probs)) - probs + (n - 1) * gradient_q / q[:, None] + slope[:, None] * gradient_u
-    return best_of_n(log_probs, n, rewards=rewards), jacobian
+    log_probs, rewards = _law(logits), np.asarray(rewards, dtype=float)
+    ranking = laws.levels(log_probs, rewards)
+    law = laws.best_of_n(ranking, n)
+    log_cdf, log_ratio, log_share = (column[0] for column in (ranking.log_cdf, ranking.log_ratio, ranking.log_share))
+    level, probs, v = _level_index(rewards), np.exp(log_probs), -log_ratio
+    at_most = _conditioned(log_probs, log_cdf, level <= level[:, None])
+    below = _conditioned(log_probs, log_cdf + log_ratio, level < level[:, None])
+    within = np.where(level == level[:, None], np.exp(log_share), 0.0)
+    # The last term's derivative times 1-e^{-v}; in v it keeps its digits for levels of hardly any mass (v near 0).
+    slope = (_bernoulli(n * v) - _bernoulli(v)) * exprel(-v)
+    worse = np.where((v < np.inf)[:, None], within - below, 0.0)  # the bottom level has v = inf: no slope
+    jacobian = np.eye(len(probs)) - probs + (n - 1) * (at_most - probs) + slope[:, None] * worse
+    return law, np.where((log_probs > -np.inf)[:, None], jacobian, 0.0)
+
+
+def _conditioned(log_probs: np.ndarray, log_mass: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The law on the responses inside, ``[Y, Y]`` a row per response; 0 where they have no mass."""
+    with np.errstate(invalid="ignore"):
+        return np.exp(np.where(inside & (log_probs > -np.inf), log_probs - log_mass[:, None], -np.inf))
+
+
+def _law(logits: np.ndarray) -> np.ndarray:
+    logits = np.asarray(logits, dtype=float)
+    if logits.ndim != 1 or not (logits.max(initial=-np.inf) > -np.inf and logits.max() < np.inf):
+        raise UserError(
+            f"logits: shape {logits.shape}, largest {logits.max(initial=-np.inf)}; expected [Y], one finite"
+        )
+    return log_softmax(logits)
+
+
+def _level_index(rewards: np.ndarray) -> np.ndarray:
+    """The level of each response, from the bottom, as `laws.levels` ranks them."""
+    order, index = np.argsort(rewards), np.empty(len(rewards), dtype=int)
+    index[order] = np.cumsum(laws.level_starts(rewards[order][None])[0])
+    return index
 
 
 def _bernoulli(x: np.ndarray) -> np.ndarray:
     """``x/(e^x - 1) - 1``, by its series where it is small."""
-    x = np.asarray(x, dtype=float)
-    with np.errstate(over="ignore", invalid="ignore"):
-        series = x * (-1 / 2 + x * (1 / 12 + x**2 * (-1 / 720 + x**2 / 30_240)))
-        return np.where(x < 0.05, series, x / np.expm1(x) - 1)
+    small = np.minimum(x, 0.05)
+    series = small * (-1 / 2 + small * (1 / 12 + small**2 * (-1 / 720 + small**2 / 30_240)))
+    finite = np.clip(x, 1e-300, 700)
+    return np.where(x < 0.05, series, np.where(x > 700, -1.0, finite / np.expm1(finite) - 1))
+
+
+# Objectives -----------------------------------------------------------------------------------------------------------
 
 
 def bon_sft(logits, expert, rewards, n: float) -> tuple[float, np.ndarray]:
-    """BoN-SFT: ``E_{y~expert}[log π_BoN(y)]`` for expert probabilities ``[Y]``."""
+    """BoN-SFT: ``E_{y~expert}[log π_BoN(y)]``.
+
+    Args:
+        logits, rewards, n: as in `log_best_of_n`.
+        expert: probabilities ``[Y]``; a response that it never gives may have no mass.
+    """
     value, jacobian = log_best_of_n(logits, rewards, n)
-    expert = np.asarray(expert, dtype=float)
-    return float(expert @ value), expert @ jacobian
+    return _expected(expert, value), np.asarray(expert, dtype=float) @ jacobian
 
 
 def bon_sft_surrogate(logits, expert, rewards, n: float) -> tuple[float, np.ndarray]:
-    """BoN-SFT with the variational surrogate ``π exp(λ_N Q)/Z`` in place of best-of-N; for atomless verifiers."""
-    log_probs = log_softmax(np.asarray(logits, dtype=float))
-    probs, expert, tilt = np.exp(log_probs), np.asarray(expert, dtype=float), rank_tilt(n)
-    at_most, _ = _levels(rewards)
-    q = at_most @ probs
-    gradient_q = probs * (at_most - q[:, None])
-    surrogate = log_softmax(log_probs + tilt * q)
-    jacobian = np.eye(len(probs)) - probs + tilt * gradient_q
-    return float(expert @ surrogate), (expert - np.exp(surrogate)) @ jacobian
+    """BoN-SFT with the variational surrogate ``π exp(λ_N Q)/Z`` in place of best-of-N; for atomless verifiers.
+
+    Args:
+        logits, expert, rewards, n: as in `bon_sft`.
+    """
+    log_probs, rewards = _law(logits), np.asarray(rewards, dtype=float)
+    probs, expert, level = np.exp(log_probs), np.asarray(expert, dtype=float), _level_index(rewards)
+    surrogate = laws.rank_tilted(log_probs, n, rewards=rewards)
+    at_most = level <= level[:, None]
+    gradient_q = probs * (at_most - (at_most @ probs)[:, None])
+    jacobian = np.eye(len(probs)) - probs + laws.rank_tilt(n) * gradient_q
+    return _expected(expert, surrogate), (expert - np.exp(surrogate)) @ jacobian
+
+
+def _expected(expert: np.ndarray, log_law: np.ndarray) -> float:
+    """``Σ expert · log_law``, where 0 times -inf is 0."""
+    expert = np.asarray(expert, dtype=float)
+    if expert.shape != log_law.shape or not np.all(expert >= 0):
+        raise UserError(
+            f"expert: shape {expert.shape}, smallest {expert.min()}; expected probabilities {log_law.shape}"
+        )
+    return float(np.sum(expert * np.where(expert > 0, log_law, 0.0)))
 
 
 def bon_rl(logits, environment, n: float, *, verifier=None) -> tuple[float, np.ndarray]:
-    """BoN-RL: ``E_{y~π_BoN}[R(y)]``, selected by a verifier (BoN-RL-V) or, by default, by ``R`` itself (BoN-RL-S)."""
+    """BoN-RL: ``E_{y~π_BoN}[R(y)]``.
+
+    Args:
+        logits, n: as in `log_best_of_n`.
+        environment: ``R``, any real rewards, ``[Y]``.
+        verifier: values ``[Y]`` that select (BoN-RL-V); default ``R`` itself (BoN-RL-S).
+    """
     environment = np.asarray(environment, dtype=float)
     value, jacobian = log_best_of_n(logits, environment if verifier is None else verifier, n)
     weights = np.exp(value) * environment
@@ -81,28 +134,53 @@ def bon_rl(logits, environment, n: float, *, verifier=None) -> tuple[float, np.n
 
 
 def bon_rlb(logits, correct, n: float) -> tuple[float, np.ndarray]:
-    """BoN-RLB, binary reward: ``1 - p_fail^N``; ``∇ = N p_fail^{N-1} E_π[1{correct} s]``. N = 1 is REINFORCE."""
-    probs = np.exp(log_softmax(np.asarray(logits, dtype=float)))
+    """BoN-RLB: the pass rate ``1 - p_fail^N``; ``∇ = N p_fail^{N-1} E_π[1{correct} s]``. N = 1 is REINFORCE.
+
+    Args:
+        logits, n: as in `log_best_of_n`.
+        correct: 0 or 1, ``[Y]``; for other rewards the same objective is `bon_rl` without a verifier.
+
+    Raises:
+        UserError: rewards that are not 0 or 1, or N below 1.
+    """
+    if not 1 <= n < np.inf:
+        raise UserError(f"n={n}; expected a real number ≥ 1")
+    probs, correct = np.exp(_law(logits)), _binary(correct)
+    passed, failed = float(probs @ correct), float(probs @ (1 - correct))
+    # The smaller of the two has all its digits.
+    log_failed = (lambda k: xlog1py(k, -passed)) if passed < failed else (lambda k: xlogy(k, failed))
+    centred = np.where(correct == 1, failed, -passed)
+    return float(-np.expm1(log_failed(n))), n * np.exp(log_failed(n - 1)) * probs * centred
+
+
+def _binary(correct: np.ndarray) -> np.ndarray:
     correct = np.asarray(correct, dtype=float)
-    passed = float(probs @ correct)
-    failed = max(float(probs @ (1 - correct)), 0.0)
-    return float(-np.expm1(n * np.log(failed))) if failed > 0 else 1.0, n * failed ** (n - 1) * probs * (
-        correct - passed
-    )
+    if not np.isin(correct, (0.0, 1.0)).all():
+        raise UserError(f"correct: {correct[~np.isin(correct, (0.0, 1.0))][0]}; expected 0 or 1 only")
+    return correct
+
+
+# Weights of samples ---------------------------------------------------------------------------------------------------
 
 
 def bon_rlb_weights(p_fail: float, n: float) -> tuple[float, float]:
-    """Weights of correct and of wrong responses *drawn from best-of-N*, whose weighted scores average to ``∇(1-p^N)``.
+    """Weights of correct and of wrong responses *sampled from best-of-N*, whose weighted scores average to ``∇(1-p^N)``.
 
     ``g⁺ = N p^{N-1}/(1-p^N)`` and ``g⁻ = N p/(1-p)``: ``E_{π_BoN}[R g⁺ s + (1-R) g⁻ s]``, with a *plus* sign.
+
+    Args:
+        p_fail: in (0, 1).
+        n: real ``N ≥ 1``.
     """
+    if not 1 <= n < np.inf:
+        raise UserError(f"n={n}; expected a real number ≥ 1")
     if not 0 < p_fail < 1:
         raise UserError(f"p_fail={p_fail}; expected a number in (0, 1)")
     return float(n * p_fail ** (n - 1) / -np.expm1(n * np.log(p_fail))), float(n * p_fail / (1 - p_fail))
 
 
 def bon_rlb_positive_weight(p_fail: float, n: float) -> float:
-    """BoN-RLB(P): weight ``N p^{N-1}(1-p)/(1-p^N)`` of correct responses drawn from best-of-N, wrong ones ignored."""
+    """BoN-RLB(P): weight ``N p^{N-1}(1-p)/(1-p^N)`` of correct responses sampled from best-of-N, wrong ones ignored."""
     return bon_rlb_weights(p_fail, n)[0] * (1 - p_fail)
 
 
@@ -114,32 +192,90 @@ def pass_at_k_weights(correct: np.ndarray, k: int) -> np.ndarray:
 
     Args:
         correct: ``[..., n]``, 0 or 1.
+        k: from 1 to n.
+
+    Returns:
+        ``[..., n]``.
+
+    Raises:
+        UserError: k out of range, or rewards that are not 0 or 1.
 
     Source: PKPO, arXiv 2505.15201.
     """
-    correct = np.asarray(correct, dtype=float)
+    correct = _binary(correct)
     n = correct.shape[-1]
-    if not 1 <= k <= n:
-        raise UserError(f"k={k}; expected an integer from 1 to the number of samples {n}")
+    expect_integers(1, n, k=k)
     c = correct.sum(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        log_none = (
-            gammaln(n - c) + gammaln(n - k + 1) - gammaln(np.maximum(n - c - k + 1, 1)) - gammaln(n)
-        )  # C(n-1-c, k-1) / C(n-1, k-1)
+    # C(n-1-c, k-1) / C(n-1, k-1), where that many others are wrong.
+    log_none = gammaln(np.maximum(n - c, 1)) + gammaln(n - k + 1) - gammaln(np.maximum(n - c - k + 1, 1)) - gammaln(n)
     wrong = np.where(n - 1 - c >= k - 1, -np.expm1(np.minimum(log_none, 0.0)), 1.0)
-    return k * np.where(correct > 0, 1.0, wrong)
+    return k * np.where(correct == 1, 1.0, wrong)
+
+
+def max_at_k_weights(rewards: np.ndarray, k: int) -> np.ndarray:
+    """Unbiased weights of n i.i.d. samples for ``∇E[max of k rewards]``, the gradient of `bon_rl`, for ``n ≥ k``.
+
+    ``w_i`` is k times the mean, over all sets of k-1 other samples, of what sample i adds to the best of them,
+    ``max(r_i - max, 0)``; the reward itself for k = 1. It is never negative for k > 1, and on rewards 0 and 1 it weighs
+    successes alone (BoN-RLB(P)).
+
+    Args:
+        rewards: any real ones, ``[..., n]``.
+        k: from 1 to n.
+
+    Returns:
+        ``[..., n]``; ``mean_i w_i s_i`` has the gradient as its expectation.
+
+    Raises:
+        UserError: k out of range.
+
+    Source: PKPO, arXiv 2505.15201, with the best of the other k-1 as baseline.
+    """
+    rewards = np.asarray(rewards, dtype=float)
+    n = rewards.shape[-1]
+    expect_integers(1, n, k=k)
+    if k == 1:
+        return rewards.copy()
+    order = np.argsort(rewards, axis=-1)
+    ascending = np.take_along_axis(rewards, order, axis=-1)
+    # The chance that the j-th worst of all is the best of k-1 of the n-1 others: C(j-1, k-2) / C(n-1, k-1).
+    j = np.arange(1, n)
+    chance = np.where(j >= k - 1, np.exp(_log_choose(np.maximum(j - 1, k - 2), k - 2) - _log_choose(n - 1, k - 1)), 0.0)
+    # Σ_{j<i} chance_j (r_i - r_j), by the steps between neighbours: nothing cancels.
+    added = np.cumsum(np.cumsum(chance) * np.diff(ascending, axis=-1), axis=-1)
+    weights = np.zeros(rewards.shape)
+    np.put_along_axis(weights, order[..., 1:], k * added, axis=-1)
+    return weights
+
+
+def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
+    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+
+
+# Training -------------------------------------------------------------------------------------------------------------
 
 
 def train(objective, starts: np.ndarray, *, base: np.ndarray, kl_penalty: float) -> np.ndarray:
     """Logits that maximise ``objective(logits) - kl_penalty · KL(π‖π_base)``, the best of BFGS from each start.
 
     Args:
-        objective: ``logits → (value, gradient)``; starts: ``[K, Y]`` or ``[Y]``, for the objectives are not concave.
-        base: logits of the base policy; kl_penalty: positive, else the maximum may be at infinity.
+        objective: ``logits [Y] → (value, gradient [Y])``.
+        starts: finite logits, ``[K, Y]`` or ``[Y]``: several, for the objectives are not concave.
+        base: finite logits of the base policy, ``[Y]``.
+        kl_penalty: positive, else the maximum may be at infinity.
+
+    Returns:
+        ``[Y]``.
 
     Raises:
+        UserError: logits that are not finite, or a penalty that is not positive.
         RuntimeError: not converged; names the residual.
     """
+    if not 0 < kl_penalty < np.inf:
+        raise UserError(f"kl_penalty={kl_penalty}; expected a positive number")
+    for name, logits in (("starts", starts), ("base", base)):
+        if not np.isfinite(logits).all():
+            raise UserError(f"{name}: {np.asarray(logits)[~np.isfinite(logits)][0]}; expected finite logits")
     anchor = log_softmax(np.asarray(base, dtype=float))
 
     def loss(logits):

@@ -1,8 +1,9 @@
 """Replications of the finite-sample algorithms on tables, vectorised: how often does sharpening fail?
 
-Best-of-N responses are drawn from their exact law (`laws`), and only what decides success is drawn: the number of visits
-of each prompt and how many of them returned a member of ``y*_γ``. That has the same distribution as running
-`learners.sft_sharpening` literally, which the tests compare.
+Only what decides success is sampled, from its exact law: the number of visits of each prompt and how many of them
+returned a member of ``y*_γ``. That has the same distribution as running `learners.sft_sharpening` literally, which the
+tests compare. All are called as ``(policy, …, *, delta, gamma, replications, rng)`` and return errors
+``[replications]``: the fraction of bad prompts ``P_x[π̂(y*_γ|x) < 1-δ]`` of each replication.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pandas as pd
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 from sharptheory.learners.classes import FiniteClass, Pairs
 from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.theory import laws
 from sharptheory.theory.coverage import coverage_coefficient, maximizers, missing_mass
 from sharptheory.theory.policies import TabularPolicy
 
-#: Draws held at once.
+#: Numbers held at once.
 CHUNK = 5_000_000
 
 
@@ -36,17 +37,26 @@ def tabular_errors(
     rng: np.random.Generator,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Fraction of bad prompts ``P_x[π̂(y*_γ|x) < 1-δ]`` of tabular maximum likelihood on `n_prompts` responses.
+    """Errors of tabular maximum likelihood on `n_prompts` responses; a prompt never visited keeps the uniform law.
 
     Args:
-        policy: base policy; law: log-probabilities ``[X, Y]`` of the responses trained on, e.g. `laws.best_of_n`
-            (SFT-Sharpening) or the law of `laws.adaptive_best_of_n`.
-        n_prompts: n; delta, gamma: of ``(ε, δ, γ)``-sharpness; a prompt never visited keeps the uniform law.
+        policy: base policy.
+        law: log-probabilities in nats of the responses trained on, ``[X, Y]``, e.g. `laws.best_of_n` (SFT-Sharpening) or
+            the law of `laws.adaptive_best_of_n`.
+        n_prompts: n.
+        delta, gamma: of ``(ε, δ, γ)``-sharpness, in [0, 1] and [0, 1).
+        replications: how many.
+        rng: its state decides the result.
         progress: called with the number of replications done.
 
     Returns:
         ``[replications]``.
+
+    Raises:
+        UserError: an argument out of range.
     """
+    _check(delta, gamma)
+    expect_integers(1, n_prompts=n_prompts, replications=replications)
     inside = maximizers(policy.log_probs, gamma)
     hit = np.clip(1 - missing_mass(law, policy, gamma), 0.0, 1.0)
     unvisited = inside.mean(axis=1) < 1 - delta
@@ -65,12 +75,26 @@ def tabular_errors(
 
 
 def sft_errors(policy: TabularPolicy, n_prompts: int, n_responses: float, **options) -> np.ndarray:
-    """`tabular_errors` of SFT-Sharpening with N responses per prompt."""
+    """`tabular_errors` of SFT-Sharpening with N responses per prompt, ``[replications]``.
+
+    Args:
+        policy: base policy.
+        n_prompts: n.
+        n_responses: real ``N ≥ 1``.
+        options: of `tabular_errors`.
+    """
     return tabular_errors(policy, laws.best_of_n(policy.log_probs, n_responses), n_prompts, **options)
 
 
 def adaptive_errors(policy: TabularPolicy, n_prompts: int, threshold: float, **options) -> np.ndarray:
-    """`tabular_errors` of adaptive SFT-Sharpening."""
+    """`tabular_errors` of adaptive SFT-Sharpening, ``[replications]``.
+
+    Args:
+        policy: base policy.
+        n_prompts: n.
+        threshold: ``μ_stop > 0``.
+        options: of `tabular_errors`.
+    """
     return tabular_errors(policy, laws.adaptive_best_of_n(policy.log_probs, threshold).law, n_prompts, **options)
 
 
@@ -81,19 +105,35 @@ def dpo_errors(
     beta: float,
     *,
     delta: float,
+    gamma: float = 0.0,
     replications: int = 200,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Fraction of bad prompts ``P_x[π̂(y*|x) < 1-δ]`` of RLHF-Sharpening over a finite class, ``[replications]``."""
-    bad = np.stack([missing_mass(member, policy) > delta for member in members.members]) @ policy.mu
+    """Errors of RLHF-Sharpening over a finite class, ``[replications]``.
+
+    Args:
+        policy: base policy.
+        members: the class.
+        n_pairs: n.
+        beta: ``β > 0``.
+        delta, gamma, replications, rng: as in `tabular_errors`.
+
+    Raises:
+        UserError: an argument out of range.
+    """
+    _check(delta, gamma)
+    expect_integers(1, n_pairs=n_pairs, replications=replications)
+    if not 0 < beta < np.inf:
+        raise UserError(f"beta={beta}; expected a positive number")
+    bad = np.stack([missing_mass(member, policy, gamma) > delta for member in members.members]) @ policy.mu
     cdf = np.cumsum(policy.probs, axis=1)
     errors = np.empty(replications)
     for r in range(replications):
         prompts = rng.choice(policy.shape[0], size=n_pairs, p=policy.mu)
         uniforms = rng.random((2, n_pairs)) * cdf[prompts, -1]
-        drawn = [np.minimum((cdf[prompts] <= u[:, None]).sum(axis=1), policy.shape[1] - 1) for u in uniforms]
-        logs = [policy.log_probs[prompts, y] for y in drawn]
-        losses = members.regression_losses(Pairs(prompts, *drawn, *logs), beta)
+        responses = [np.minimum((cdf[prompts] <= u[:, None]).sum(axis=1), policy.shape[1] - 1) for u in uniforms]
+        logs = [policy.log_probs[prompts, y] for y in responses]
+        losses = members.regression_losses(Pairs(prompts, *responses, *logs), beta)
         errors[r] = bad[int(np.argmin(losses))]
     return errors
 
@@ -113,32 +153,43 @@ def sweep(
 ) -> pd.DataFrame:
     """Measured failure of SFT- (each N) and adaptive SFT-Sharpening (each threshold) on a grid, beside its guarantee.
 
-    Every cell has its own stream, seeded by its place in the grid, so the table does not depend on `workers`.
+    Every setting has its own stream, seeded by its position in the grid, so the table does not depend on `workers`.
 
     Args:
-        workers: processes, default one per core; progress: called with (cells done, cells in all).
+        policy: base policy.
+        n_prompts: each n.
+        n_responses: each N of SFT-Sharpening.
+        threshold: each ``μ_stop`` of the adaptive rule.
+        delta, gamma: each of ``(ε, δ, γ)``-sharpness.
+        replications: per setting.
+        seed: of the streams.
+        workers: processes, default one per core.
+        progress: called with (settings done, settings in all).
 
     Returns:
-        One row per cell: `method, n, n_responses` (the expected number for the adaptive rule), `delta, gamma`;
+        One row per setting: `method, n, n_responses` (the expected number for the adaptive rule), `delta, gamma`;
         `error` with `low, high` (95 %, over replications) of ``P_x[π̂(y*_γ|x) < 1-δ]``; `bound_term`, the part of the
         guarantee that more prompts cannot remove: ``C_cov,γ/N*`` (Theorem 4.1′), 0 for the adaptive rule (Theorem D.1).
+
+    Raises:
+        UserError: an empty grid, or an argument out of range.
     """
     methods = [("sft", float(n)) for n in n_responses] + [("adaptive", float(t)) for t in threshold]
-    cells = list(itertools.product(methods, n_prompts, delta, gamma))
-    if not cells:
+    settings = list(itertools.product(methods, n_prompts, delta, gamma))
+    if not settings:
         raise UserError("an empty grid: give n_prompts and at least one of n_responses, threshold")
-    jobs = [(policy, *cell, replications, np.random.SeedSequence([seed, i])) for i, cell in enumerate(cells)]
+    jobs = [(policy, *setting, replications, np.random.SeedSequence([seed, i])) for i, setting in enumerate(settings)]
     rows = []
     with ProcessPoolExecutor(workers) as pool:
-        for row in pool.map(_cell, jobs):
+        for row in pool.map(_setting, jobs):
             rows.append(row)
             if progress:
-                progress(len(rows), len(cells))
+                progress(len(rows), len(settings))
     columns = ["method", "n", "n_responses", "delta", "gamma", "error", "low", "high", "bound_term"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _cell(job: tuple) -> tuple:
+def _setting(job: tuple) -> tuple:
     policy, (method, size), n, delta, gamma, replications, seed = job
     if method == "sft":
         law, spent = laws.best_of_n(policy.log_probs, size), size
@@ -150,3 +201,8 @@ def _cell(job: tuple) -> tuple:
     errors = tabular_errors(policy, law, n, delta=delta, gamma=gamma, replications=replications, rng=rng)
     estimate = bootstrap_mean(errors, proportion=True, resamples=500)
     return method, n, spent, delta, gamma, float(estimate.value), float(estimate.low), float(estimate.high), bound_term
+
+
+def _check(delta: float, gamma: float) -> None:
+    if not 0 <= delta <= 1 or not 0 <= gamma < 1:
+        raise UserError(f"delta={delta}, gamma={gamma}; expected numbers in [0, 1] and [0, 1)")

@@ -24,7 +24,7 @@ def test_beams_are_responses_with_their_likelihoods(policy, width):
 
 
 def test_a_budget_leaves_responses_unfinished():
-    level = np.log(np.array([0.5, 0.3, 0.2]))
-    [found] = beam_search(lambda x, prefixes: np.tile(level, (len(prefixes), 1)), [2], [0], width=3, max_tokens=2)
+    row = np.log(np.array([0.5, 0.3, 0.2]))
+    [found] = beam_search(lambda x, prefixes: np.tile(row, (len(prefixes), 1)), [2], [0], width=3, max_tokens=2)
     assert [tokens for tokens, _ in found] == [(0, 0), (2,), (0, 1)]
     np.testing.assert_allclose(np.exp([log_p for _, log_p in found]), [0.25, 0.2, 0.15])

@@ -15,18 +15,18 @@ BURN_IN = 256
 
 
 def tree(seed: int, n_tokens: int, horizon: int, *, eos: bool, n_prompts: int = 1) -> AutoregressivePolicy:
-    rng, levels = np.random.default_rng(seed), []
+    rng, conditionals = np.random.default_rng(seed), []
     for h in range(horizon):
         logits = rng.normal(size=(n_prompts, n_tokens**h, n_tokens + 1))
         if not eos:
             logits[..., -1] = -np.inf
-        levels.append(log_softmax(logits, axis=-1))
-    return AutoregressivePolicy(tuple(levels))
+        conditionals.append(log_softmax(logits, axis=-1))
+    return AutoregressivePolicy(tuple(conditionals))
 
 
-def empirical(policy: AutoregressivePolicy, drawn) -> np.ndarray:
-    place = {response: i for i, response in enumerate(policy.responses)}
-    return np.bincount([place[response.tokens[:-1]] for response in drawn], minlength=len(place)) / len(drawn)
+def empirical(policy: AutoregressivePolicy, sampled) -> np.ndarray:
+    index = {response: i for i, response in enumerate(policy.responses)}
+    return np.bincount([index[response.tokens[:-1]] for response in sampled], minlength=len(index)) / len(sampled)
 
 
 def total_variation(p: np.ndarray, q: np.ndarray) -> float:
@@ -34,15 +34,15 @@ def total_variation(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def iid_variation(law: np.ndarray, n: int) -> float:
-    """Mean total variation of n independent draws from the law itself."""
+    """Mean total variation of n independent samples from the law itself."""
     rng = np.random.default_rng(0)
     return float(np.mean([total_variation(law, rng.multinomial(n, law) / n) for _ in range(200)]))
 
 
 def ratio(sampler, policy, alpha, n, **options) -> float:
     law = np.exp(laws.power(policy.table().log_probs, alpha)[0])
-    drawn = sampler(policy.next_token, [policy.n_tokens], [0], alpha=alpha, max_tokens=policy.horizon + 1, **options)
-    return total_variation(empirical(policy, drawn.responses[0]), law) / iid_variation(law, n)
+    sampled = sampler(policy.next_token, [policy.n_tokens], [0], alpha=alpha, max_tokens=policy.horizon + 1, **options)
+    return total_variation(empirical(policy, sampled.responses[0]), law) / iid_variation(law, n)
 
 
 SHAPES = [(3, 4, True), (3, 4, False), (2, 8, True), (2, 8, False)]
@@ -50,14 +50,14 @@ SHAPES = [(3, 4, True), (3, 4, False), (2, 8, True), (2, 8, False)]
 
 @pytest.mark.parametrize("alpha", [1, 2, 4])
 @pytest.mark.parametrize(("n_tokens", "horizon", "eos"), SHAPES)
-def test_smc_draws_from_the_power_law(n_tokens, horizon, eos, alpha):
+def test_smc_samples_from_the_power_law(n_tokens, horizon, eos, alpha):
     policy = tree(5, n_tokens, horizon, eos=eos)
     assert ratio(smc, policy, alpha, 400, samples=400) < 1.5
 
 
 @pytest.mark.parametrize("alpha", [1, 2, 4])
 @pytest.mark.parametrize("eos", [True, False])
-def test_mcmc_draws_from_the_power_law(eos, alpha):
+def test_mcmc_samples_from_the_power_law(eos, alpha):
     policy = tree(5, 3, 4, eos=eos)
     assert ratio(mcmc, policy, alpha, 400, chains=400, steps=64) < 1.5
 
@@ -65,7 +65,7 @@ def test_mcmc_draws_from_the_power_law(eos, alpha):
 @pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1, 2, 4])
 @pytest.mark.parametrize(("n_tokens", "horizon", "eos"), SHAPES)
-def test_both_within_one_and_a_half_of_independent_draws(n_tokens, horizon, eos, alpha):
+def test_both_within_one_and_a_half_of_independent_samples(n_tokens, horizon, eos, alpha):
     """Mean over four random trees and two seeds, for a concentrated law's variation is mostly chance; MCMC after 256 steps."""
     runs = [(tree(shape, n_tokens, horizon, eos=eos), seed) for shape in range(1, 5) for seed in (0, 1)]
     assert np.mean([ratio(smc, policy, alpha, 400, samples=400, seed=seed) for policy, seed in runs]) < 1.5
@@ -86,17 +86,17 @@ def test_the_normaliser_is_unbiased(eos, alpha):
 
 
 def test_tables_and_several_prompts():
-    """Each prompt of a table is drawn from its own power law; its draws do not depend on the other prompts."""
+    """Each prompt of a table is sampled from its own power law; its samples do not depend on the other prompts."""
     table = TabularPolicy.from_probs(np.random.default_rng(0).dirichlet(np.ones(6), size=3))
     policy = AutoregressivePolicy.from_table(table)
     options = dict(alpha=2.0, max_tokens=2, seed=4)
     for sampler, size in ((smc, {"samples": 300}), (mcmc, {"chains": 300, "steps": 32})):
-        drawn = sampler(policy.next_token, [6], [0, 1, 2], **size, **options)
+        sampled = sampler(policy.next_token, [6], [0, 1, 2], **size, **options)
         for x, law in enumerate(np.exp(laws.power(table.log_probs, 2.0))):
-            counts = np.bincount([response.tokens[0] for response in drawn.responses[x]], minlength=6) / 300
+            counts = np.bincount([response.tokens[0] for response in sampled.responses[x]], minlength=6) / 300
             assert total_variation(counts, law) < 1.5 * iid_variation(law, 300)
         alone = sampler(policy.next_token, [6], [1], **size, **options)
-        assert alone.responses[0] == drawn.responses[1]
+        assert alone.responses[0] == sampled.responses[1]
 
 
 def test_one_seed_one_result():
@@ -127,28 +127,89 @@ def test_low_temperature_decoding_is_not_the_power_law():
 def test_lengths_cut_off_by_the_budget():
     """Responses that never end are cut, unfinished; the target is the power of the law of the cut responses."""
     policy = tree(2, 2, 6, eos=False)
-    drawn = smc(policy.next_token, [2], [0], alpha=2.0, samples=2_000, max_tokens=3)
-    assert not any(response.finished for response in drawn.responses[0])
+    sampled = smc(policy.next_token, [2], [0], alpha=2.0, samples=2_000, max_tokens=3)
+    assert not any(response.finished for response in sampled.responses[0])
     short = AutoregressivePolicy(policy.conditionals[:3])
     law = np.exp(laws.power(short.table().log_probs, 2.0)[0])
-    place = {response: i for i, response in enumerate(short.responses)}
-    counts = np.bincount([place[r.tokens] for r in drawn.responses[0]], minlength=len(place)) / 2_000
+    index = {response: i for i, response in enumerate(short.responses)}
+    counts = np.bincount([index[r.tokens] for r in sampled.responses[0]], minlength=len(index)) / 2_000
     assert total_variation(counts, law) < 1.5 * iid_variation(law, 2_000)
 
 
+def kernel(policy: AutoregressivePolicy, alpha: float, exploring: float) -> np.ndarray:
+    """The chain's transition matrix over all responses, from their probabilities alone."""
+    responses = [(*tokens, policy.n_tokens) for tokens in policy.responses]
+    n = len(responses)
+
+    def completion(y, cut, power):
+        """Probability of writing y's tokens from `cut` on, in proportion to that power of the next-token law."""
+        total = 0.0
+        for t in range(cut, len(y)):
+            row = policy.next_token([0], [y[:t]])[0] * power
+            total += row[y[t]] - logsumexp(row)
+        return np.exp(total)
+
+    log_p = np.array([np.log(completion(y, 0, 1.0)) for y in responses])
+    matrix = np.zeros((n, n))
+    for i, old in enumerate(responses):
+        for cut in range(len(old)):
+            for power, share in ((alpha, 1 - exploring), (1.0, exploring)):
+                for j, new in enumerate(responses):
+                    if new[:cut] == old[:cut] and len(new) > cut:
+                        forth, back = completion(new, cut, power), completion(old, cut, power)
+                        ratio = np.exp(alpha * (log_p[j] - log_p[i])) * back * len(old) / (forth * len(new))
+                        matrix[i, j] += share / len(old) * forth * min(1.0, ratio)
+        matrix[i, i] += 1 - matrix[i].sum()
+    return matrix
+
+
+@pytest.mark.parametrize("exploring", [0.0, 0.5])
+def test_the_chain_forgets_its_start_as_fast_as_promised(exploring):
+    """``(1 - (1-e) Z_α/L)^s`` bounds the total variation from every start, and the samples follow the matrix."""
+    policy, alpha = tree(7, 2, 2, eos=True), 2.0
+    exact = policy.table().log_probs[0]
+    law, z, length = np.exp(laws.power(exact, alpha)), np.exp(alpha * exact).sum(), policy.horizon + 1
+    matrix = kernel(policy, alpha, exploring)
+    np.testing.assert_allclose(law @ matrix, law, atol=1e-12)
+    state = np.eye(len(law))
+    for s in range(1, 30):
+        state = state @ matrix
+        assert max(total_variation(row, law) for row in state) <= (1 - (1 - exploring) * z / length) ** s + 1e-12
+    start = np.exp(policy.tempered(1 / alpha).table().log_probs[0]) @ matrix @ matrix
+    options = dict(alpha=alpha, chains=2_000, steps=2, exploring=exploring, max_tokens=length)
+    found = empirical(policy, mcmc(policy.next_token, [2], [0], **options).responses[0])
+    assert total_variation(found, start) < 1.5 * iid_variation(start, 2_000)
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("sampler", "options", "message"),
     [
-        ({"alpha": 0.5}, "alpha=0.5; expected a number ≥ 1"),
-        ({"alpha": np.inf}, "alpha=inf"),
-        ({"alpha": 2.0, "max_tokens": 0}, "at most 0 tokens"),
-        ({"alpha": 2.0, "samples": 4, "particles": 2}, "particles=2 for samples=4"),
+        (smc, {"alpha": 0.5}, "alpha=0.5; expected a number from 1"),
+        (smc, {"alpha": np.inf}, "alpha=inf"),
+        (mcmc, {"alpha": 1e300}, r"alpha=1e\+300; expected a number from 1 to 1e\+06"),
+        (smc, {"max_tokens": 0}, "max_tokens=0; expected an integer"),
+        (mcmc, {"max_tokens": 2.0}, r"max_tokens=2\.0; expected an integer"),
+        (smc, {"samples": 4, "particles": 2}, "particles=2 for samples=4"),
+        (smc, {"samples": 1, "particles": 2.5}, r"particles=2\.5; expected an integer"),
+        (smc, {"samples": 0}, "samples=0; expected an integer from 1 to 1,000,000"),
+        (smc, {"samples": 10**9}, "samples=1000000000; expected an integer from 1 to 1,000,000"),
+        (smc, {"resample_below": 2.0}, r"resample_below=2\.0"),
+        (mcmc, {"chains": 0}, "chains=0"),
+        (mcmc, {"steps": -1}, "steps=-1; expected an integer ≥ 0"),
+        (mcmc, {"exploring": 1.5}, r"exploring=1\.5"),
+        (mcmc, {"prompts": [0, 0]}, r"prompts=\[0, 0\]; expected at least one number, each once"),
     ],
 )
-def test_bad_arguments(options, message):
-    policy = tree(1, 2, 2, eos=True)
+def test_bad_arguments(sampler, options, message):
+    policy, options = tree(1, 2, 2, eos=True), {"max_tokens": 3, "alpha": 2.0, "prompts": [0], **options}
     with pytest.raises(ValueError, match=message):
-        smc(policy.next_token, [2], [0], **{"max_tokens": 3, **options})
+        sampler(policy.next_token, [2], **options)
+
+
+@pytest.mark.parametrize("sampler", [smc, mcmc])
+def test_a_broken_model_is_refused(sampler):
+    with pytest.raises(ValueError, match=r"next_token: the largest log-probability .* is nan"):
+        sampler(lambda _, prefixes: np.full((len(prefixes), 2), np.nan), [1], [0], alpha=2.0, max_tokens=2)
 
 
 def test_on_the_shipped_model():
@@ -160,10 +221,10 @@ def test_on_the_shipped_model():
     common = dict(max_tokens=oracle.max_new_tokens)
     two = smc(tree, oracle.stop_ids, prompts, alpha=2.0, samples=32, **common)
     chains = mcmc(tree, oracle.stop_ids, prompts, alpha=2.0, chains=8, steps=16, **common)
-    for drawn in (two, chains):
-        scores = oracle.evaluate(task.prompts, [[r.tokens for r in row] for row in drawn.responses])
+    for sampled in (two, chains):
+        scores = oracle.evaluate(task.prompts, [[r.tokens for r in row] for row in sampled.responses])
         np.testing.assert_allclose(
-            np.stack(scores), [[r.log_likelihood for r in row] for row in drawn.responses], atol=2e-4
+            np.stack(scores), [[r.log_likelihood for r in row] for row in sampled.responses], atol=2e-4
         )
     assert np.all((chains.acceptance > 0) & (chains.acceptance < 1)) and np.all((two.ess > 0) & (two.ess <= 1))
     base = oracle.sample(task.prompts, 256)
@@ -172,6 +233,7 @@ def test_on_the_shipped_model():
     assert np.all(np.abs(np.exp(two.log_z) - likelihood.mean(axis=1)) < 4 * error + 0.1 * likelihood.mean(axis=1))
     four = smc(tree, oracle.stop_ids, prompts, alpha=4.0, samples=32, **common)
     means = [
-        np.mean([[r.log_likelihood for r in row] for row in drawn]) for drawn in (base, two.responses, four.responses)
+        np.mean([[r.log_likelihood for r in row] for row in sampled])
+        for sampled in (base, two.responses, four.responses)
     ]
     assert means[0] < means[1] < means[2]

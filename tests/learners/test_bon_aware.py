@@ -1,3 +1,6 @@
+import itertools
+
+import mpmath
 import numpy as np
 import pytest
 from scipy.special import log_softmax
@@ -39,6 +42,147 @@ def test_log_best_of_n_is_the_law():
         )
 
 
+def enumerated(logits, verifier, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The law of best-of-N and its Jacobian from all Y^N samples: ``∇E[f(y_1…y_N)] = E[f Σ_i (e_{y_i} - π)]``."""
+    weights = np.exp(np.asarray(logits, dtype=float))
+    probs = weights / weights.sum()
+    law, jacobian = np.zeros(len(probs)), np.zeros((len(probs), len(probs)))
+    for sample in itertools.product(range(len(probs)), repeat=n):
+        chance, score = np.prod(probs[list(sample)]), -n * probs
+        for y in sample:
+            score[y] += 1
+        best = max(verifier[y] for y in sample)
+        tied = [y for y in sample if verifier[y] == best]
+        for y in tied:  # broken uniformly over the samples
+            law[y] += chance / len(tied)
+            jacobian[y] += chance / len(tied) * score
+    return law, jacobian
+
+
+VERIFIERS = {
+    "no ties": [0.3, -1.2, 2.5, 0.9],
+    "ties": [1.0, -2.0, 1.0, 0.25],
+    "all tied": [7.0, 7.0, 7.0, 7.0],
+    "infinite": [0.0, -np.inf, np.inf, -np.inf],
+}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("verifier", VERIFIERS)
+def test_objectives_with_real_rewards_match_enumeration(verifier, n):
+    """Value and gradient of best-of-N training where rewards are neither 0 nor 1, and what selects is another reward."""
+    verifier = VERIFIERS[verifier]
+    logits, environment = np.array([0.4, -0.3, 1.1, 0.0]), np.array([-2.0, 0.5, 3.25, 0.5])
+    expert = np.array([0.1, 0.2, 0.3, 0.4])
+    law, jacobian = enumerated(logits, verifier, n)
+    value, gradient = bon.bon_rl(logits, environment, n, verifier=verifier)
+    assert value == pytest.approx(law @ environment, abs=1e-12)
+    np.testing.assert_allclose(gradient, environment @ jacobian, atol=1e-12)
+    value, gradient = bon.bon_sft(logits, expert, verifier, n)
+    assert value == pytest.approx(expert @ np.log(law), abs=1e-12)
+    np.testing.assert_allclose(gradient, (expert / law) @ jacobian, atol=1e-12)
+    law, jacobian = enumerated(logits, environment, n)
+    value, gradient = bon.bon_rl(logits, environment, n)
+    assert value == pytest.approx(law @ environment, abs=1e-12)
+    np.testing.assert_allclose(gradient, environment @ jacobian, atol=1e-12)
+
+
+@pytest.mark.parametrize("rewards", [[-2.0, 0.5, 3.25, 0.5], [0.0, 1.0, 0.0, 1.0]])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (3, 1), (3, 2), (3, 3), (5, 3)])
+def test_max_at_k_weights_are_unbiased_by_enumeration(rewards, n, k):
+    """Exact expectation over all groups of n samples: the gradient of E[max of k rewards], whatever the rewards."""
+    rewards, probs = np.array(rewards), np.array([0.4, 0.3, 0.2, 0.1])
+    expected = np.zeros(4)
+    for group in itertools.product(range(4), repeat=n):
+        weights = bon.max_at_k_weights(rewards[list(group)], k)
+        scores = np.eye(4)[list(group)] - probs
+        expected += np.prod(probs[list(group)]) * (weights @ scores) / n
+    np.testing.assert_allclose(expected, bon.bon_rl(np.log(probs), rewards, k)[1], atol=1e-12)
+
+
+def test_max_at_k_weights_are_what_a_sample_adds():
+    """By a loop over all sets of k-1 others; several groups at once; thousands of samples stay finite."""
+    rng = np.random.default_rng(0)
+    rewards = rng.normal(size=(3, 6)).round(1)
+    for k in (2, 3, 6):
+        for row, weights in zip(rewards, bon.max_at_k_weights(rewards, k)):
+            for i in range(6):
+                others = list(itertools.combinations(np.delete(row, i), k - 1))
+                assert weights[i] == pytest.approx(k * np.mean([max(row[i] - max(o), 0.0) for o in others]), abs=1e-12)
+    many = bon.max_at_k_weights(rng.normal(size=5_000), 2_500)
+    assert np.isfinite(many).all() and (many >= 0).all() and many.max() > 0
+    with pytest.raises(ValueError, match="k=7; expected an integer from 1 to 6"):
+        bon.max_at_k_weights(rewards, 7)
+
+
+def test_value_and_gradient_agree_on_what_is_tied():
+    """Rewards that differ by rounding are one level to both: 0.1 + 0.2 against 0.3."""
+    value, gradient = bon.bon_rl(np.zeros(2), [1, 0], 5, verifier=[0.1 + 0.2, 0.3])
+    assert value == pytest.approx(0.5)
+    np.testing.assert_allclose(gradient, [0.25, -0.25], atol=1e-12)
+    _, chained = bon.log_best_of_n(np.zeros(3), np.array([0.0, 0.8e-12, 1.6e-12]), 4)
+    step, rewards = 1e-6, np.array([0.0, 0.8e-12, 1.6e-12])
+    law = lambda logits: bon.log_best_of_n(logits, rewards, 4)[0]  # noqa: E731
+    central = [(law(step * e) - law(-step * e)) / (2 * step) for e in np.eye(3)]
+    np.testing.assert_allclose(chained.T, central, atol=1e-8)
+
+
+@pytest.mark.parametrize("objective", [bon.bon_sft, bon.bon_sft_surrogate])
+def test_a_response_without_mass_counts_for_nothing(objective):
+    """A logit of -inf where the expert is 0 too: the value and gradient of the other responses alone."""
+    for position in range(3):
+        insert = lambda row, value, i=position: np.insert(np.array(row, dtype=float), i, value)  # noqa: E731
+        for reward in (-5.0, 0.5, 1.0, 9.0):
+            value, gradient = objective(insert([0, 1], -np.inf), insert([0.5, 0.5], 0.0), insert([0, 1], reward), 4)
+            exact, exact_gradient = objective([0, 1], [0.5, 0.5], [0, 1], 4)
+            assert value == pytest.approx(exact, abs=1e-12)
+            np.testing.assert_allclose(gradient, insert(exact_gradient, 0.0), atol=1e-12)
+    assert bon.bon_sft([0, 1, -np.inf], [0.5, 0.5, 0], [0, 1, 2], 4)[0] == pytest.approx(-2.629, abs=1e-3)
+    assert objective([0, -np.inf], [0.5, 0.5], [0, 1], 4)[0] == -np.inf
+
+
+def test_the_jacobian_survives_masses_that_underflow():
+    """Against 1,000-digit differences of the formula: bottom, middle and top levels of mass 1e-350, and N up to 1e6."""
+    mpmath.mp.dps = 1_000
+    try:
+        for logits in ([0.0, -806.0, -1.0], [0.0, -806.0, -807.0], [-806.0, 0.0, -900.0]):
+            for rewards in ([2, 0, 1], [0, 1, 2], [1, 0, 0]):
+                for n in (3, 10**6):
+                    _, jacobian = bon.log_best_of_n(logits, rewards, n)
+                    step = mpmath.mpf(10) ** -400
+                    for z in range(3):
+                        moved = [
+                            [mpmath.mpf(t) + (s * step if i == z else 0) for i, t in enumerate(logits)] for s in (1, -1)
+                        ]
+                        up, down = (referee(point, rewards, n) for point in moved)
+                        exact = [float((a - b) / (2 * step)) for a, b in zip(up, down)]
+                        np.testing.assert_allclose(jacobian[:, z], exact, rtol=1e-9, atol=1e-9)
+    finally:
+        mpmath.mp.dps = 15
+
+
+def referee(logits, rewards, n):
+    """log π_BoN from its formula in as many digits as mpmath is told to keep."""
+    weights = [mpmath.exp(t) for t in logits]
+    probs = [w / sum(weights) for w in weights]
+    law = []
+    for p, r in zip(probs, rewards):
+        q = sum(other for other, s in zip(probs, rewards) if s <= r)
+        below = sum((other for other, s in zip(probs, rewards) if s < r), mpmath.mpf(0))
+        law.append(mpmath.log(p * (q**n - below**n) / (q - below)))
+    return law
+
+
+def test_pass_rates_near_0_and_1_keep_their_digits():
+    value, gradient = bon.bon_rlb([40, 0], [0, 1], 32)
+    rate = np.exp(-40) / (1 + np.exp(-40))
+    assert value == pytest.approx(32 * rate, rel=1e-12)
+    np.testing.assert_allclose(gradient, [-32 * rate, 32 * rate], rtol=1e-12)
+    value, gradient = bon.bon_rlb([40, 0], [1, 0], 2)
+    assert value == 1.0
+    np.testing.assert_allclose(gradient, [2 * rate**2, -2 * rate**2], rtol=1e-12)
+
+
 def test_binary_identities():
     """All ways of writing ∇(1-p^N) agree; N = 1 is REINFORCE; the minus sign is another objective's gradient."""
     rng = np.random.default_rng(1)
@@ -62,8 +206,6 @@ def test_binary_identities():
 
 def test_pass_at_k_weights_are_unbiased_by_enumeration():
     """Exact expectation over all 2^n outcomes: w is k·p_fail^{k-1} on correct samples after centring with E[s] = 0."""
-    import itertools
-
     for q in (0.2, 0.7):
         for n, k in ((4, 1), (4, 3), (5, 5), (6, 2)):
             right = wrong = 0.0
@@ -83,9 +225,9 @@ def test_monte_carlo_estimator_is_unbiased():
     rng = np.random.default_rng(2)
     logits, correct = rng.normal(size=5), np.array([1, 0, 0, 0, 1.0])
     probs = np.exp(log_softmax(logits))
-    draws = rng.choice(5, size=(40_000, 8), p=probs)
-    weights = bon.pass_at_k_weights(correct[draws], 4)
-    estimates = (weights[..., None] * (np.eye(5)[draws] - probs)).mean(axis=1)
+    samples = rng.choice(5, size=(40_000, 8), p=probs)
+    weights = bon.pass_at_k_weights(correct[samples], 4)
+    estimates = (weights[..., None] * (np.eye(5)[samples] - probs)).mean(axis=1)
     error = estimates.std(axis=0) / np.sqrt(len(estimates))
     assert np.all(np.abs(estimates.mean(axis=0) - bon.bon_rlb(logits, correct, 4)[1]) < 5 * error)
 
@@ -109,7 +251,28 @@ def test_training_for_n_wins_at_n():
         assert max(sizes, key=lambda m: value(trained[m], n)) == n
 
 
-def test_weights_refuse_certainty():
-    with pytest.raises(ValueError, match=r"p_fail=1\.0"):
-        bon.bon_rlb_weights(1.0, 3)
-    assert bon.bon_rlb(np.zeros(2), np.ones(2), 3)[0] == 1.0
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bon.bon_rlb_weights(1.0, 3), r"p_fail=1\.0"),
+        (lambda: bon.bon_rlb_weights(0.5, 0), "n=0"),
+        (lambda: bon.bon_rlb([0, 0], [0.5, 1], 3), r"correct: 0\.5; expected 0 or 1 only"),
+        (lambda: bon.bon_rlb([0, 0], [0, 1], 0.5), r"n=0\.5"),
+        (lambda: bon.pass_at_k_weights([0, 2.0], 1), r"correct: 2\.0"),
+        (lambda: bon.pass_at_k_weights(np.ones(4), 2.5), r"k=2\.5; expected an integer from 1 to 4"),
+        (lambda: bon.bon_rl([-np.inf, -np.inf], [0, 1], 2), "largest -inf; expected"),
+        (lambda: bon.bon_rl([np.nan, 0], [0, 1], 2), "largest nan; expected"),
+        (lambda: bon.bon_rl([0, 0], [np.nan, 1], 2), "is NaN"),
+        (lambda: bon.bon_sft([0, 0], [1.0], [0, 1], 2), r"expert: shape \(1,\)"),
+        (lambda: bon.train(None, np.zeros(2), base=np.zeros(2), kl_penalty=0.0), r"kl_penalty=0\.0"),
+        (lambda: bon.train(None, [0, -np.inf], base=np.zeros(2), kl_penalty=1.0), "starts: -inf"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_certain_success_needs_no_training():
+    value, gradient = bon.bon_rlb(np.zeros(2), np.ones(2), 3)
+    assert value == 1.0 and not gradient.any()

@@ -31,10 +31,10 @@ def policy():
 
 def test_table_oracle_samples_its_law_and_counts_queries(policy):
     oracle = CountingOracle(TableOracle(policy))
-    [drawn] = oracle.sample([1], 20_000, seed=0)
-    counts = np.bincount([r.tokens[0] for r in drawn], minlength=3)
+    [sampled] = oracle.sample([1], 20_000, seed=0)
+    counts = np.bincount([r.tokens[0] for r in sampled], minlength=3)
     assert stats.chisquare(counts, 20_000 * policy.probs[1]).pvalue > 1e-6
-    assert drawn[0].log_likelihood == policy.log_probs[1, drawn[0].tokens[0]]
+    assert sampled[0].log_likelihood == policy.log_probs[1, sampled[0].tokens[0]]
     np.testing.assert_allclose(oracle.evaluate([0, 1], [[(2,)], [(0,), (1,)]])[1], np.log([0.2, 0.5]))
     assert (oracle.sampled, oracle.evaluated, oracle.queries) == (20_000, 3, 20_003)
     assert TableOracle(policy).sample([0], 5, seed=1) == TableOracle(policy).sample([0], 5, seed=1)
@@ -72,7 +72,7 @@ def test_adaptive_learner_follows_s1(policy):
     assert learned.n_responses == pytest.approx(float(exact.expected_n), rel=0.05)
     assert np.exp(learned.log_probs[1]) == pytest.approx(np.exp(exact.law), abs=0.01)
     with pytest.raises(RuntimeError, match="has not stopped"):
-        learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts[:1], 1e3, max_draws=10)
+        learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts[:1], 1e3, max_samples=10)
 
 
 def realizable(rng) -> tuple[TabularPolicy, float, float]:
@@ -83,12 +83,12 @@ def realizable(rng) -> tuple[TabularPolicy, float, float]:
 
 
 def test_failure_stays_below_the_bounds_on_random_finite_classes():
-    """200 realizable classes: SFT (Theorem 4.1′), adaptive SFT (D.1) and RLHF-Sharpening ([S2]).
+    """100 realizable classes: SFT (Theorem 4.1′), adaptive SFT (D.1) and RLHF-Sharpening ([S2]).
 
-    Each bound may fail with probability ρ = 0.1, independently: at most the 1 - 1e-6 quantile of Bin(200, 0.1) do.
+    Each bound may fail with probability ρ = 0.1, independently: at most the 1 - 1e-6 quantile of Bin(100, 0.1) do.
     """
     rng, rho, failures = np.random.default_rng(0), 0.1, np.zeros(3, dtype=int)
-    for _ in range(200):
+    for _ in range(100):
         policy, delta, beta = realizable(rng)
         n, n_responses = 400, 16
         n_star, threshold = n_responses / laws.stopping_threshold(delta), laws.stopping_threshold(delta)
@@ -120,7 +120,7 @@ def test_failure_stays_below_the_bounds_on_random_finite_classes():
             c_cov_bar=float(np.exp(-summary.log_max).mean()),
         )
         failures[2] += bad(learned) > bound
-    assert np.all(failures <= stats.binom.ppf(1 - 1e-6, 200, rho)), failures
+    assert np.all(failures <= stats.binom.ppf(1 - 1e-6, 100, rho)), failures
 
 
 def test_dpo_regression_recovers_the_tilted_parameter_of_linear_softmax():
@@ -131,7 +131,7 @@ def test_dpo_regression_recovers_the_tilted_parameter_of_linear_softmax():
         members = LinearClass(features)
         base = TabularPolicy(members.table(theta))
         while True:
-            pairs = learners.draw_pairs(TableOracle(base), np.zeros(d, dtype=int), seed=int(rng.integers(1 << 30)))
+            pairs = learners.sample_pairs(TableOracle(base), np.zeros(d, dtype=int), seed=int(rng.integers(1 << 30)))
             if np.linalg.matrix_rank(features[0, pairs.first] - features[0, pairs.second]) == d:
                 break
         np.testing.assert_allclose(members.regress_theta(pairs, beta), (1 + 1 / beta) * theta, atol=1e-8)
@@ -200,7 +200,60 @@ def test_xpo_on_linear_softmax_finds_the_tilted_law():
         learners.xpo_sharpening(TableOracle(base), LinearClass(features), np.zeros(3, dtype=int), beta, optimism=0.1)
 
 
-def test_many_responses_are_drawn_in_chunks(policy, monkeypatch):
+class Recording:
+    """A class that answers as another one does, and keeps the pairs that it was shown."""
+
+    def __init__(self, members):
+        self.shape, self._members, self.shown = members.shape, members, []
+
+    def optimistic(self, pairs, *arguments):
+        self.shown.append(pairs)
+        return self._members.optimistic(pairs, *arguments)
+
+
+def test_xpo_regresses_on_every_round_so_far(policy):
+    """Round t sees t pairs, those of the rounds before among them; at the prompts given, one per round."""
+    members = Recording(FiniteClass(np.stack([policy.log_probs, laws.tilted(policy.log_probs, 0.5)])))
+    prompts = np.array([0, 1, 1, 0, 1])
+    learners.xpo_sharpening(TableOracle(policy), members, prompts, 0.5, optimism=0.1, held_out=5)
+    assert [len(pairs.prompts) for pairs in members.shown] == [1, 2, 3, 4, 5]
+    last = members.shown[-1]
+    np.testing.assert_array_equal(last.prompts, prompts)
+    for t, pairs in enumerate(members.shown, start=1):
+        for column in ("first", "second", "log_first", "log_second"):
+            np.testing.assert_array_equal(getattr(pairs, column), getattr(last, column)[:t])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_xpo_starts_at_the_base(order):
+    """A member with its mass where the base has none is nowhere to start: its samples have log-likelihood -inf."""
+    base = TabularPolicy.from_probs([[0.6, 0.4, 0.0]])
+    wrong, target = np.log([[0.01, 0.01, 0.98]]), laws.tilted(base.log_probs, 0.5)
+    members = Recording(FiniteClass(np.stack([(wrong, target)[i] for i in order])))
+    for seed in range(10):
+        for optimism in (0.0, 0.1):
+            members.shown.clear()
+            learned = learners.xpo_sharpening(
+                TableOracle(base), members, np.zeros(8, dtype=int), 0.5, optimism=optimism, seed=seed
+            )
+            np.testing.assert_array_equal(learned.log_probs, target)
+            assert members.shown[0].first[0] < 2
+
+
+def test_the_first_round_of_xpo_samples_the_base():
+    """The first response of 4,000 first rounds follows the base policy, not a member: chi-squared at level 1e-6."""
+    base = TabularPolicy.from_probs([[0.5, 0.3, 0.2]])
+    members = Recording(FiniteClass(np.log([[[0.05, 0.05, 0.9]]])))
+    for seed in range(4_000):
+        learners.xpo_sharpening(
+            TableOracle(base), members, np.zeros(1, dtype=int), 0.5, optimism=0.0, held_out=1, seed=seed
+        )
+    for column in ("first", "second"):
+        counts = np.bincount([getattr(pairs, column)[0] for pairs in members.shown], minlength=3)
+        assert stats.chisquare(counts, 4_000 * base.probs[0]).pvalue > 1e-6
+
+
+def test_many_responses_are_sampled_in_chunks(policy, monkeypatch):
     monkeypatch.setattr(learners.algorithms, "CHUNK", 40)
     learned = learners.sft_sharpening(TableOracle(policy), Simplex((2, 3)), np.array([0, 1] * 50), 16)
     assert learned.queries == 1_600 and np.exp(learned.log_probs).max(axis=1).min() > 0.8
@@ -222,15 +275,36 @@ def test_tiny_beta_stays_exact(policy):
     np.testing.assert_array_equal(learned.log_probs, target)
 
 
+XPO = learners.xpo_sharpening
+AT_0 = np.array([0])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda o, s: learners.sft_sharpening(o, s, np.array([0]), 0), "n=0"),
-        (lambda o, s: learners.adaptive_sharpening(o, s, np.array([0]), 0.0), "threshold=0.0"),
-        (lambda o, s: learners.rlhf_sharpening(o, s, np.array([0]), 0.0), "beta=0.0"),
-        (lambda o, s: learners.xpo_sharpening(o, s, np.array([0]), -1.0, optimism=0.0), "beta=-1.0"),
+        (lambda o, s, f: learners.sft_sharpening(o, s, AT_0, 0), "n_responses=0; expected an integer"),
+        (lambda o, s, f: learners.sft_sharpening(o, s, AT_0, 2.5), r"n_responses=2\.5"),
+        (lambda o, s, f: learners.sft_sharpening(o, s, np.array([0, 2]), 3), "prompts: 2 is no row .* 0 to 1"),
+        (lambda o, s, f: learners.sft_sharpening(o, s, np.array([-1]), 3), "prompts: -1 is no row"),
+        (lambda o, s, f: learners.sft_sharpening(o, s, np.array([0.5]), 3), "prompts: float64"),
+        (lambda o, s, f: learners.sft_sharpening(o, s, np.array([], dtype=int), 3), r"shape \(0,\)"),
+        (
+            lambda o, s, f: learners.sft_sharpening(o, Simplex((2, 1)), np.array([1]), 30),
+            "sampled response 1; the class has 1",
+        ),
+        (lambda o, s, f: learners.adaptive_sharpening(o, s, AT_0, 0.0), r"threshold=0\.0"),
+        (lambda o, s, f: learners.rlhf_sharpening(o, f, AT_0, 0.0), r"beta=0\.0"),
+        (lambda o, s, f: learners.rlhf_sharpening(o, s, AT_0, 0.5), "Simplex has no regress"),
+        (lambda o, s, f: XPO(o, f, AT_0, -1.0, optimism=0.0), r"beta=-1\.0"),
+        (lambda o, s, f: XPO(o, f, AT_0, 1.0, optimism=-0.1), r"optimism=-0\.1"),
+        (lambda o, s, f: XPO(o, f, AT_0, 1.0, optimism=0.0, held_out=0), "held_out=0"),
+        (lambda o, s, f: o.sample([2], 3), "prompt=2; expected an integer from 0 to 1"),
+        (lambda o, s, f: o.sample([0], 2.5), r"n=2\.5"),
+        (lambda o, s, f: o.evaluate([0], [[(3,)]]), r"responses: \(3,\) at prompt 0; expected .* 0 to 2"),
+        (lambda o, s, f: o.evaluate([0], [[(1, 2)]]), r"responses: \(1, 2\)"),
+        (lambda o, s, f: o.evaluate([0], []), "1 prompts but 0 lists"),
     ],
 )
 def test_bad_arguments_are_named(policy, call, message):
     with pytest.raises(ValueError, match=message):
-        call(TableOracle(policy), Simplex((2, 3)))
+        call(TableOracle(policy), Simplex((2, 3)), FiniteClass(policy.log_probs[None]))

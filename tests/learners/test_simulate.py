@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sharptheory.learners import FiniteClass, Simplex, adaptive_sharpening, sft_sharpening, simulate
+from sharptheory.learners import FiniteClass, Simplex, adaptive_sharpening, rlhf_sharpening, sft_sharpening, simulate
 from sharptheory.oracle import TableOracle
 from sharptheory.theory import bounds, laws
 from sharptheory.theory.coverage import coverage_coefficient, missing_mass
@@ -14,8 +14,9 @@ def policy():
     return TabularPolicy.from_probs([[0.45, 0.35, 0.2], [0.3, 0.4, 0.3]])
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.3])
 @pytest.mark.parametrize("kind", ["sft", "adaptive"])
-def test_replications_have_the_law_of_the_literal_algorithm(policy, kind):
+def test_replications_have_the_law_of_the_literal_algorithm(policy, kind, gamma):
     """Mean error of 400 literal runs against 20,000 replications: within 5 standard errors."""
     rng, delta, n, literal = np.random.default_rng(0), 0.3, 7, []
     for seed in range(400):
@@ -24,10 +25,36 @@ def test_replications_have_the_law_of_the_literal_algorithm(policy, kind):
             learned = sft_sharpening(oracle, Simplex((2, 3)), prompts, 3, seed=seed)
         else:
             learned = adaptive_sharpening(oracle, Simplex((2, 3)), prompts, 1.5, seed=seed)
-        literal.append(float((missing_mass(learned.log_probs, policy) > delta + 1e-12) @ policy.mu))
+        literal.append(float((missing_mass(learned.log_probs, policy, gamma) > delta + 1e-12) @ policy.mu))
     run = simulate.sft_errors if kind == "sft" else simulate.adaptive_errors
-    drawn = run(policy, n, 3 if kind == "sft" else 1.5, delta=delta, replications=20_000, rng=rng)
-    assert abs(np.mean(literal) - drawn.mean()) < 5 * np.std(literal) / 20
+    errors = run(policy, n, 3 if kind == "sft" else 1.5, delta=delta, gamma=gamma, replications=20_000, rng=rng)
+    assert abs(np.mean(literal) - errors.mean()) < 5 * np.std(literal) / 20 and np.std(literal) > 0
+
+
+@pytest.mark.filterwarnings("ignore:unrealizable")
+@pytest.mark.parametrize("n_pairs", [1, 3])
+def test_dpo_replications_have_the_law_of_the_literal_algorithm(policy, n_pairs):
+    """Over a class with duplicates and members that one pair does not tell apart: within 5 standard errors."""
+    rng, beta = np.random.default_rng(5), 0.2
+    target = laws.tilted(policy.log_probs, beta)
+    half = np.stack([target[0], policy.log_probs[1]])
+    flat = np.full((2, 3), -np.log(3))
+    members = FiniteClass(np.stack([half, half, flat, target, target, flat]))
+    literal = []
+    for seed in range(400):
+        learned = rlhf_sharpening(TableOracle(policy), members, rng.integers(2, size=n_pairs), beta, seed=seed)
+        literal.append(float((missing_mass(learned.log_probs, policy) > 0.3) @ policy.mu))
+    errors = simulate.dpo_errors(policy, members, n_pairs, beta, delta=0.3, replications=5_000, rng=rng)
+    assert abs(np.mean(literal) - errors.mean()) < 5 * np.std(literal) / 20 and np.std(literal) > 0
+
+
+def test_duplicates_change_neither_choice_nor_law(policy):
+    """A class listed twice has the errors of the class, from the same samples."""
+    members = np.stack([laws.tilted(policy.log_probs, beta) for beta in (0.1, 1.0, 5.0)])
+    run = lambda held: simulate.dpo_errors(  # noqa: E731
+        policy, FiniteClass(held), 2, 0.4, delta=0.3, replications=200, rng=np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(run(members), run(np.concatenate([members, members[::-1]])))
 
 
 def test_replications_match_the_exact_risk_of_the_hard_family():
@@ -65,6 +92,21 @@ def test_the_seed_decides(policy):
     run = lambda seed: simulate.sft_errors(policy, 9, 2, delta=0.3, rng=np.random.default_rng(seed))  # noqa: E731
     np.testing.assert_array_equal(run(0), run(0))
     assert not np.array_equal(run(0), run(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delta": 1.5}, r"delta=1\.5, gamma=0\.0"),
+        ({"gamma": 1.0}, r"gamma=1\.0"),
+        ({"replications": 0}, "replications=0"),
+        ({"n_prompts": 2.5}, r"n_prompts=2\.5"),
+    ],
+)
+def test_bad_arguments_are_named(policy, options, message):
+    n_prompts, options = options.get("n_prompts", 3), {k: v for k, v in options.items() if k != "n_prompts"}
+    with pytest.raises(ValueError, match=message):
+        simulate.sft_errors(policy, n_prompts, 2, **{"delta": 0.3, "rng": np.random.default_rng(0), **options})
 
 
 def test_sweep_does_not_depend_on_its_workers(policy):

@@ -150,15 +150,16 @@ TABLE = np.log([0.4, 0.3, 0.2, 0.1])
 CORRECT = np.array([0.0, 1.0, 0.0, 1.0])
 
 
-def expected_weights(method: str, n: int, m: int) -> np.ndarray:
+def expected_weights(method: str, n: int, m: int, reward: str) -> np.ndarray:
     """Expectation over all pools of m draws of the weight that a method puts on each response of a table."""
-    total = np.zeros(4)
+    total, best = np.zeros(4), 1 if reward == "correctness" else 0
     for drawn in itertools.product(range(4), repeat=m):
-        # A second prompt, since a pool whose rewards are all tied is refused.
-        rows = [[(y, EOS) for y in drawn], [(0, EOS)] * (m - 1) + [(1, EOS)]]
-        pool = pool_of(rows, [TABLE[list(drawn)], TABLE[[0] * (m - 1) + [1]]])
+        # A second prompt with one best response, since a pool whose rewards are all tied is refused.
+        second = [1 - best] * (m - 1) + [best]
+        rows = [[(y, EOS) for y in drawn], [(y, EOS) for y in second]]
+        pool = pool_of(rows, [TABLE[list(drawn)], TABLE[second]])
         pool["correct"] = [bool(CORRECT[tokens[0]]) for tokens in pool["tokens"]]
-        found = examples.examples(method, pool, **{**OPTIONS, "reward": "correctness", "n": n})
+        found = examples.examples(method, pool, **{**OPTIONS, "reward": reward, "n": n})
         chance = np.exp(TABLE[list(drawn)].sum())
         for example in found:
             if example.prompt_id == 0:
@@ -172,7 +173,16 @@ def test_bon_rlb_weights_are_unbiased(n, m):
     exact = bon_aware.bon_rlb(TABLE, CORRECT, n)[1]
     probs = np.exp(TABLE)
     for method in ("bon-rlb", "bon-rlb-p"):
-        weights = expected_weights(method, n, m)
+        weights = expected_weights(method, n, m, "correctness")
+        np.testing.assert_allclose(weights - probs * weights.sum(), exact, atol=1e-10, err_msg=method)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 3), (3, 3)])
+def test_bon_rlb_weights_are_unbiased_for_any_reward(n, m):
+    """With log-likelihoods as rewards: the gradient of their expected best of N, also where N is the whole group."""
+    exact, probs = bon_aware.bon_rl(TABLE, TABLE, n)[1], np.exp(TABLE)
+    for method in ("bon-rlb", "bon-rlb-p"):
+        weights = expected_weights(method, n, m, "log_likelihood")
         np.testing.assert_allclose(weights - probs * weights.sum(), exact, atol=1e-10, err_msg=method)
 
 
