@@ -59,45 +59,47 @@ class Reward:
         return pd.Series(values, index=pool.samples.index)
 
 
-def log_likelihood(pool: Pool) -> pd.Series:
+def log_likelihood(pool: Pool | pd.DataFrame) -> pd.Series:
     """``log π(y|x)``, the self-reward of maximum-likelihood sharpening (2)."""
-    return pool["log_likelihood"]
+    return as_pool(pool)["log_likelihood"]
 
 
-def length_normalized(pool: Pool) -> pd.Series:
+def length_normalized(pool: Pool | pd.DataFrame) -> pd.Series:
     """``log π(y|x) / |y|``."""
+    pool = as_pool(pool)
     return pool["log_likelihood"] / pool["length"].clip(lower=1)
 
 
-def answer_share(pool: Pool) -> pd.Series:
+def answer_share(pool: Pool | pd.DataFrame) -> pd.Series:
     """Fraction of the prompt's other responses with the same answer; a response without an answer gets 0.
 
     Leaving the response itself out keeps the share from rewarding small pools.
     """
+    pool = as_pool(pool)
     prompt, answer = pool["prompt_id"], pool["answer"]
     same = answer.groupby([prompt, answer], dropna=False).transform("size") - 1
     others = prompt.groupby(prompt).transform("size") - 1
     return (same / others.clip(lower=1)).where(answer.notna(), 0.0)
 
 
-def self_certainty(pool: Pool) -> pd.Series:
+def self_certainty(pool: Pool | pd.DataFrame) -> pd.Series:
     """Mean over tokens of ``KL(uniform ‖ p_t)``, measured while sampling (`diagnose --rewards self_certainty`)."""
-    return pool["self_certainty"]
+    return as_pool(pool)["self_certainty"]
 
 
-def negative_entropy(pool: Pool) -> pd.Series:
+def negative_entropy(pool: Pool | pd.DataFrame) -> pd.Series:
     """Minus the mean token entropy, measured while sampling (`diagnose --rewards negative_entropy`)."""
-    return pool["negative_entropy"]
+    return as_pool(pool)["negative_entropy"]
 
 
-def p_true(pool: Pool) -> pd.Series:
+def p_true(pool: Pool | pd.DataFrame) -> pd.Series:
     """The model's own probability that the response is right, asked for after sampling (`diagnose --rewards p_true`)."""
-    return pool["p_true"]
+    return as_pool(pool)["p_true"]
 
 
-def correctness(pool: Pool) -> pd.Series:
+def correctness(pool: Pool | pd.DataFrame) -> pd.Series:
     """The skyline: best-of-N by correctness is pass@N."""
-    return pool["correct"]
+    return as_pool(pool)["correct"]
 
 
 REWARDS: dict[str, Reward] = {
@@ -148,12 +150,13 @@ def reward_values(pool: Pool, reward: str | Reward | pd.Series | np.ndarray) -> 
     return pool.numbers(reward)
 
 
-def available(pool: Pool) -> list[Reward]:
+def available(pool: Pool | pd.DataFrame) -> list[Reward]:
     """The registered rewards whose columns a pool has, without gaps."""
+    pool = as_pool(pool)
     complete = lambda column: column in pool and (column == "answer" or pool[column].notna().all())  # noqa: E731
     return [reward for reward in REWARDS.values() if all(map(complete, reward.needs))]
 
 
-def selecting(pool: Pool) -> list[Reward]:
+def selecting(pool: Pool | pd.DataFrame) -> list[Reward]:
     """Those of them that a best-of-N could select by at inference."""
     return [reward for reward in available(pool) if reward.selects]

@@ -11,12 +11,12 @@ from sharptheory.measure.alignment import (
     across_methods,
     across_prompts,
     alignment_levels,
-    auc,
     auc_pooled,
     auc_within,
     concordance,
     dominance,
     length_confound,
+    rank_sum,
 )
 
 
@@ -39,7 +39,7 @@ def planted(within: float, *, x: int = 80, m: int = 30, seed: int = 0) -> pd.Dat
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))
 def test_auc_is_mann_whitney(pairs):
     scores, correct = map(np.array, zip(*pairs))
-    value = auc(scores, correct)
+    value = rank_sum(scores, correct)
     if correct.all() or not correct.any():
         assert np.isnan(value)
     else:
@@ -50,7 +50,9 @@ def test_auc_is_mann_whitney(pairs):
 def test_auc_weights_are_multiplicities():
     rng = np.random.default_rng(0)
     scores, correct, weights = rng.integers(0, 5, 40), rng.random(40) < 0.5, rng.integers(0, 4, 40)
-    assert auc(scores, correct, weights) == pytest.approx(auc(np.repeat(scores, weights), np.repeat(correct, weights)))
+    assert rank_sum(scores, correct, weights) == pytest.approx(
+        rank_sum(np.repeat(scores, weights), np.repeat(correct, weights))
+    )
 
 
 def test_within_prompt_auc_is_not_confounded_by_prompt_difficulty():
@@ -62,9 +64,9 @@ def test_within_prompt_auc_is_not_confounded_by_prompt_difficulty():
         for i in range(40):
             rows.append((x, i, rng.normal(-5 if easy else -15) - 3, rng.random() < (0.9 if easy else 0.1)))
     pool = pd.DataFrame(rows, columns=["prompt_id", "sample_id", "log_likelihood", "correct"])
-    within, n_prompts = auc_within(pool)
+    within = auc_within(pool)
     pooled = auc_pooled(pool)
-    assert within.low < 0.5 < within.high and n_prompts > 50
+    assert within.low < 0.5 < within.high and within.n_prompts > 50
     assert pooled.low > 0.8 and pooled.low < pooled.value < pooled.high
 
 
@@ -80,7 +82,7 @@ def test_concordance_counts_pairs(rows):
     value = concordance(scores, values, weights)
     assert (np.isnan(value) and total == 0) or value == pytest.approx(agree / total)
     binary = values > 1
-    np.testing.assert_allclose(concordance(scores, binary), auc(scores, binary), equal_nan=True)
+    np.testing.assert_allclose(concordance(scores, binary), rank_sum(scores, binary), equal_nan=True)
 
 
 def test_four_levels_are_four_questions():
