@@ -11,7 +11,11 @@ from sharptheory.errors import UserError
 
 def read_jsonl(path: str | Path) -> Iterator[dict]:
     """The objects of a JSON-lines file; blank lines at its end are allowed, anything else is an error with its line."""
-    text = Path(path).read_text(encoding="utf-8").rstrip()
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip()
+    except UnicodeDecodeError as error:
+        line = Path(path).read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line} is not UTF-8 text: byte {error.object[error.start]:#x}") from None
     if not text:
         raise UserError(f"{path} is empty; expected one JSON object per line")
     for number, line in enumerate(text.split("\n"), start=1):
@@ -20,6 +24,15 @@ def read_jsonl(path: str | Path) -> Iterator[dict]:
         except json.JSONDecodeError as error:
             reason = "is empty" if not line.strip() else f"is not valid JSON ({error.msg})"
             raise UserError(f"{path}:{number} {reason}; expected one JSON object per line") from None
+        except RecursionError:
+            raise UserError(f"{path}:{number} is nested too deeply; expected one JSON object per line") from None
+        except ValueError as error:  # Python reads no integer of more than 4,300 digits
+            raise UserError(f"{path}:{number} cannot be read ({error}); expected one JSON object per line") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number} holds a {type(row).__name__}; expected a JSON object")
+        if "\\ud" in line.lower():
+            try:
+                json.dumps(row, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{path}:{number} holds a lone surrogate, which is no text") from None
         yield row

@@ -289,9 +289,10 @@ def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfou
         if given is not None:
             pairs.append((rank_sum(group["score"].to_numpy(), group["correct"].to_numpy()), given))
     m = int(known.sizes.min())
+    adjusted = known.assign(adjusted=score - slope * length)
     accuracies = [
-        bootstrap_mean(curve(known, reward, "correct", [m])[m], proportion=True, seed=seed)
-        for reward in (score, score - slope * length)
+        bootstrap_mean(curve(adjusted, reward, "correct", [m])[m], proportion=True, seed=seed)
+        for reward in ("log_likelihood", "adjusted")
     ]
     by_pair = np.array(pairs).reshape(-1, 2)
     return LengthConfound(

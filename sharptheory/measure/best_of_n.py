@@ -10,7 +10,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.pool import Pool, as_pool, rectangles
-from sharptheory.measure.rewards import reward_values
+from sharptheory.measure.rewards import Reward, reward_values
 from sharptheory.theory.majority import log_choose
 
 
@@ -81,13 +81,13 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
     return ordered @ best_of_n_weights(values.shape[1], n).T
 
 
-def curve(pool: Pool | pd.DataFrame, reward: str | pd.Series, value: str, n: np.ndarray) -> pd.DataFrame:
+def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.ndarray) -> pd.DataFrame:
     """Expected value of the best-of-N sample of each prompt, `best_of_n_curve` on a pool of any shape.
 
     Every N must be available for every prompt; prompts with a null value are left out.
 
     Args:
-        reward: a self-reward (`sharptheory.measure.rewards`), a numeric column, or values aligned with the samples.
+        reward: a self-reward (`sharptheory.measure.rewards`) or a numeric column.
         value: column to average. n: values of N, integers from 1 to the smallest number of samples, ``[K]``.
 
     Returns:
@@ -106,7 +106,8 @@ def curve(pool: Pool | pd.DataFrame, reward: str | pd.Series, value: str, n: np.
     ```
     """
     pool = as_pool(pool)
-    known = pool.assign(_reward=reward_values(pool, reward)).graded(value)
+    known = pool.graded(value)
+    known = known.assign(_reward=reward_values(known, reward))
     blocks = [
         pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n)
         for ids, r, v in rectangles(known, "_reward", value)

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import best_of_n_curve, doubling_grid
 from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
-from sharptheory.measure.pool import Pool, as_pool, rectangles
+from sharptheory.measure.pool import Pool, as_pool, rectangles, token_codes
 from sharptheory.theory.laws import best_of_n_hit
 
 #: Two likelihoods of one sequence scored in two batch shapes differ by about this much (nats, float32).
@@ -74,16 +74,18 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     return table.assign(n_samples=counts)
 
 
-def distinct_responses(pool: Pool) -> pd.Series:
+def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
     """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``."""
+    pool = as_pool(pool)
     keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=response_keys(pool))[pool.finished]
     return keyed.groupby(["prompt_id", "key"])["log_likelihood"].max()
 
 
-def response_keys(pool: Pool) -> np.ndarray:
+def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
     """A label per sample that equal responses share: token ids, else text, else close likelihoods."""
+    pool = as_pool(pool)
     if "tokens" in pool and pool["tokens"].notna().all():
-        return np.array([hash(tuple(tokens)) for tokens in pool["tokens"]], dtype=np.int64)
+        return token_codes(pool["tokens"])
     if "response" in pool and pool["response"].notna().all():
         return pool["response"].to_numpy()
     return _clusters(pool["prompt_id"].to_numpy(), pool.numbers("log_likelihood"))

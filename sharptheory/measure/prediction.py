@@ -9,11 +9,11 @@ from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
 from sharptheory.measure.certificate import response_keys
 from sharptheory.measure.pool import Pool, as_pool
-from sharptheory.measure.rewards import reward_values
+from sharptheory.measure.rewards import Reward, reward_values
 
 
 def predict_best_of_n(
-    pool: Pool | pd.DataFrame, n: np.ndarray, *, reward: str = "log_likelihood", value: str = "correct"
+    pool: Pool | pd.DataFrame, n: np.ndarray, *, reward: str | Reward = "log_likelihood", value: str = "correct"
 ) -> pd.DataFrame:
     """Expected value of the best of N fresh samples, for any N, per prompt.
 
@@ -97,14 +97,27 @@ def _predict(group: pd.DataFrame, n: np.ndarray, *, by_likelihood: bool, of_itse
     return np.append(level_value, above) @ chosen
 
 
-def predicted_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, seed: int = 0, **columns) -> Estimate:
+def predicted_curve(
+    pool: Pool | pd.DataFrame,
+    n: np.ndarray,
+    *,
+    reward: str | Reward = "log_likelihood",
+    value: str = "correct",
+    seed: int = 0,
+) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
-    table = predict_best_of_n(pool, n, **columns)
-    return bootstrap_mean(table.to_numpy(), proportion=columns.get("value", "correct") == "correct", seed=seed)
+    table = predict_best_of_n(pool, n, reward=reward, value=value)
+    return bootstrap_mean(table.to_numpy(), proportion=value == "correct", seed=seed)
 
 
 def calibration(
-    pool: Pool | pd.DataFrame, *, share: float = 0.25, n: np.ndarray | None = None, seed: int = 0, **columns
+    pool: Pool | pd.DataFrame,
+    *,
+    share: float = 0.25,
+    n: np.ndarray | None = None,
+    reward: str | Reward = "log_likelihood",
+    value: str = "correct",
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How good the prediction is on this pool: from a `share` of each prompt's samples to the N that all of them reach.
 
@@ -112,7 +125,6 @@ def calibration(
         One row per N: predicted value with its interval, value `measured` on the samples that had no part in the
         prediction, the standard error of their difference over prompts, and whether it is within 1.96 of those.
     """
-    reward, value = columns.get("reward", "log_likelihood"), columns.get("value", "correct")
     pool = as_pool(pool)
     position = pool.samples.groupby("prompt_id").cumcount().to_numpy()
     # Every k-th sample predicts: samples that follow one another in a file may have been drawn in one batch.

@@ -49,14 +49,20 @@ class Reward:
         pool = as_pool(pool)
         for column in self.needs:
             if column not in pool:
-                raise UserError(f"reward {self.name!r} needs column {column!r}, which the pool lacks")
-        values = np.asarray(self.function(pool), dtype=float)
-        if values.shape != (len(pool.samples),) or np.isnan(values).any():
-            found = f"shape {values.shape}" if values.shape != (len(pool.samples),) else f"{np.isnan(values).sum()} NaN"
+                raise UserError(
+                    f"reward {self.name!r} needs column {column!r}, which is missing; the pool has {pool.names}"
+                )
+        result = self.function(pool)
+        try:
+            values = pd.Series(np.ravel(result)).to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            values = np.empty(0)
+        if np.shape(result) != (len(pool.samples),) or len(values) != len(pool.samples):
             raise UserError(
-                f"reward {self.name!r} returned {found}; expected one number for each of {len(pool.samples)}"
+                f"reward {self.name!r} returned {type(result).__name__} of shape {np.shape(result)}; "
+                f"expected one number for each of {len(pool.samples)} samples"
             )
-        return pd.Series(values, index=pool.samples.index)
+        return pd.Series(_complete(self.name, values, pool), index=pool.samples.index)
 
 
 def log_likelihood(pool: Pool | pd.DataFrame) -> pd.Series:
@@ -134,20 +140,39 @@ def load_reward(spec: str) -> Reward:
     return Reward(getattr(found, "__name__", spec), found)
 
 
-def reward_values(pool: Pool, reward: str | Reward | pd.Series | np.ndarray) -> np.ndarray:
-    """Values of the samples by a registered reward, any numeric column, a `Reward`, or values as they are."""
+def reward_values(pool: Pool | pd.DataFrame, reward: str | Reward) -> np.ndarray:
+    """Values of the samples by a `Reward`, a registered one's name, or a numeric column without gaps, ``[samples]``.
+
+    An array would have to be in the order of `Pool.samples`, which is not that of the user's rows: make it a column.
+
+    Raises:
+        UserError: neither a reward nor a column, not numeric, or with gaps; names it.
+    """
+    pool = as_pool(pool)
     if isinstance(reward, Reward):
         return reward(pool).to_numpy()
     if not isinstance(reward, str):
-        values = np.asarray(reward, dtype=float)
-        if values.shape != (len(pool.samples),):
-            raise UserError(
-                f"reward has shape {values.shape}; expected one value for each of {len(pool.samples)} samples"
-            )
-        return values
+        raise UserError(f"reward is a {type(reward).__name__}; expected a Reward, or the name of one or of a column")
     if reward in REWARDS and reward not in pool:
         return REWARDS[reward](pool).to_numpy()
-    return pool.numbers(reward)
+    if reward not in pool:
+        known = ", ".join(REWARDS)
+        raise UserError(
+            f"reward {reward!r} is none of {known}, and as a column it is missing; the pool has {pool.names}"
+        )
+    return _complete(reward, pool.numbers(reward), pool)
+
+
+def _complete(name: str, values: np.ndarray, pool: Pool) -> np.ndarray:
+    """Values of a reward, refused where one is missing."""
+    if np.isnan(values).any():
+        i = int(np.argmax(np.isnan(values)))
+        prompt_id, sample_id = pool.samples.loc[i, ["prompt_id", "sample_id"]]
+        raise UserError(
+            f"reward {name!r} is NaN on {np.isnan(values).sum():,} of {len(values):,} samples, first on "
+            f"prompt {prompt_id!r}, sample {sample_id!r}; expected a number on each"
+        )
+    return values
 
 
 def available(pool: Pool | pd.DataFrame) -> list[Reward]:

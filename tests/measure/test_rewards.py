@@ -1,7 +1,6 @@
 """Self-rewards by hand, and rewards of one's own."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from sharptheory.measure.best_of_n import curve
@@ -32,4 +31,3 @@ def test_every_reward_ranks_a_curve(pool):
         accuracy = curve(pool, reward, "correct", [1, 4])
         np.testing.assert_allclose(accuracy[1], [0.5, 0.75])
         assert accuracy.loc[0, 4] == (0 if reward.name == "log_likelihood" else pytest.approx(1))
-        pd.testing.assert_frame_equal(accuracy, curve(pool, reward(pool), "correct", [1, 4]))
