@@ -9,13 +9,20 @@ from pathlib import Path
 from sharptheory.errors import UserError
 
 
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 file as it is, line ends included, without a byte order mark."""
+    content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        found = f"byte {content[error.start]:#x}"
+        raise UserError(f"{path}:{line} is not UTF-8 text (found {found}); save it in that encoding") from None
+
+
 def read_jsonl(path: str | Path) -> Iterator[dict]:
     """The objects of a JSON-lines file; blank lines at its end are allowed, anything else is an error with its line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8").rstrip()
-    except UnicodeDecodeError as error:
-        line = Path(path).read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line} is not UTF-8 text: byte {error.object[error.start]:#x}") from None
+    text = read_text(path).rstrip()
     if not text:
         raise UserError(f"{path} is empty; expected one JSON object per line")
     for number, line in enumerate(text.split("\n"), start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sharptheory.errors import UserError
-from sharptheory.files import read_jsonl
+from sharptheory.files import read_jsonl, read_text
 from sharptheory.measure.pool import TEXT, Pool
 
 #: What a message calls the i-th row of a file.
@@ -57,7 +58,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, Where]:
         # Integers with nulls stay integers: as floats, large ones would merge.
         frame = pq.ParquetFile(path).read().to_pandas(ignore_metadata=True, integer_object_nulls=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable parquet file: {error}") from None
+        raise UserError(f"{path} is not a readable parquet file: {' '.join(str(error).split())}") from None
     unnamed = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", str(name))]  # pandas' row numbers
     return frame.drop(columns=unnamed), "row {}".format
 
@@ -75,8 +76,8 @@ def _read_jsonl(path: Path) -> tuple[pd.DataFrame, Where]:
 def _read_csv(path: Path) -> tuple[pd.DataFrame, Where]:
     """Every field is text, and a number only where its whole column is numbers and not a column of text."""
     rows, lines = [], []
-    with path.open(encoding="utf-8-sig", newline="") as file, _any_field_size():
-        reader = csv.reader(file, strict=True)
+    with _any_field_size():
+        reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
         try:
             header, before = next(reader, None), reader.line_num
             for row in reader:
@@ -88,8 +89,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, Where]:
                     rows.append(row)
                     lines.append(before + 1)
                 before = reader.line_num
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not a readable csv file: line {reader.line_num + 1}: {error}") from None
+        except csv.Error as error:
+            raise UserError(f"{path} is not a readable csv file: line {reader.line_num}: {error}") from None
     if not header:
         raise UserError(f"{path} is not a readable csv file: line 1 is empty; expected the names of the columns")
     fields = [[field or None for field in column] for column in zip(*rows)] or [[] for _ in header]

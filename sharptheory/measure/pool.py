@@ -253,6 +253,7 @@ def _identifiers(values: pd.Series, refuse: Refuse) -> pd.Series:
     if pd.api.types.is_bool_dtype(values) or not _plain(values):
         refuse(np.ones(len(values), dtype=bool), "prompt_id", IDENTIFIER)
     if pd.api.types.is_float_dtype(values):
+        values = values.astype(float)
         refuse(~((values % 1 == 0) & (np.abs(values) < 2**53)), "prompt_id", IDENTIFIER)
         return values.astype(np.int64)
     if pd.api.types.is_integer_dtype(values):
@@ -367,14 +368,17 @@ def _numbers(values: pd.Series) -> pd.Series:
     if pd.api.types.is_bool_dtype(values) or not _plain(values):
         return pd.Series(np.nan, index=values.index)
     if values.dtype == object:
-        values = values.map(
-            lambda v: v if isinstance(v, (str, int, float, Decimal, np.number)) and _fits(v) else np.nan
-        )
+        values = pd.Series([v if _is_number(v) else np.nan for v in values], dtype=object)
     return pd.to_numeric(values, errors="coerce").astype(float)
 
 
-def _fits(value) -> bool:
-    return not isinstance(value, bool) and (not isinstance(value, int) or abs(value) < 1e300)
+def _is_number(value) -> bool:
+    """Whether a value is a number that fits a float, or text that may spell one; true and false are not."""
+    if isinstance(value, str):
+        return value.isascii()
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 1e300
+    return isinstance(value, (float, Decimal, np.number))
 
 
 def _booleans(values: pd.Series) -> pd.Series:

@@ -1,12 +1,16 @@
 """The pool: what it accepts, what it refuses and in which words, and that greedy responses are no samples."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
-from sharptheory.measure.pool import Pool, rectangles
-from tests.measure.conftest import small_pool
+from sharptheory.measure.pool import Pool, rectangles, token_codes
+from tests.measure.conftest import assert_same_pool, small_pool
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,87 @@ def test_correct_is_read_in_every_spelling():
 def test_greedy_rows_are_kept_apart():
     pool = Pool.from_frame(small_pool(source=["greedy", "model", "model", "model"], sample_id=[-1, 0, 0, 1]))
     assert len(pool.greedy) == 1 and len(pool.samples) == 3
+
+
+def test_ids_of_any_exact_kind_are_kept():
+    for ids in (["01", "1", "1e1", "10"], [2**62, 2**62 + 1, -1, 0], pd.Categorical(["b", "a", "b", "c"])):
+        pool = Pool.from_frame(small_pool(prompt_id=ids).drop(columns="sample_id"))
+        assert pool["prompt_id"].tolist() == sorted(ids) and len(pool.sizes) == len(set(ids))
+
+
+def test_answers_are_text_in_their_shortest_spelling():
+    pool = Pool.from_frame(small_pool(answer=pd.Series([5, "5", None, 2.5], dtype=object)))
+    assert pool["answer"].tolist() == ["5", "5", None, "2.5"]
+
+
+def test_one_token_sequence_has_one_likelihood():
+    tokens = [[1, 2], [1, 2], np.array([1, 2]), (1, 2)]
+    pool = Pool.from_frame(small_pool(tokens=tokens, log_likelihood=[-1.0, -1.3, -9.0, -9.9]))
+    assert len(pool.samples) == 4  # prompts apart, and the noise of half precision
+    with pytest.raises(
+        UserError, match=r"row 1, column 'log_likelihood': found -3\.0; expected within 1 of another row"
+    ):
+        Pool.from_frame(small_pool(tokens=tokens, log_likelihood=[-1.0, -3.0, -9.0, -9.0]))
+
+
+def test_token_codes_are_equal_where_the_tokens_are():
+    tokens = pd.Series([[1, 2], np.array([1, 2], dtype=np.int8), (1, 2), [2, 1], [1], [], [258]])
+    assert token_codes(tokens).tolist() == [0, 0, 0, 1, 2, 3, 4]
+
+
+def test_a_pool_made_by_hand_holds_no_greedy_rows():
+    frame = small_pool(source=["greedy", "model", "model", "model"])
+    with pytest.raises(UserError, match=r"not apart from greedy rows; Pool\.from_frame"):
+        Pool(frame, frame.iloc[:0])
+    with pytest.raises(UserError, match=r"not apart from greedy rows; Pool\.from_frame"):
+        Pool(small_pool(), frame.iloc[:0])
+
+
+def test_a_greedy_response_may_share_the_number_of_a_sample():
+    greedy = small_pool(source="greedy").iloc[[0, 2]]
+    pool = Pool.from_frame(pd.concat([small_pool(source="model"), greedy]))
+    assert len(pool.samples) == 4 and pool.greedy["prompt_id"].tolist() == [0, 1]
+    assert_same_pool(Pool.from_frame(pool.frame()), pool)
+    with pytest.raises(UserError, match="row 6, column 'source': found 'greedy'; expected one greedy response per"):
+        Pool.from_frame(pd.concat([small_pool(source="model"), greedy, greedy.assign(sample_id=9)]))
+
+
+def test_a_column_twice_is_refused():
+    frame = small_pool()
+    with pytest.raises(UserError, match="column 'correct' appears twice"):
+        Pool.from_frame(pd.concat([frame, frame[["correct"]]], axis=1))
+
+
+HOSTILE = [None, True, np.nan, np.inf, -np.inf, 10**400, -(10**400), 10**5000, "", "x", "1", "NA", "\ud800", b"x", [1], {"a": 1},
+           (1,), {1}, 1.5, -1.5, 1e30, Decimal("1e999"), Decimal("NaN"), complex(1, 2), np.array([1, 2]), pd.NA,
+           pd.NaT, pd.Timestamp("2020"), np.datetime64("2020"), [[[]]], [-1], [1.5], object(), np.int8(3)]  # fmt: skip
+COLUMNS = ["prompt_id", "sample_id", "log_likelihood", "correct", "finished", "length", "tokens", "prompt", "response",
+           "answer", "unreadable", "source"]  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(COLUMNS), st.lists(st.sampled_from([..., ..., *HOSTILE]), min_size=4, max_size=4))
+def test_anything_in_any_column_is_a_pool_or_an_error_that_names_the_column(column, values):
+    good = {"tokens": [[1], [2], [3], [4]], "length": [1, 2, 3, 4], "finished": [True] * 4, **small_pool()}
+    cells = pd.Series([None] * 4, dtype=object)
+    for i, value in enumerate(values):
+        cells.iat[i] = good.get(column, ["a", "b", "c", "d"])[i] if value is ... else value
+    frame = small_pool(**{column: cells})
+    try:
+        pool = Pool.from_frame(frame)
+    except UserError as error:
+        assert f"column {column!r}" in str(error) or "column 'sample_id'" in str(error)
+    else:
+        assert_same_pool(Pool.from_frame(pool.frame()), pool)
+
+
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "timedelta64[ns]", "complex128", "bool", "period[D]"])
+@pytest.mark.parametrize("column", ["prompt_id", "log_likelihood", "sample_id", "length"])
+def test_columns_that_are_no_numbers_are_refused(kind, column):
+    values = pd.Series([0, 1, 2, 3])
+    values = pd.Series(pd.period_range("2020", periods=4, freq="D")) if kind == "period[D]" else values.astype(kind)
+    with pytest.raises(UserError, match=f"row 0, column {column!r}"):
+        Pool.from_frame(small_pool(**{column: values}))
 
 
 def test_rectangles_cover_every_row_once():
