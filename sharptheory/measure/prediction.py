@@ -7,7 +7,7 @@ import pandas as pd
 
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
-from sharptheory.measure.certificate import response_keys
+from sharptheory.measure.certificate import distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.rewards import Reward, reward_values
 
@@ -33,7 +33,8 @@ def predict_best_of_n(
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: an unknown column, or one that is not numeric.
+        UserError: an unknown column, one that is not numeric, or likelihoods that are no probabilities
+            (`coverage_certificate`).
     """
     n = np.atleast_1d(np.asarray(n, dtype=float))
     # Another reward does not say how likely the better responses are.
@@ -61,6 +62,7 @@ def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "corr
 def _groups(pool: Pool, reward: str, value: str):
     """Per prompt whose values are known, its samples with columns key, reward, value and log_likelihood."""
     known = pool.graded(value)
+    distinct_responses(known)  # refuses likelihoods that are no probabilities
     columns = {
         "prompt_id": known["prompt_id"],
         "key": response_keys(known),
@@ -126,6 +128,7 @@ def calibration(
         prediction, the standard error of their difference over prompts, and whether it is within 1.96 of those.
     """
     pool = as_pool(pool)
+    distinct_responses(pool)  # refuses likelihoods that are no probabilities: a share may not show it
     position = pool.samples.groupby("prompt_id").cumcount().to_numpy()
     # Every k-th sample predicts: samples that follow one another in a file may have been drawn in one batch.
     k = max(2, round(1 / share))

@@ -77,3 +77,55 @@ def test_borda_curve_has_the_vote_of_the_whole_pool_at_its_end():
         scores = borda(part).groupby(part["answer"].to_numpy()).first()
         votes.append(np.mean(scores[scores == scores.max()].index == "b"))
     assert borda_curve(pool, [4], subsets=4_000).iloc[0, 0] == pytest.approx(np.mean(votes), abs=0.03)
+
+
+def test_equal_self_certainty_is_no_preference():
+    """Two answers with equal rewards: one half, by no seed's luck."""
+    pool = pd.DataFrame({"prompt_id": 0, "answer": ["a", "b"], "self_certainty": 1.0, "log_likelihood": -1.0,
+                         "correct": [True, False]})  # fmt: skip
+    for seed in range(5):
+        assert borda_curve(pool, [1, 2], seed=seed).values.tolist() == [[0.5, 0.5]]
+
+
+def test_equal_votes_are_equal_whatever_their_last_digit():
+    """Ranks from 0 in 18: √18 against √8 + √2, which differ by rounding."""
+    answers = ["a", "c", "d", "e", "f", "g", "h", "i", "j", "k", "b", "l", "m", "n", "o", "p", "b", "q"]
+    pool = pd.DataFrame({"prompt_id": 0, "answer": answers, "log_likelihood": -1.0, "correct": np.array(answers) == "a",
+                         "self_certainty": -np.arange(18.0)})  # fmt: skip
+    votes = borda(pool).groupby(pool["answer"]).first()
+    assert votes["a"] == pytest.approx(votes["b"], rel=1e-12) and votes["a"] != votes["b"]
+    silent = pool.assign(answer=[each if each in "ab" else None for each in answers])
+    assert borda_curve(silent, [18]).iloc[0, 0] == 0.5
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 50.0])
+def test_borda_curve_at_the_pool_size_is_the_winner_of_borda(p):
+    rng = np.random.default_rng(int(p))
+    for _ in range(20):
+        m = int(rng.integers(1, 9))
+        pool = pd.DataFrame({"prompt_id": 0, "answer": rng.choice(["a", "b", None], size=m), "log_likelihood": -1.0,
+                             "self_certainty": rng.integers(0, 3, m).astype(float)})  # fmt: skip
+        pool["correct"] = pool["answer"] == "b"
+        scores = borda(pool, p=p).groupby(pool["answer"]).first()
+        winners = scores[np.isclose(scores, scores.max(), rtol=1e-9)].index if len(scores) else []
+        expected = np.mean(winners == "b") if len(winners) else 0.0
+        assert borda_curve(pool, [m], p=p).iloc[0, 0] == pytest.approx(expected)
+
+
+def test_any_exponent_is_possible():
+    """At 400 the sums of powers overflow, and the vote is best-of-N by the reward."""
+    rng = np.random.default_rng(0)
+    pool = pd.DataFrame({"prompt_id": 0, "answer": rng.choice(["a", "b", None], size=12), "log_likelihood": -1.0,
+                         "self_certainty": np.arange(12.0)})  # fmt: skip
+    pool["correct"] = pool["answer"] == "b"
+    answered = pool[pool["answer"].notna()]
+    assert borda_curve(pool, [12], p=400.0).iloc[0, 0] == float(answered["answer"].iloc[-1] == "b")
+
+
+def test_a_vote_without_answers_is_wrong():
+    pool = pd.DataFrame(
+        {"prompt_id": 0, "answer": [None] * 3, "self_certainty": 1.0, "log_likelihood": -1.0, "correct": True}
+    )
+    assert (
+        borda_curve(pool, [1, 2, 3]).values.tolist() == [[0.0] * 3] == majority_curve(pool, [1, 2, 3]).values.tolist()
+    )
