@@ -94,7 +94,8 @@ def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.nda
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: an unknown column, one that is not numeric, or an N that some prompt has too few samples for.
+        UserError: an unknown column, one that is not numeric, no prompt with all values, or an N that some prompt has too
+            few samples for.
 
     ```python
     >>> import pandas as pd
@@ -112,8 +113,6 @@ def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.nda
         pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n)
         for ids, r, v in rectangles(known, "_reward", value)
     ]
-    if not blocks:
-        raise UserError(f"column {value!r} is known for no prompt throughout; best-of-N needs prompts with all values")
     return pd.concat(blocks)
 
 

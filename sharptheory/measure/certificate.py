@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import best_of_n_curve, doubling_grid
 from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
-from sharptheory.measure.pool import Pool, as_pool, rectangles, token_codes
+from sharptheory.measure.pool import Pool, as_pool, rectangles, shown, token_codes
 from sharptheory.theory.laws import best_of_n_hit
 
 #: Two likelihoods of one sequence scored in two batch shapes differ by about this much (nats, float32).
@@ -85,7 +85,7 @@ def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
         prompt_id = excess.idxmax()
         given = values.loc[prompt_id]
         raise UserError(
-            f"prompt {prompt_id!r}: its {len(given)} distinct responses have a total probability of "
+            f"prompt {shown(prompt_id)}: its {len(given)} distinct responses have a total probability of "
             f"{np.exp(logsumexp(given)):.3g} > 1, so log_likelihood is not log π(y|x) of whole responses sampled at "
             "temperature 1 (an average per token, or another temperature?); nothing about coverage follows from it"
         )

@@ -126,9 +126,20 @@ class Pool:
         return Pool(self.samples[np.asarray(rows, dtype=bool)].reset_index(drop=True), self.greedy)
 
     def graded(self, column: str = "correct") -> Pool:
-        """The prompts all of whose samples have a value in `column`."""
+        """The prompts all of whose samples have a value in `column`.
+
+        Raises:
+            UserError: there is no such column, or no such prompt.
+        """
         known = self[column].notna()
-        return self if known.all() else self.take(known.groupby(self.samples["prompt_id"]).transform("all"))
+        if known.all():
+            return self
+        throughout = known.groupby(self.samples["prompt_id"]).transform("all")
+        if not throughout.any():
+            raise UserError(
+                f"column {column!r} is known for no prompt throughout; expected a value for all its samples"
+            )
+        return self.take(throughout)
 
     @property
     def sizes(self) -> pd.Series:
@@ -197,9 +208,7 @@ def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
         bad = np.asarray(bad, dtype=bool)
         if bad.any():
             i = int(np.argmax(bad))
-            raise UserError(
-                f"{where(i)}, column {column!r}: found {_shown(table[column].iloc[i])}; expected {expected}"
-            )
+            raise UserError(f"{where(i)}, column {column!r}: found {shown(table[column].iloc[i])}; expected {expected}")
 
     table["prompt_id"] = _identifiers(table["prompt_id"], refuse)
     table["log_likelihood"] = _log_likelihoods(table["log_likelihood"], refuse)
@@ -236,7 +245,7 @@ def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
     return table.sort_values(["prompt_id", "sample_id"], kind="stable", ignore_index=True)
 
 
-def _shown(found) -> str:
+def shown(found) -> str:
     """What was found, in at most 60 characters."""
     try:
         text = repr(found.item() if isinstance(found, np.generic) else found)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.extensions import load_object
-from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.pool import Pool, as_pool, shown
 
 ENTRY_POINTS = "sharptheory.rewards"
 
@@ -24,6 +24,13 @@ ENTRY_POINTS = "sharptheory.rewards"
 @dataclass(frozen=True)
 class Reward:
     """A way to score the samples of a pool.
+
+    ```python
+    >>> brevity = Reward("brevity", lambda pool: -pool["length"], needs=("length",))
+    >>> brevity(pd.DataFrame({"prompt_id": [0, 0], "log_likelihood": [-1.0, -2.0], "length": [3, 5]})).tolist()
+    [-3.0, -5.0]
+
+    ```
 
     Attributes:
         name: what reports call it.
@@ -54,6 +61,8 @@ class Reward:
                 )
         result = self.function(pool)
         try:
+            if isinstance(result, pd.Series):
+                result = result.reindex(pool.samples.index)
             values = pd.Series(np.ravel(result)).to_numpy(dtype=float, na_value=np.nan)
         except (TypeError, ValueError):
             values = np.empty(0)
@@ -127,8 +136,21 @@ def load_reward(spec: str) -> Reward:
 
     Only what is named runs. A function becomes a `Reward` under its own name.
 
+    Args:
+        spec: a name, or a path that ends in ``.py``, a colon and a name in that file.
+
     Raises:
-        UserError: nothing of this name, or it is neither a function nor a `Reward`.
+        UserError: nothing of this name, it is neither a function nor a `Reward`, or its code does not run.
+
+    ```python
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "mine.py"
+    >>> _ = file.write_text("def brevity(pool):\\n    return -pool['length']\\n")
+    >>> reward = load_reward(f"{file}:brevity")
+    >>> reward.name, reward(pd.DataFrame({"prompt_id": [0], "log_likelihood": [-1.0], "length": [3]})).tolist()
+    ('brevity', [-3.0])
+
+    ```
     """
     if spec in REWARDS:
         return REWARDS[spec]
@@ -170,7 +192,7 @@ def _complete(name: str, values: np.ndarray, pool: Pool) -> np.ndarray:
         prompt_id, sample_id = pool.samples.loc[i, ["prompt_id", "sample_id"]]
         raise UserError(
             f"reward {name!r} is NaN on {np.isnan(values).sum():,} of {len(values):,} samples, first on "
-            f"prompt {prompt_id!r}, sample {sample_id!r}; expected a number on each"
+            f"prompt {shown(prompt_id)}, sample {sample_id}; expected a number on each"
         )
     return values
 

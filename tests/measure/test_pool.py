@@ -147,6 +147,13 @@ def test_columns_that_are_no_numbers_are_refused(kind, column):
         Pool.from_frame(small_pool(**{column: values}))
 
 
+def test_graded_prompts_are_those_known_throughout():
+    pool = Pool.from_frame(small_pool(correct=[True, None, False, True]))
+    assert pool.graded()["prompt_id"].tolist() == [1, 1] and len(pool.graded("log_likelihood").samples) == 4
+    with pytest.raises(UserError, match="column 'correct' is known for no prompt throughout"):
+        Pool.from_frame(small_pool(correct=[True, None, False, None])).graded()
+
+
 def test_rectangles_cover_every_row_once():
     pool = small_pool(prompt_id=["a", "b", "b", "a"], sample_id=[0, 0, 1, 1])
     pool = pd.concat([pool, pd.DataFrame({"prompt_id": ["c"], "sample_id": [0], "log_likelihood": [-9.0]})])

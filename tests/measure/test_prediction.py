@@ -1,10 +1,20 @@
 """Prediction of best-of-N beyond the pool: right where the law is known, calibrated where it is not."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from sharptheory.measure.prediction import calibration, predict_best_of_n, predicted_curve
+from sharptheory.errors import UserError
+from sharptheory.measure.prediction import (
+    _inclusion_weights,
+    calibration,
+    predict_best_of_n,
+    predict_power,
+    predicted_curve,
+)
+from sharptheory.measure.rewards import REWARDS
 from sharptheory.theory import laws
 
 
@@ -37,6 +47,109 @@ def test_everything_seen_is_the_exact_law():
     n = np.array([1, 2, 7.5, 100, 1e12])
     predicted = predict_best_of_n(pool, n).to_numpy()[0]
     np.testing.assert_allclose(predicted, [exact(policies, correct, k)[0] for k in n], atol=1e-6)
+
+
+def enumerated(probs, m, function):
+    """Mean of a function of the sampled responses over all samples of size m."""
+    samples = itertools.product(range(len(probs)), repeat=m)
+    return sum(np.prod(np.array(probs)[list(ys)]) * function(np.array(ys)) for ys in samples)
+
+
+def pool_of(probs, correct, ys) -> pd.DataFrame:
+    probs, correct = np.array(probs), np.array(correct, dtype=bool)
+    columns = {"prompt_id": 0, "tokens": [[int(y)] for y in ys], "log_likelihood": np.log(probs[ys])}
+    return pd.DataFrame(columns | {"correct": correct[ys]})
+
+
+@pytest.mark.parametrize(
+    ("probs", "m"), [((0.6, 0.4), 2), ((0.501, 0.499), 2), ((0.4, 0.35, 0.25), 4), ((0.9, 1e-9), 3)]
+)
+def test_horvitz_thompson_masses_are_unbiased(probs, m):
+    """The mass of each response, by enumeration of all samples: before they are normalised."""
+    weights = _inclusion_weights(np.array(probs), m)
+    seen = -np.expm1(m * np.log1p(-np.array(probs)))
+    np.testing.assert_allclose(weights * seen, probs, rtol=1e-9)
+    if sum(probs) == 1:
+        masses = [enumerated(probs, m, lambda ys, y=y: weights[y] * (y in ys)) for y in range(len(probs))]
+        np.testing.assert_allclose(masses, probs)
+
+
+def test_predictions_are_consistent_not_unbiased():
+    """Two responses, M = 2: .384 for a mass of .4. A prediction of one half at M = 4 tends to the law as M grows."""
+    predict = lambda probs, correct, n: lambda ys: predict_best_of_n(pool_of(probs, correct, ys), [n]).iloc[0, 0]  # noqa: E731
+    assert enumerated((0.6, 0.4), 2, predict((0.6, 0.4), (0, 1), 1)) == pytest.approx(0.384, abs=1e-3)
+    probs, correct = (0.4, 0.35, 0.25), (1, 0, 0)
+    small = enumerated(probs, 4, predict(probs, correct, 16))
+    assert small == pytest.approx(0.828, abs=1e-3) and exact(np.array([probs]), np.array([correct]), 16)[0] > 0.999
+    rng = np.random.default_rng(0)
+    large = [predict(probs, correct, 16)(rng.choice(3, size=40, p=probs)) for _ in range(50)]
+    assert np.mean(large) > 0.999
+
+
+def test_mass_of_what_was_never_sampled_is_no_bound():
+    """(.501, .499), M = 2: what is better than both samples has the mass .1248 on average, not at most (1-p̂)^M/(M+1)."""
+    probs = np.array([0.501, 0.499])
+    better = enumerated(probs, 2, lambda ys: probs[probs > probs[ys].max()].sum())
+    rule = enumerated(probs, 2, lambda ys: (1 - probs[ys].max()) ** 2 / 3)
+    assert better == pytest.approx(0.1248, abs=1e-4) and rule == pytest.approx(0.0832, abs=2e-4)
+
+
+def test_what_was_never_sampled_has_its_share():
+    """Four unlikely responses, by hand: a fifth of the mass is better than all, worth the mean of the top three."""
+    probs, correct, n = np.array([4e-3, 3e-3, 2e-3, 1e-3]), np.array([1, 0, 1, 1]), np.array([1, 3, 1_000])
+    predicted = predict_best_of_n(pool_of(probs, correct, np.arange(4)), n).to_numpy()[0]
+    unseen = (1 - 4e-3) ** 4 / 5
+    mass = probs / (1 - (1 - probs) ** 4)
+    cdf = np.cumsum((1 - unseen) * (mass / mass.sum())[::-1])[:, None] ** n
+    chosen = np.diff(np.concatenate([np.zeros((1, 3)), cdf, np.ones((1, 3))]), axis=0)
+    np.testing.assert_allclose(predicted, np.array([1, 1, 0, 1, 2 / 3]) @ chosen, rtol=1e-12)
+    assert predicted[-1] == pytest.approx(2 / 3)  # a thousand samples find something better
+
+
+def test_power_law_of_what_was_seen():
+    """All of a table seen: π^α/Z; α = 1 is the policy itself."""
+    probs, correct = np.array([0.5, 0.3, 0.2]), np.array([0, 1, 0])
+    pool = pool_of(probs, correct, np.repeat([0, 1, 2], 40))
+    for alpha in (0.5, 1.0, 2.0, 8.0):
+        law = probs**alpha / (probs**alpha).sum()
+        assert predict_power(pool, alpha).tolist() == pytest.approx([law @ correct], rel=1e-6)
+
+
+def test_prompts_without_all_values_are_left_out():
+    pool = pd.concat([pool_of((0.5, 0.5), (0, 1), np.array([0, 1, 0, 1])).assign(prompt_id=x) for x in range(3)])
+    pool["correct"] = pool["correct"].astype(object)
+    pool.iloc[0, pool.columns.get_loc("correct")] = None  # a sample that predicts
+    pool.iloc[5, pool.columns.get_loc("correct")] = None  # a sample that is measured
+    assert predict_best_of_n(pool, [2]).index.tolist() == predict_power(pool, 2.0).index.tolist() == [2]
+    assert len(calibration(pool)) > 0
+    with pytest.raises(UserError, match="column 'correct' is known for no prompt throughout"):
+        calibration(pool.iloc[:8])
+
+
+def test_a_reward_by_name_or_entry_predicts_alike(tables):
+    pool = drawn(*tables, 4, 0)
+    pd.testing.assert_frame_equal(
+        predict_best_of_n(pool, [8], reward=REWARDS["log_likelihood"]), predict_best_of_n(pool, [8])
+    )
+
+
+@pytest.mark.parametrize("n", [0, 0.5, -1, np.nan])
+def test_predictions_need_a_sample(n):
+    pool = pool_of((0.5, 0.5), (0, 1), np.array([0, 1]))
+    with pytest.raises(UserError, match="expected numbers of samples from 1"):
+        predict_best_of_n(pool, [1, n])
+
+
+def test_arguments_out_of_range_are_refused():
+    pool = pool_of((0.5, 0.5), (0, 1), np.array([0, 1]))
+    for alpha in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(UserError, match="expected a positive finite power"):
+            predict_power(pool, alpha)
+    for share in (0.0, 0.6, np.nan):
+        with pytest.raises(UserError, match="expected a share of the samples"):
+            calibration(pool, share=share)
+    with pytest.raises(UserError, match="prompt 0 has one sample"):
+        calibration(pool.iloc[:1])
 
 
 def test_predictions_from_32_samples_reach_n_256(tables):

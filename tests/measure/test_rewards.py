@@ -1,10 +1,13 @@
 """Self-rewards by hand, and rewards of one's own."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.rewards import REWARDS, available, selecting
+from sharptheory.measure.rewards import REWARDS, available, load_reward, selecting
 
 
 def test_rewards_by_hand(pool):
@@ -31,3 +34,138 @@ def test_every_reward_ranks_a_curve(pool):
         accuracy = curve(pool, reward, "correct", [1, 4])
         np.testing.assert_allclose(accuracy[1], [0.5, 0.75])
         assert accuracy.loc[0, 4] == (0 if reward.name == "log_likelihood" else pytest.approx(1))
+
+
+# Rewards of one's own -------------------------------------------------------------------------------------------------
+
+MINE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharptheory import Reward
+
+Path(__file__).with_suffix(".ran").touch()
+
+@dataclass
+class Scale:
+    by: float = 2.0
+
+def brevity(pool):
+    return -Scale().by * pool["length"]
+
+confident = Reward("confident", lambda pool: pool["self_certainty"], needs=("self_certainty",), selects=True)
+constant = 3
+broken = Reward("broken", lambda pool: [1.0, 2.0])
+unsure = Reward("unsure", lambda pool: pool["correct"].astype(float).where(pool["correct"]))
+words = Reward("words", lambda pool: pool["answer"].fillna("none") + "!")
+shuffled = Reward("shuffled", lambda pool: -pool.samples.sort_values("length")["length"])
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "my_reward.py"
+    path.write_text(MINE)
+    return path
+
+
+def test_a_function_in_a_file_is_a_reward(mine, pool):
+    reward = load_reward(f"{mine}:brevity")
+    assert reward.name == "brevity" and reward(pool).tolist() == [-2, -8, -12, -4, -6, -2, -2, -16]
+    assert (
+        curve(pool, reward, "correct", [4])[4].tolist()
+        == curve(pool.assign(mine=-pool["length"]), "mine", "correct", [4])[4].tolist()
+    )
+    assert load_reward(f"{mine}:confident").needs == ("self_certainty",)
+
+
+def test_values_belong_to_the_samples_that_they_are_labelled_with(mine, pool):
+    assert load_reward(f"{mine}:shuffled")(pool).tolist() == (-pool["length"]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken", r"reward 'broken' returned list of shape \(2,\); expected one number for each of 8 samples"),
+        ("unsure", "reward 'unsure' is NaN on 3 of 8 samples, first on prompt 0, sample 0"),
+        ("words", "reward 'words' returned Series of shape"),
+    ],
+)
+def test_what_is_no_reward_for_each_sample_is_refused(mine, pool, name, message):
+    with pytest.raises(UserError, match=message):
+        load_reward(f"{mine}:{name}")(pool)
+
+
+def test_columns_that_a_reward_needs_are_named(pool):
+    with pytest.raises(
+        UserError, match="reward 'p_true' needs column 'p_true', which is missing; the pool has prompt_id"
+    ):
+        REWARDS["p_true"](pool)
+
+
+def test_a_reward_column_with_gaps_is_refused(pool):
+    gaps = pool.assign(mine=[None, *range(7)])
+    with pytest.raises(UserError, match="reward 'mine' is NaN on 1 of 8 samples, first on prompt 0, sample 0"):
+        curve(gaps, "mine", "correct", [1])
+    assert available(gaps.assign(p_true=gaps["mine"])) == available(pool)
+
+
+def test_an_array_is_no_reward(pool):
+    """Its order would have to be that of the samples, which a data frame need not have."""
+    with pytest.raises(UserError, match="reward is a Series; expected a Reward, or the name"):
+        curve(pool, pool["length"], "correct", [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (None, "x", r"reward file .*my_reward\.py does not exist"),
+        ("x = 1\n", "y", r"reward file .*my_reward\.py has no 'y'; it has x"),
+        ("x = 1\n", "x", r"reward '.*my_reward\.py:x' is a int; expected a function of a pool"),
+        ("x = (\n", "x", r"reward file .*my_reward\.py does not run: SyntaxError"),
+        ("1 / 0\n", "x", r"reward file .*my_reward\.py does not run: ZeroDivisionError"),
+        ("import sys; sys.exit(3)\n", "x", r"reward file .*my_reward\.py does not run: SystemExit"),
+    ],
+)
+def test_files_that_hold_no_reward_are_named(tmp_path, text, name, message):
+    path = tmp_path / "my_reward.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_reward(f"{path}:{name}")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package that offers two rewards, one of which does not load."""
+    (tmp_path / "offered_rewards.py").write_text(MINE)
+    info = tmp_path / "offered-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[sharptheory.rewards]\nbrevity = offered_rewards:brevity\nlost = offered_rewards:lost\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("offered_rewards", None)
+
+
+def test_an_installed_package_offers_rewards(package, pool):
+    assert load_reward("brevity")(pool).iloc[0] == -2
+    with pytest.raises(UserError, match="reward 'lost', entry point offered_rewards:lost: AttributeError"):
+        load_reward("lost")
+    with pytest.raises(
+        UserError, match=r"'brevty' is unknown \(did you mean brevity\?\); expected one of log_likelihood, .*lost"
+    ):
+        load_reward("brevty")
+
+
+def test_only_code_that_is_named_runs(package, mine, pool):
+    load_reward("log_likelihood")
+    with pytest.raises(UserError):
+        load_reward("my_reward")
+    available(pool)
+    assert not list(package.glob("*.ran")) and not mine.with_suffix(".ran").exists()
+    load_reward(f"{mine}:brevity")
+    assert [path.name for path in package.glob("*.ran")] == ["my_reward.ran"]
