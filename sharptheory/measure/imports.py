@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sharptheory.errors import UserError
-from sharptheory.files import read_jsonl, read_text
+from sharptheory.files import read_csv, read_jsonl
 from sharptheory.measure.pool import TEXT, Pool
 
 #: What a message calls the i-th row of a file.
@@ -75,35 +75,25 @@ def _read_jsonl(path: Path) -> tuple[pd.DataFrame, Where]:
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, Where]:
     """Every field is text, and a number only where its whole column is numbers and not a column of text."""
-    rows, lines = [], []
     with _any_field_size():
-        reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-        try:
-            header, before = next(reader, None), reader.line_num
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise UserError(
-                        f"{path}:{before + 1} has {len(row)} fields; expected {len(header)} as in the header"
-                    )
-                if row:
-                    rows.append(row)
-                    lines.append(before + 1)
-                before = reader.line_num
-        except csv.Error as error:
-            raise UserError(f"{path} is not a readable csv file: line {reader.line_num}: {error}") from None
-    if not header:
-        raise UserError(f"{path} is not a readable csv file: line 1 is empty; expected the names of the columns")
-    fields = [[field or None for field in column] for column in zip(*rows)] or [[] for _ in header]
+        rows = list(read_csv(path))
+    if not rows:
+        raise UserError(f"{path} is empty; expected the names of the columns, then one line per response")
+    (_, header), *rows = rows
+    for line, row in rows:
+        if len(row) != len(header):
+            raise UserError(f"{path}:{line} has {len(row)} fields; expected {len(header)} as in the header")
+    fields = zip(*([field or None for field in row] for _, row in rows)) if rows else [()] * len(header)
     columns = [_typed(name, values) for name, values in zip(header, fields)]
     frame = pd.DataFrame(dict(enumerate(columns))).set_axis(header, axis=1)
-    return frame, lambda i: f"line {lines[i]}"
+    return frame, lambda i: f"line {rows[i][0]}"
 
 
-def _typed(name: str, fields: list[str | None]) -> pd.Series:
+def _typed(name: str, fields: Sequence[str | None]) -> pd.Series:
     if name == "prompt_id":
         # Integers only if every id is one in its shortest spelling: 01 and 1 are two prompts.
         plain = all(field is not None and re.fullmatch("0|-?[1-9][0-9]{0,17}", field) for field in fields)
-        return pd.Series(list(map(int, fields)) if plain else fields, dtype=None if plain else object)
+        return pd.Series(list(map(int, fields)) if plain else fields, dtype=np.int64 if plain else object)
     if name in TEXT:
         return pd.Series(fields, dtype=object)
     try:
