@@ -161,8 +161,9 @@ def test_coverage_bound_of_one_prompt_and_beyond_floats():
 def test_coverage_bound_keeps_its_ends_apart():
     rng = np.random.default_rng(1)
     table = rng.dirichlet(np.full(12, 0.3), size=40)
-    bound = c_cov_bar_bound(coverage_certificate(pool_from_table(table, 6, rng)))
-    assert bound.low < bound.high and bound.at_least <= bound.low
+    certificate = coverage_certificate(pool_from_table(table, 6, rng))
+    bound = c_cov_bar_bound(certificate)
+    assert bound.low < bound.high and bound.at_least == mean_at_least(np.exp(-certificate["log_p_high"])) < bound.low
     assert (bound.low_estimate.value, bound.high_estimate.value) == (bound.low, bound.high)
     assert bound.low_estimate.low <= bound.low <= bound.low_estimate.high
 

@@ -106,6 +106,19 @@ def test_what_was_never_sampled_has_its_share():
     assert predicted[-1] == pytest.approx(2 / 3)  # a thousand samples find something better
 
 
+def test_what_is_known_of_the_unsampled_depends_on_the_reward():
+    """Another reward does not say how likely the better responses are; a value that is the reward itself is the best's."""
+    probs = np.array([0.3, 0.2, 0.1, 0.05])
+    pool = pool_of(probs, (1, 1, 1, 0), np.arange(4)).assign(mine=[1.0, 2.0, 3.0, 4.0])
+    many = [1e9]
+    assert predict_best_of_n(pool, many, reward="mine").iloc[0, 0] == pytest.approx(2 / 3)
+    assert predict_best_of_n(pool, many, value="log_likelihood").iloc[0, 0] == pytest.approx(np.log(0.3))
+    mass = probs / (1 - (1 - probs) ** 4)
+    unseen = 1 / 5  # not (1 - .05)^4 / 5
+    expected = (1 - unseen) * mass[:3].sum() / mass.sum() + unseen * 2 / 3
+    assert predict_best_of_n(pool, [1], reward="mine").iloc[0, 0] == pytest.approx(expected)
+
+
 def test_power_law_of_what_was_seen():
     """All of a table seen: π^α/Z; α = 1 is the policy itself."""
     probs, correct = np.array([0.5, 0.3, 0.2]), np.array([0, 1, 0])
