@@ -131,6 +131,15 @@ def test_dominance_is_found_where_it_is_planted():
     assert dominance(planted(0.0), within=False).p_above < 0.05 < dominance(planted(0.0), within=True).p_above
 
 
+def test_prompts_of_one_kind_say_nothing_within():
+    pool = planted(1.0, x=8)
+    alike = pool_of(np.full((3, 5), -1.0), np.tile([[True], [False], [True]], (1, 5))).assign(
+        prompt_id=lambda frame: frame["prompt_id"] + 100
+    )
+    assert dominance(pd.concat([pool, alike]), within=True) == dominance(pool, within=True)
+    assert dominance(alike, within=True) is None
+
+
 def test_crossing_laws_do_not_dominate():
     """Same mean, wider spread: evidence on both sides."""
     rng = np.random.default_rng(0)

@@ -155,6 +155,8 @@ def test_a_field_of_a_csv_file_is_what_is_written(tmp_path):
     pool = read_pool(path)
     assert pool["answer"].tolist() == ["None", "NA", "nan", None]
     assert pool["correct"].tolist() == [True, pd.NA, False, False]
+    path.write_text(f"{HEADER},answer\n0,-1,007\n0,-2,7\n")
+    assert read_pool(path)["answer"].tolist() == ["007", "7"]
     for ids in (
         ["01", "1"],
         ["1e1", "10"],
