@@ -50,6 +50,9 @@ def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed
     Returns:
         The mean with its interval; `n_prompts` counts the prompts with both kinds, without any the value is NaN.
 
+    Raises:
+        UserError: an unknown column, or one that is not numeric or has gaps.
+
     ```python
     >>> pool = pd.DataFrame({"prompt_id": [0, 0, 0, 1], "log_likelihood": [-1.0, -2.0, -3.0, -1.0],
     ...                      "correct": [True, False, True, True]})
@@ -69,7 +72,27 @@ def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed
 def auc_pooled(
     pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """AUC of a score for correctness over all responses of all prompts together, with a prompt bootstrap."""
+    """AUC of a score for correctness over all graded responses of all prompts together, with a prompt bootstrap.
+
+    It mixes what `auc_within` measures with knowing which prompts are easy.
+
+    Args:
+        score: a self-reward or a numeric column. resamples: of the prompts.
+
+    Returns:
+        The AUC with its interval; NaN if all responses are right, or all wrong.
+
+    Raises:
+        UserError: an unknown column, or one that is not numeric or has gaps.
+
+    ```python
+    >>> pool = pd.DataFrame({"prompt_id": [0, 0, 1, 1], "log_likelihood": [-1.0, -2.0, -8.0, -9.0],
+    ...                      "correct": [True, True, False, False]})
+    >>> float(auc_pooled(pool).value), float(auc_within(pool).value)  # it knows the easy prompt, and nothing within
+    (1.0, nan)
+
+    ```
+    """
     known = _known(as_pool(pool))
     prompt, ids = pd.factorize(known["prompt_id"])
     _, scores = np.unique(reward_values(known, score), return_inverse=True)
@@ -204,7 +227,7 @@ def dominance(
 
     Samples of one prompt are dependent, so the textbook null law does not apply. The difference ``F_wrong - F_correct`` is
     a mean over prompts of one curve each, and where the laws are equal a curve is as likely as its negative: the distance
-    is compared with those of all ``2^n`` choices of signs, or of `resamples` random ones. Its level holds for every number
+    is compared with those of all ``2^n`` choices of signs, or of `resamples` random ones. Its size is at most nominal for every number
     of prompts; with fewer than five no p-value can fall below 5 %.
 
     Args:

@@ -15,7 +15,7 @@ from sharptheory.theory.majority import log_choose
 
 
 def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
-    """Probability that the j-th smallest of `m` distinct rewards is the largest of N drawn without replacement.
+    """Probability that the j-th smallest of `m` distinct rewards is the largest of N sampled without replacement.
 
     ``w[N, j] = C(j-1, N-1) / C(m, N)`` for j = 1..m, by the recursion ``w[N, j-1] = w[N, j] (j-N)/(j-1)``.
 
@@ -133,7 +133,7 @@ def pass_at_n(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
 
 
 def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
-    """The adaptive rule (10) on one prompt's pool, averaged over all orders in which its samples might be drawn.
+    """The adaptive rule (10) on one prompt's pool, averaged over all orders in which its samples might come.
 
     Draws without replacement until ``1/max p ≤ k/μ_stop``, or until the pool is used up. With ranks r and
     ``G_k = #{p < μ/k}``, sample j is returned after k draws with probability ``C(r_j - 1, k-1)/C(M, k)`` if
@@ -157,7 +157,7 @@ def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.n
     jumping = log_choose(below, k - 1) - log_choose(m, k - 1) - np.log(m - k + 1)
     log_p = np.where(values < before, running, jumping)
     chance = np.where(values >= stop, np.exp(log_p), 0.0)
-    chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are drawn and the best is returned
+    chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are sampled and the best is returned
     _, level = np.unique(values, return_inverse=True)
     share = np.bincount(level, chance.sum(axis=0)) / np.bincount(level)
     weights = np.empty(m)

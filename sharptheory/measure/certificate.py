@@ -212,7 +212,7 @@ def argmax_hit_rates(
     """The exact law ``1 - (1 - q)^N`` against the rate at which fresh samples hit the certified argmax.
 
     Even samples of each prompt certify its argmax and give ``q``; odd samples, which had no part in that, are searched
-    for it: a pool that certifies its own argmax has drawn it, so one half for both would agree by construction. The
+    for it: a pool that certifies its own argmax has sampled it, so one half for both would agree by construction. The
     interval is the measured rate ± the exact standard deviation that the law gives it on these prompts, times the
     normal quantile, cut to [0, 1]: the prompts are given, only the draws are random.
 

@@ -168,7 +168,7 @@ def calibration(
         )
     distinct_responses(pool)  # refuses likelihoods that are no probabilities: a share may not show it
     position = pool.samples.groupby("prompt_id").cumcount().to_numpy()
-    # Every k-th sample predicts: samples that follow one another in a file may have been drawn in one batch.
+    # Every k-th sample predicts: samples that follow one another in a file may have been sampled in one batch.
     k = max(2, round(1 / share))
     few, rest = pool.take(position % k == 0), pool.take(position % k != 0)
     if n is None:

@@ -41,9 +41,9 @@ def accuracy_curves(
 
 
 def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Expected accuracy of the plurality of N responses drawn without replacement from one prompt's pool, exactly.
+    """Expected accuracy of the plurality of N responses sampled without replacement from one prompt's pool, exactly.
 
-    Ties are split uniformly. Responses without an answer (None) have no vote; if no drawn response has one, the vote is
+    Ties are split uniformly. Responses without an answer (None) have no vote; if none of the N has one, the vote is
     wrong. Averages over all N-subsets by the multivariate hypergeometric law, without enumerating them.
 
     Args:
@@ -78,7 +78,17 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
 
 
 def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
-    """`majority_accuracy` of every prompt: one row per prompt_id, one column per N."""
+    """`majority_accuracy` of every prompt.
+
+    Args:
+        pool: with `answer` and `correct`. n: values of N, integers from 1 to the smallest number of samples, ``[K]``.
+
+    Returns:
+        One row per prompt_id, one column per N.
+
+    Raises:
+        UserError: a column is missing, or an N is out of range.
+    """
     pool = as_pool(pool)
     answers, correct = _answers(pool), pool.numbers("correct")
     rows = {

@@ -67,9 +67,9 @@ def test_best_of_n_curve_is_unbiased_for_the_exact_law():
     """The mean of many pools' curves is within 4 standard errors of best-of-N on the table."""
     probs, value = np.array([0.5, 0.3, 0.2]), np.array([0.0, 1.0, 3.0])
     rng = np.random.default_rng(1)
-    drawn = rng.choice(3, size=(4_000, 12), p=probs)
+    sampled = rng.choice(3, size=(4_000, 12), p=probs)
     n = np.array([1, 3, 8])
-    curves = best_of_n_curve(probs[drawn], value[drawn], n)
+    curves = best_of_n_curve(probs[sampled], value[sampled], n)
     above = np.array([1.0, 0.5, 0.2])  # mass of responses at most as likely, from the likeliest down
     law = above[:, None] ** n - (above - probs)[:, None] ** n
     error = curves.std(axis=0) / np.sqrt(len(curves))

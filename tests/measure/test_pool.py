@@ -125,10 +125,10 @@ COLUMNS = ["prompt_id", "sample_id", "log_likelihood", "correct", "finished", "l
 @given(st.sampled_from(COLUMNS), st.lists(st.sampled_from([..., ..., *HOSTILE]), min_size=4, max_size=4))
 def test_anything_in_any_column_is_a_pool_or_an_error_that_names_the_column(column, values):
     good = {"tokens": [[1], [2], [3], [4]], "length": [1, 2, 3, 4], "finished": [True] * 4, **small_pool()}
-    cells = pd.Series([None] * 4, dtype=object)
+    values_given = pd.Series([None] * 4, dtype=object)
     for i, value in enumerate(values):
-        cells.iat[i] = good.get(column, ["a", "b", "c", "d"])[i] if value is ... else value
-    frame = small_pool(**{column: cells})
+        values_given.iat[i] = good.get(column, ["a", "b", "c", "d"])[i] if value is ... else value
+    frame = small_pool(**{column: values_given})
     try:
         pool = Pool.from_frame(frame)
     except UserError as error:

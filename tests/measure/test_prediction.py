@@ -18,7 +18,7 @@ from sharptheory.measure.rewards import REWARDS
 from sharptheory.theory import laws
 
 
-def drawn(policies: np.ndarray, correct: np.ndarray, m: int, seed: int) -> pd.DataFrame:
+def sampled(policies: np.ndarray, correct: np.ndarray, m: int, seed: int) -> pd.DataFrame:
     """m samples from each row of a table ``[X, Y]``."""
     rng, rows = np.random.default_rng(seed), []
     for x, probs in enumerate(policies):
@@ -41,9 +41,9 @@ def tables():
 
 
 def test_everything_seen_is_the_exact_law():
-    """Three responses, all of them drawn: the prediction is the law itself at every N, 10^12 included."""
+    """Three responses, all of them sampled: the prediction is the law itself at every N, 10^12 included."""
     policies, correct = np.array([[0.5, 0.3, 0.2]]), np.array([[False, True, False]])
-    pool = drawn(policies, correct, 60, 0)
+    pool = sampled(policies, correct, 60, 0)
     n = np.array([1, 2, 7.5, 100, 1e12])
     predicted = predict_best_of_n(pool, n).to_numpy()[0]
     np.testing.assert_allclose(predicted, [exact(policies, correct, k)[0] for k in n], atol=1e-6)
@@ -140,7 +140,7 @@ def test_prompts_without_all_values_are_left_out():
 
 
 def test_a_reward_by_name_or_entry_predicts_alike(tables):
-    pool = drawn(*tables, 4, 0)
+    pool = sampled(*tables, 4, 0)
     pd.testing.assert_frame_equal(
         predict_best_of_n(pool, [8], reward=REWARDS["log_likelihood"]), predict_best_of_n(pool, [8])
     )
@@ -168,7 +168,7 @@ def test_arguments_out_of_range_are_refused():
 def test_predictions_from_32_samples_reach_n_256(tables):
     """Within three standard errors over 200 prompts of the exact law, at 8 times the pool."""
     policies, correct = tables
-    pool = drawn(policies, correct, 32, 1)
+    pool = sampled(policies, correct, 32, 1)
     for n in (1, 8, 32, 128, 256):
         error = predict_best_of_n(pool, [n]).to_numpy()[:, 0] - exact(policies, correct, n)
         assert abs(error.mean()) < 3 * error.std() / np.sqrt(len(error)) + 0.01
@@ -181,7 +181,7 @@ def test_intervals_cover(tables):
     n, hits = np.array([32, 64, 128]), []
     for seed in range(40):
         chosen = np.random.default_rng(seed).choice(200, size=60, replace=False)
-        estimate = predicted_curve(drawn(policies[chosen], correct[chosen], 32, seed), n, seed=seed)
+        estimate = predicted_curve(sampled(policies[chosen], correct[chosen], 32, seed), n, seed=seed)
         truth = np.array([exact(policies, correct, k).mean() for k in n])
         hits.append((estimate.low <= truth) & (truth <= estimate.high))
     assert np.mean(hits) > 0.85
@@ -189,7 +189,7 @@ def test_intervals_cover(tables):
 
 def test_calibration_measures_on_other_samples(tables):
     policies, correct = tables
-    table = calibration(drawn(policies, correct, 64, 3))
+    table = calibration(sampled(policies, correct, 64, 3))
     assert table["n"].iloc[0] == 16 and table["n"].iloc[-1] == 48
     assert table["agrees"].all()
     assert ((table["low"] <= table["predicted"]) & (table["predicted"] <= table["high"])).all()
@@ -198,7 +198,7 @@ def test_calibration_measures_on_other_samples(tables):
 def test_a_reward_of_its_own_and_any_value(tables):
     """Selecting by a reward unrelated to correctness leaves accuracy as it is; log-likelihood may be the value."""
     policies, correct = tables
-    pool = drawn(policies, correct, 32, 2)
+    pool = sampled(policies, correct, 32, 2)
     pool["noise"] = np.random.default_rng(0).random(len(pool))
     table = predict_best_of_n(pool, [1, 4, 16], reward="noise")
     assert abs(table[16.0].mean() - table[1.0].mean()) < 0.08
