@@ -227,7 +227,7 @@ def dominance(
 
     Samples of one prompt are dependent, so the textbook null law does not apply. The difference ``F_wrong - F_correct`` is
     a mean over prompts of one curve each, and where the laws are equal a curve is as likely as its negative: the distance
-    is compared with those of all ``2^n`` choices of signs, or of `resamples` random ones. Its size is at most nominal for every number
+    is compared with those of all ``2^n`` choices of signs, or of `resamples` random ones. It keeps its size for every number
     of prompts; with fewer than five no p-value can fall below 5 %.
 
     Args:
