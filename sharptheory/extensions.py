@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -40,9 +41,11 @@ def _from_file(path: Path, name: str, kind: str):
         raise UserError(f"{kind} file {path} does not exist")
     module_spec = importlib.util.spec_from_file_location(f"sharptheory_user_{path.stem}", path)
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # dataclasses and pickle look their module up
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_spec.name]
         raise UserError(f"{kind} file {path} does not run: {_reason(error)}") from error
     if not hasattr(module, name):
         offered = [each for each in vars(module) if not each.startswith("_")]

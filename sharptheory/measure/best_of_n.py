@@ -10,13 +10,13 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.pool import Pool, as_pool, rectangles
-from sharptheory.measure.rewards import reward_values
+from sharptheory.measure.rewards import Reward, reward_values
 from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.majority import log_choose
 
 
 def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
-    """Probability that the j-th smallest of `m` distinct rewards is the largest of N drawn without replacement.
+    """Probability that the j-th smallest of `m` distinct rewards is the largest of N sampled without replacement.
 
     ``w[N, j] = C(j-1, N-1) / C(m, N)`` for j = 1..m, by the recursion ``w[N, j-1] = w[N, j] (j-N)/(j-1)``.
 
@@ -82,20 +82,21 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
     return ordered @ best_of_n_weights(values.shape[1], n).T
 
 
-def curve(pool: Pool | pd.DataFrame, reward: str | pd.Series, value: str, n: np.ndarray) -> pd.DataFrame:
+def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.ndarray) -> pd.DataFrame:
     """Expected value of the best-of-N sample of each prompt, `best_of_n_curve` on a pool of any shape.
 
     Every N must be available for every prompt; prompts with a null value are left out.
 
     Args:
-        reward: a self-reward (`sharptheory.measure.rewards`), a numeric column, or values aligned with the samples.
+        reward: a self-reward (`sharptheory.measure.rewards`) or a numeric column.
         value: column to average. n: values of N, integers from 1 to the smallest number of samples, ``[K]``.
 
     Returns:
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: an unknown column, one that is not numeric, or an N that some prompt has too few samples for.
+        UserError: an unknown column, one that is not numeric, no prompt with all values, or an N that some prompt has too
+            few samples for.
 
     ```python
     >>> import pandas as pd
@@ -107,13 +108,12 @@ def curve(pool: Pool | pd.DataFrame, reward: str | pd.Series, value: str, n: np.
     ```
     """
     pool = as_pool(pool)
-    known = pool.assign(_reward=reward_values(pool, reward)).graded(value)
+    known = pool.graded(value)
+    known = known.assign(_reward=reward_values(known, reward))
     blocks = [
         pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n)
         for ids, r, v in rectangles(known, "_reward", value)
     ]
-    if not blocks:
-        raise UserError(f"column {value!r} is known for no prompt throughout; best-of-N needs prompts with all values")
     return pd.concat(blocks)
 
 
@@ -134,7 +134,7 @@ def pass_at_n(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
 
 
 def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
-    """The adaptive rule (10) on one prompt's pool, averaged over all orders in which its samples might be drawn.
+    """The adaptive rule (10) on one prompt's pool, averaged over all orders in which its samples might come.
 
     Draws without replacement until ``1/max p ≤ k/μ_stop``, or until the pool is used up. With ranks r and
     ``G_k = #{p < μ/k}``, sample j is returned after k draws with probability ``C(r_j - 1, k-1)/C(M, k)`` if
@@ -157,7 +157,7 @@ def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.n
     jumping = log_choose(below, k - 1) - log_choose(m, k - 1) - np.log(m - k + 1)
     log_p = np.where(entry > k - 1, running, jumping)
     chance = np.where(entry <= k, np.exp(log_p), 0.0)
-    chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are drawn and the best is returned
+    chance[-1, -1] += max(1 - chance.sum(), 0.0)  # never stopped: all are sampled and the best is returned
     _, level = np.unique(values, return_inverse=True)
     share = np.bincount(level, chance.sum(axis=0)) / np.bincount(level)
     weights = np.empty(m)

@@ -11,6 +11,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
+#: With fewer prompts the interval is no shorter than Student's: resamples cannot look beyond the few values there are.
+FEW = 10
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Percentile bootstrap over prompts, its ends moved outwards for few prompts (`tail`).
+    """Percentile bootstrap over prompts, its ends moved outwards for few prompts (`tail`, `FEW`).
 
     Args:
         data: arrays whose first axis is the prompt, resampled together.
@@ -73,7 +75,7 @@ def bootstrap(
     batch = max(1, 4_000_000 // max(1, data[0].size))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant data: the interval is a point, which is what it returns
-        interval = stats.bootstrap(
+        result = stats.bootstrap(
             data,
             statistic,
             paired=True,
@@ -84,8 +86,17 @@ def bootstrap(
             method="percentile",
             vectorized=True,
             rng=np.random.default_rng(seed),
-        ).confidence_interval
-    return Estimate(value, np.asarray(interval.low), np.asarray(interval.high), n_prompts)
+        )
+    low, high = map(np.asarray, result.confidence_interval)
+    return Estimate(value, *_widened(value, low, high, result.standard_error, n_prompts, confidence), n_prompts)
+
+
+def _widened(value, low, high, spread, n_prompts: int, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+    """Below `FEW` prompts, limits no nearer than Student's; `spread` is the standard deviation of the resamples."""
+    if n_prompts >= FEW:
+        return low, high
+    margin = stats.t.ppf((1 + confidence) / 2, n_prompts - 1) * np.sqrt(n_prompts / (n_prompts - 1)) * spread
+    return np.minimum(low, value - margin), np.maximum(high, value + margin)
 
 
 def bootstrap_mean(
@@ -94,8 +105,8 @@ def bootstrap_mean(
     """Mean over prompts ``[X, …]`` with its bootstrap interval.
 
     Args:
-        proportion: the values lie in [0, 1]. Where all prompts have 0 (or all 1) the bootstrap returns a point; the
-            exact limit ``1 - (α/2)^{1/X}`` (or its mirror) is used instead.
+        proportion: the values lie in [0, 1], and so do the limits. Where all prompts have 0 (or all 1) the bootstrap
+            returns a point; the exact limit ``1 - (α/2)^{1/X}`` (or its mirror) is used instead.
         options: `resamples` and `seed` of `bootstrap`.
 
     ```python
@@ -112,8 +123,8 @@ def bootstrap_mean(
     if not proportion:
         return estimate
     slack = 1 - ((1 - confidence) / 2) ** (1 / len(per_prompt))
-    high = np.where(np.all(per_prompt == 0, axis=0), slack, estimate.high)
-    low = np.where(np.all(per_prompt == 1, axis=0), 1 - slack, estimate.low)
+    high = np.where(np.all(per_prompt == 0, axis=0), slack, np.minimum(estimate.high, 1))
+    low = np.where(np.all(per_prompt == 1, axis=0), 1 - slack, np.maximum(estimate.low, 0))
     return Estimate(estimate.value, low, high, estimate.n_prompts)
 
 
@@ -124,8 +135,9 @@ def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
 
 
 def from_replicates(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
-    """An estimate with the interval of its bootstrap replicates; NaN ones are left out."""
+    """A concordance, in [0, 1], with the interval of its bootstrap replicates; NaN ones are left out."""
     if n_prompts < 2 or np.isnan(replicates).all():
         return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), n_prompts)
     low, high = np.nanquantile(replicates, [tail(n_prompts), 1 - tail(n_prompts)])
-    return Estimate(np.asarray(value), low, high, n_prompts)
+    low, high = _widened(value, low, high, np.nanstd(replicates, ddof=1), n_prompts)
+    return Estimate(np.asarray(value), np.maximum(low, 0), np.minimum(high, 1), n_prompts)

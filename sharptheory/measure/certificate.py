@@ -12,12 +12,13 @@ from scipy.special import logsumexp
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import best_of_n_curve, doubling_grid
 from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
-from sharptheory.measure.pool import Pool, as_pool, rectangles
+from sharptheory.measure.pool import Pool, as_pool, rectangles, shown, token_codes
 from sharptheory.theory.laws import best_of_n_hit
 
 #: Two likelihoods of one sequence scored in two batch shapes differ by about this much (nats, float32).
 LIKELIHOOD_NOISE = 1e-4
-#: Distinct responses of one prompt whose probabilities add up to more than this are not those of one policy.
+#: Distinct responses of one prompt whose probabilities add up to more than this are not those of one policy: float32 sums
+#: over tokens err by far less, and what half precision adds is measured on repeated responses (`distinct_responses`).
 TOTAL_MASS = 1.01
 
 
@@ -48,42 +49,66 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     ```
     """
     pool = as_pool(pool)
-    rows = {}
-    for prompt_id, group in distinct_responses(pool).groupby(level=0):
-        values = group.to_numpy()
-        log_total = logsumexp(values)
-        if log_total > np.log(TOTAL_MASS):
-            raise UserError(
-                f"prompt {prompt_id!r}: its {len(values)} distinct responses have a total probability of "
-                f"{np.exp(log_total):.3g} > 1, so log_likelihood is not log π(y|x) of whole responses sampled at temperature "
-                "1 (an average per token, or another temperature?); no coverage coefficient follows from it"
-            )
-        low = values.max()
-        rest = -np.expm1(min(log_total, 0.0))
-        with np.errstate(divide="ignore"):
-            high = max(low, np.log(rest))
-        log_q = logsumexp(values[values >= low - LIKELIHOOD_NOISE])
-        rows[prompt_id] = (low, high, bool(rest <= np.exp(low)), min(log_q, 0.0))
     counts = pool.sizes
-    nothing = (-np.inf, 0.0, False, -np.inf)
+    values = distinct_responses(pool)
     table = pd.DataFrame(
-        [rows.get(prompt_id, nothing) for prompt_id in counts.index],
-        index=counts.index,
-        columns=["log_p_low", "log_p_high", "certified", "log_q"],
+        {"log_p_low": -np.inf, "log_p_high": 0.0, "certified": False, "log_q": -np.inf}, index=counts.index
     )
+    if len(values):
+        low = values.groupby(level=0).max()
+        log_total = _log_sums(values)
+        rest = -np.expm1(np.minimum(log_total, 0.0))
+        with np.errstate(divide="ignore"):
+            high = np.maximum(low, np.log(rest))
+        tied = values[values.to_numpy() >= low.loc[values.index.get_level_values(0)].to_numpy() - LIKELIHOOD_NOISE]
+        found = {"log_p_low": low, "log_p_high": high, "certified": rest <= np.exp(low),
+                 "log_q": np.minimum(_log_sums(tied), 0.0)}  # fmt: skip
+        table = pd.DataFrame(found).reindex(counts.index).fillna(table).astype(table.dtypes)
     return table.assign(n_samples=counts)
 
 
-def distinct_responses(pool: Pool) -> pd.Series:
-    """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``."""
+def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
+    """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``.
+
+    Raises:
+        UserError: those of one prompt have a total probability above 1, by more than the scatter of equal responses.
+    """
+    pool = as_pool(pool)
     keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=response_keys(pool))[pool.finished]
-    return keyed.groupby(["prompt_id", "key"])["log_likelihood"].max()
+    groups = keyed.groupby(["prompt_id", "key"])["log_likelihood"]
+    values = groups.max()
+    excess = _log_sums(values) - np.log(TOTAL_MASS)
+    if _has_tokens(pool):
+        # Likelihoods in half precision scatter; where S is near 1 responses repeat, and show by how much.
+        excess -= (values - groups.min()).groupby(level=0).max()
+    if (excess > 0).any():
+        prompt_id = excess.idxmax()
+        given = values.loc[prompt_id]
+        raise UserError(
+            f"prompt {shown(prompt_id)}: its {len(given)} distinct responses have a total probability of "
+            f"{np.exp(logsumexp(given)):.3g} > 1, so log_likelihood is not log π(y|x) of whole responses sampled at "
+            "temperature 1 (an average per token, or another temperature?); nothing about coverage follows from it"
+        )
+    return values
 
 
-def response_keys(pool: Pool) -> np.ndarray:
+def _log_sums(values: pd.Series) -> pd.Series:
+    """``log Σ exp`` of the values of each prompt, whose rows follow one another."""
+    codes, prompt_ids = pd.factorize(values.index.get_level_values(0))
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    sums = np.logaddexp.reduceat(values.to_numpy(), starts) if len(values) else np.empty(0)
+    return pd.Series(sums, index=pd.Index(prompt_ids, name="prompt_id"))
+
+
+def _has_tokens(pool: Pool) -> bool:
+    return "tokens" in pool and bool(pool["tokens"].notna().all())
+
+
+def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
     """A label per sample that equal responses share: token ids, else text, else close likelihoods."""
-    if "tokens" in pool and pool["tokens"].notna().all():
-        return np.array([hash(tuple(tokens)) for tokens in pool["tokens"]], dtype=np.int64)
+    pool = as_pool(pool)
+    if _has_tokens(pool):
+        return token_codes(pool["tokens"])
     if "response" in pool and pool["response"].notna().all():
         return pool["response"].to_numpy()
     return _clusters(pool["prompt_id"].to_numpy(), pool.numbers("log_likelihood"))
@@ -187,7 +212,7 @@ def argmax_hit_rates(
     """The exact law ``1 - (1 - q)^N`` against the rate at which fresh samples hit the certified argmax.
 
     Even samples of each prompt certify its argmax and give ``q``; odd samples, which had no part in that, are searched
-    for it: a pool that certifies its own argmax has drawn it, so one half for both would agree by construction. The
+    for it: a pool that certifies its own argmax has sampled it, so one half for both would agree by construction. The
     interval is the measured rate ± the exact standard deviation that the law gives it on these prompts, times the
     normal quantile, cut to [0, 1]: the prompts are given, only the draws are random.
 
@@ -198,6 +223,7 @@ def argmax_hit_rates(
         UserError: as `coverage_certificate`.
     """
     pool = as_pool(pool)
+    distinct_responses(pool)  # refuses likelihoods that are no probabilities: half a pool may not show it
     keyed = pool.assign(key=response_keys(pool))
     even = pool.samples.groupby("prompt_id").cumcount().to_numpy() % 2 == 0
     certifying, fresh = keyed.take(even), keyed.take(~even)
@@ -207,10 +233,9 @@ def argmax_hit_rates(
         return None
     top = certifying.samples[certifying.finished]
     low = top["prompt_id"].map(certificate["log_p_low"])
-    argmax = set(map(tuple, top.loc[top["log_likelihood"] >= low - LIKELIHOOD_NOISE, ["prompt_id", "key"]].to_numpy()))
+    argmax = pd.MultiIndex.from_frame(top.loc[top["log_likelihood"] >= low - LIKELIHOOD_NOISE, ["prompt_id", "key"]])
     fresh = fresh.take(fresh["prompt_id"].isin(certified.index))
-    pairs = zip(fresh["prompt_id"], fresh["key"])
-    fresh = fresh.assign(hit=np.fromiter((pair in argmax for pair in pairs), dtype=float, count=len(fresh.samples)))
+    fresh = fresh.assign(hit=pd.MultiIndex.from_frame(fresh.samples[["prompt_id", "key"]]).isin(argmax).astype(float))
     n = doubling_grid(int(fresh.sizes.min())) if n is None else np.asarray(n)
     measured, mass, variance = [], [], 0.0
     for ids, hits in rectangles(fresh, "hit"):

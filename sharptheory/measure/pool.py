@@ -23,11 +23,14 @@ column may serve as a reward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from sharptheory.errors import UserError
 
@@ -59,29 +62,36 @@ class Pool:
     samples: pd.DataFrame
     greedy: pd.DataFrame
 
+    def __post_init__(self):
+        if "source" not in self.samples or (self.samples["source"] == GREEDY).any():
+            raise UserError("samples are not apart from greedy rows; Pool.from_frame makes a pool of a data frame")
+
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, first_line: int | None = None) -> Pool:
+    def from_frame(cls, frame: pd.DataFrame, *, where: Callable[[int], str] = "row {}".format) -> Pool:
         """A pool from one row per response, checked, completed and sorted; `frame` is left as it is.
 
         Fills in what can be: `sample_id` by order, `source` ``"unknown"``, `finished` null.
 
         Args:
-            frame: columns as above. first_line: file line of its first row, so that errors can name lines; None names
-                rows from 0.
+            frame: columns as above.
+            where: what errors call the i-th row, from 0: a reader of files names lines.
 
         Raises:
             UserError: names row and column, what was found and what was expected.
         """
-        table = _checked(frame, first_line)
+        table = _checked(frame, where)
         greedy = (table["source"] == GREEDY).to_numpy()
-        if greedy.all():
-            raise UserError("column 'source': every row is greedy; a pool needs sampled responses")
         return cls(*(table[rows].reset_index(drop=True) for rows in (~greedy, greedy)))
 
     def frame(self) -> pd.DataFrame:
         """All rows in one frame, greedy ones marked by their `source`: what is written to disk."""
         table = pd.concat([self.samples, self.greedy]) if len(self.greedy) else self.samples
         return table.sort_values(["prompt_id", "sample_id"], kind="stable", ignore_index=True)
+
+    @property
+    def names(self) -> str:
+        """The columns that there are, for messages."""
+        return ", ".join(map(str, self.samples.columns))
 
     def __contains__(self, column: str) -> bool:
         return column in self.samples
@@ -93,7 +103,7 @@ class Pool:
             UserError: there is none of this name; lists those there are.
         """
         if column not in self.samples:
-            raise UserError(f"column {column!r} is missing; the pool has {', '.join(map(str, self.samples.columns))}")
+            raise UserError(f"column {column!r} is missing; the pool has {self.names}")
         return self.samples[column]
 
     def numbers(self, column: str) -> np.ndarray:
@@ -116,9 +126,20 @@ class Pool:
         return Pool(self.samples[np.asarray(rows, dtype=bool)].reset_index(drop=True), self.greedy)
 
     def graded(self, column: str = "correct") -> Pool:
-        """The prompts all of whose samples have a value in `column`."""
+        """The prompts all of whose samples have a value in `column`.
+
+        Raises:
+            UserError: there is no such column, or no such prompt.
+        """
         known = self[column].notna()
-        return self if known.all() else self.take(known.groupby(self.samples["prompt_id"]).transform("all"))
+        if known.all():
+            return self
+        throughout = known.groupby(self.samples["prompt_id"]).transform("all")
+        if not throughout.any():
+            raise UserError(
+                f"column {column!r} is known for no prompt throughout; expected a value for all its samples"
+            )
+        return self.take(throughout)
 
     @property
     def sizes(self) -> pd.Series:
@@ -146,12 +167,13 @@ def as_pool(pool: Pool | pd.DataFrame) -> Pool:
     )
 
 
-def rectangles(pool: Pool, *columns: str) -> Iterator[tuple[np.ndarray, ...]]:
+def rectangles(pool: Pool | pd.DataFrame, *columns: str) -> Iterator[tuple[np.ndarray, ...]]:
     """Columns as matrices: prompts with the same number of samples stacked, one rectangle per distinct number.
 
     Yields:
         ``(prompt_ids [x], column_1 [x, m], column_2 [x, m], …)``, floats, ordered by m; together all prompts once.
     """
+    pool = as_pool(pool)
     values = [pool.numbers(column) for column in columns]
     _, starts, counts = np.unique(pd.factorize(pool.samples["prompt_id"])[0], return_index=True, return_counts=True)
     prompt_ids = pool.samples["prompt_id"].to_numpy()
@@ -163,35 +185,52 @@ def rectangles(pool: Pool, *columns: str) -> Iterator[tuple[np.ndarray, ...]]:
 
 # Checks ---------------------------------------------------------------------------------------------------------------
 
+#: Columns of text: whatever they look like, they are not numbers.
+TEXT = ("prompt", "response", "answer", "unreadable", "source")
+IDENTIFIER = "an integer of at most 64 bits or a string"
+#: ``refuse(bad, column, expected)`` raises for the first row where `bad` is true.
+Refuse = Callable[[ArrayLike, str, str], None]
 
-def _checked(frame: pd.DataFrame, first_line: int | None) -> pd.DataFrame:
+
+def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
     """A checked and completed copy, sorted."""
+    names = frame.columns
+    if names.has_duplicates:
+        raise UserError(f"column {names[names.duplicated()][0]!r} appears twice; expected one of each name")
     for column in ("prompt_id", "log_likelihood"):
-        if column not in frame:
-            raise UserError(f"column {column!r} is missing; found {', '.join(map(str, frame.columns)) or 'none'}")
+        if column not in names:
+            raise UserError(f"column {column!r} is missing; found {', '.join(map(str, names)) or 'none'}")
     if len(frame) == 0:
         raise UserError("the pool has no rows")
     table = frame.reset_index(drop=True)
 
-    def refuse(bad, column: str, expected: str) -> None:
+    def refuse(bad: ArrayLike, column: str, expected: str) -> None:
         bad = np.asarray(bad, dtype=bool)
         if bad.any():
             i = int(np.argmax(bad))
-            found = table[column].iloc[i]
-            found = repr(found.item() if isinstance(found, np.generic) else found)
-            where = f"row {i}" if first_line is None else f"line {i + first_line}"
-            shown = found if len(found) <= 60 else f"{found[:60]}… ({len(found):,} characters)"
-            raise UserError(f"{where}, column {column!r}: found {shown}; expected {expected}")
+            raise UserError(f"{where(i)}, column {column!r}: found {shown(table[column].iloc[i])}; expected {expected}")
 
     table["prompt_id"] = _identifiers(table["prompt_id"], refuse)
     table["log_likelihood"] = _log_likelihoods(table["log_likelihood"], refuse)
-    if "source" not in table:
-        table["source"] = "unknown"
-    table["sample_id"] = _sample_ids(table, refuse)
-    refuse(table.duplicated(["prompt_id", "sample_id"]), "sample_id", "no second row of this prompt_id and sample_id")
+    for column in TEXT:
+        if column in table:
+            table[column] = _text(table[column], column, refuse)
+    source = table["source"].fillna("unknown") if "source" in table else "unknown"
+    table["source"] = pd.Series(source, index=table.index, dtype=object)
+    greedy = (table["source"] == GREEDY).to_numpy()
+    if greedy.all():
+        raise UserError("column 'source': every row is greedy; a pool needs sampled responses")
+    table["sample_id"] = _sample_ids(table, greedy, refuse)
+    for rows, keys, expected in (
+        (~greedy, ["prompt_id", "sample_id"], "no second row of this prompt_id and sample_id"),
+        (greedy, ["prompt_id"], "one greedy response per prompt at most"),
+    ):
+        twice = np.zeros(len(table), dtype=bool)
+        twice[rows] = table.loc[rows, keys].duplicated()
+        refuse(twice, "source" if len(keys) == 1 else "sample_id", expected)
     for column in ("correct", "finished"):
         if column in table:
-            values = as_boolean(table[column])
+            values = _booleans(table[column])
             refuse(values.isna() & table[column].notna(), column, "true, false or empty")
             table[column] = values
     if "finished" not in table:
@@ -202,48 +241,84 @@ def _checked(frame: pd.DataFrame, first_line: int | None) -> pd.DataFrame:
         length = _numbers(table["length"])
         refuse(~((length >= 0) & (length <= LONGEST) & (length % 1 == 0)), "length", "a whole number of tokens")
         table["length"] = length.astype(np.int64)
-    for column in ("answer", "unreadable", "source"):
-        if column in table:
-            text = table[column]
-            refuse(~(text.isna() | text.map(np.isscalar)) if text.dtype == object else [False], column, "text or empty")
-            table[column] = text.where(text.isna(), text.astype(str)).astype("string") if column != "source" else text
     _one_likelihood_each(table, refuse)
     return table.sort_values(["prompt_id", "sample_id"], kind="stable", ignore_index=True)
 
 
-def _identifiers(values: pd.Series, refuse) -> pd.Series:
+def shown(found) -> str:
+    """What was found, in at most 60 characters."""
+    try:
+        text = repr(found.item() if isinstance(found, np.generic) else found)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return f"an integer of {found.bit_length():,} bits"
+    return text if len(text) <= 60 else f"{text[:60]}… ({len(text):,} characters)"
+
+
+def _identifiers(values: pd.Series, refuse: Refuse) -> pd.Series:
     """Prompt ids: whole numbers that fit 64 bits, or strings, not both."""
-    refuse(values.map(lambda v: isinstance(v, (list, dict, tuple, np.ndarray))) if values.dtype == object else [False],
-           "prompt_id", "an integer or a string")  # fmt: skip
-    refuse(values.isna(), "prompt_id", "an integer or a string")
-    if pd.api.types.is_bool_dtype(values):
-        refuse(np.ones(len(values), dtype=bool), "prompt_id", "an integer or a string")
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    refuse(values.isna(), "prompt_id", IDENTIFIER)
+    if pd.api.types.is_bool_dtype(values) or not _plain(values):
+        refuse(np.ones(len(values), dtype=bool), "prompt_id", IDENTIFIER)
     if pd.api.types.is_float_dtype(values):
-        refuse((values % 1 != 0) | (np.abs(values) >= 2**53), "prompt_id", "an integer or a string")
+        values = values.astype(float)
+        refuse(~((values % 1 == 0) & (np.abs(values) < 2**53)), "prompt_id", IDENTIFIER)
         return values.astype(np.int64)
-    if values.dtype == object:
-        text = values.map(lambda v: isinstance(v, str)).to_numpy()
-        if not text.all():
-            whole = values.map(lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool)).to_numpy()
-            refuse(~(text | whole), "prompt_id", "an integer or a string")
-            refuse(whole if text.any() else ~whole, "prompt_id", "strings throughout, as other rows have")
-            refuse(values.map(lambda v: not -(2**63) <= v < 2**63), "prompt_id", "an integer of at most 64 bits")
-            return values.astype(np.int64)
-    return values
+    if pd.api.types.is_integer_dtype(values):
+        refuse(values > np.iinfo(np.int64).max, "prompt_id", IDENTIFIER)
+        return values.astype(np.int64)
+    values = values.astype(object)
+    if pd.api.types.infer_dtype(values, skipna=False) != "string":
+        text = values.map(lambda v: isinstance(v, str))
+        whole = values.map(lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool))
+        refuse(~(text | whole), "prompt_id", IDENTIFIER)
+        refuse(whole if text.any() else ~whole, "prompt_id", "a string, as other rows have: ids are of one kind")
+        refuse(values.map(lambda v: not -(2**63) <= v < 2**63), "prompt_id", IDENTIFIER)
+        return values.astype(np.int64)
+    return _text(values, "prompt_id", refuse)
 
 
-def _log_likelihoods(values: pd.Series, refuse) -> pd.Series:
-    refuse(values.map(lambda v: isinstance(v, (bool, np.bool_))) if values.dtype in (object, bool) else [False],
-           "log_likelihood", "a number of nats")  # fmt: skip
+def _log_likelihoods(values: pd.Series, refuse: Refuse) -> pd.Series:
     numbers = _numbers(values)
-    refuse(np.isnan(numbers), "log_likelihood", "a number of nats")
+    refuse(numbers.isna(), "log_likelihood", "a number of nats")
     refuse(numbers > 0, "log_likelihood", "log π(y|x) ≤ 0 (is it a negative log-likelihood?)")
     refuse(np.isneginf(numbers), "log_likelihood", "a finite number: a sampled response has positive probability")
     return numbers
 
 
-def _sample_ids(table: pd.DataFrame, refuse) -> pd.Series:
-    greedy = table["source"] == GREEDY
+def _text(values: pd.Series, column: str, refuse: Refuse) -> pd.Series:
+    """Strings, numbers in their shortest spelling, null as None."""
+    values = values.astype(object)
+    missing = values.isna()
+    if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):
+        values = pd.Series(list(map(_spelled, values)), dtype=object)
+        refuse(values.isna() & ~missing, column, "text or empty")
+    refuse(values.map(lambda v: isinstance(v, str) and not _encodes(v)), column, "text without lone surrogates")
+    return values.where(~missing, None)
+
+
+def _spelled(value) -> str | None:
+    """A string or number as text, None for anything else."""
+    if not isinstance(value, (str, int, float, Decimal, np.number, np.bool_)):
+        return None
+    try:
+        return str(value)
+    except ValueError:  # more than 4,300 digits
+        return None
+
+
+def _encodes(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sample_ids(table: pd.DataFrame, greedy: np.ndarray, refuse: Refuse) -> pd.Series:
     if "sample_id" not in table:
         return table.groupby([table["prompt_id"], greedy]).cumcount().where(~greedy, -1)
     numbers = _numbers(table["sample_id"])
@@ -251,29 +326,74 @@ def _sample_ids(table: pd.DataFrame, refuse) -> pd.Series:
     return numbers.astype(np.int64)
 
 
-def _one_likelihood_each(table: pd.DataFrame, refuse) -> None:
+def _one_likelihood_each(table: pd.DataFrame, refuse: Refuse) -> None:
     """Equal token ids under one policy have one likelihood, up to rounding."""
-    if "tokens" in table and table["tokens"].notna().all():
-        refuse(
-            ~table["tokens"].map(lambda t: isinstance(t, (list, tuple, np.ndarray))), "tokens", "a list of token ids"
-        )
-        key = [table["prompt_id"], table["tokens"].map(lambda tokens: hash(tuple(tokens)))]
-        best = table["log_likelihood"].groupby(key).transform("max")
-        refuse(best - table["log_likelihood"] > SAME_RESPONSE, "log_likelihood",
-               "what another row of this prompt with the same tokens has")  # fmt: skip
+    if "tokens" not in table:
+        return
+    known = table["tokens"].notna().to_numpy()
+    keys = np.array([_token_bytes(tokens) for tokens in table["tokens"][known]], dtype=object)
+    bad = np.zeros(len(table), dtype=bool)
+    bad[known] = [key is None for key in keys]
+    refuse(bad, "tokens", "a list of token ids, whole numbers from 0, or empty")
+    score = table["log_likelihood"][known]
+    best = score.groupby([table["prompt_id"][known], pd.factorize(keys)[0]]).transform("max")
+    bad[known] = best - score > SAME_RESPONSE
+    refuse(bad, "log_likelihood", f"within {SAME_RESPONSE:g} of another row of this prompt with the same tokens")
+
+
+def token_codes(tokens: pd.Series) -> np.ndarray:
+    """A number per row that rows with equal token ids share, ``[n]``."""
+    return pd.factorize(np.array([_token_bytes(each) for each in tokens], dtype=object))[0]
+
+
+def _token_bytes(tokens) -> bytes | None:
+    """Token ids in a form that is quick to compare; None unless they are a list of whole numbers from 0."""
+    if not isinstance(tokens, (list, tuple, np.ndarray)):
+        return None
+    try:
+        # Unsigned, so that a negative id overflows.
+        return tokens.astype(np.uint64).tobytes() if _unsigned(tokens) else array("Q", tokens).tobytes()
+    except (TypeError, OverflowError):
+        return None
+
+
+def _unsigned(tokens) -> bool:
+    return isinstance(tokens, np.ndarray) and (
+        tokens.dtype.kind == "u" or (tokens.dtype.kind == "i" and (tokens.size == 0 or tokens.min() >= 0))
+    )
+
+
+def _plain(values: pd.Series) -> bool:
+    """Whether a column holds numbers, text, or anything under the sun; no dates, complex numbers or nested types."""
+    types = pd.api.types
+    real = types.is_numeric_dtype(values) and not types.is_complex_dtype(values)
+    return real or values.dtype == object or isinstance(values.dtype, pd.StringDtype)
 
 
 def _numbers(values: pd.Series) -> pd.Series:
-    """Floats; NaN for what is no number, or too large for one."""
+    """Floats; NaN for what is no number, or too large for one. True and false are no numbers."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    if pd.api.types.is_bool_dtype(values) or not _plain(values):
+        return pd.Series(np.nan, index=values.index)
     if values.dtype == object:
-        values = values.map(lambda v: np.nan if isinstance(v, int) and abs(v) > 1e300 else v)
+        values = pd.Series([v if _is_number(v) else np.nan for v in values], dtype=object)
     return pd.to_numeric(values, errors="coerce").astype(float)
 
 
-def as_boolean(values: pd.Series) -> pd.Series:
+def _is_number(value) -> bool:
+    """Whether a value is a number that fits a float, or text that may spell one; true and false are not."""
+    if isinstance(value, str):
+        return value.isascii()
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 1e300
+    return isinstance(value, (float, Decimal, np.number))
+
+
+def _booleans(values: pd.Series) -> pd.Series:
     """Nullable booleans from booleans, 0/1 and true/false in any case; null for anything else."""
     if pd.api.types.is_bool_dtype(values):
         return values.astype("boolean")
-    spelled = values.map(lambda v: str(v).strip().lower() if np.isscalar(v) and not pd.isna(v) else None)
     named = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    return spelled.map(lambda v: named.get(v)).astype("boolean")
+    spelled = map(_spelled, values.astype(object))
+    return pd.Series([None if each is None else named.get(each.strip().lower()) for each in spelled], dtype="boolean")

@@ -5,39 +5,54 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
-from sharptheory.measure.certificate import response_keys
-from sharptheory.measure.pool import Pool, as_pool
-from sharptheory.measure.rewards import reward_values
+from sharptheory.measure.certificate import distinct_responses, response_keys
+from sharptheory.measure.pool import Pool, as_pool, shown
+from sharptheory.measure.rewards import Reward, reward_values
 
 
 def predict_best_of_n(
-    pool: Pool | pd.DataFrame, n: np.ndarray, *, reward: str = "log_likelihood", value: str = "correct"
+    pool: Pool | pd.DataFrame, n: np.ndarray, *, reward: str | Reward = "log_likelihood", value: str = "correct"
 ) -> pd.DataFrame:
     """Expected value of the best of N fresh samples, for any N, per prompt.
 
     A response of probability π is in a pool of M samples with probability ``1 - (1-π)^M``, and π is known: so the sum of
     ``π / (1 - (1-π)^M)`` over the *distinct* responses of a set estimates the set's mass, unbiased (Horvitz-Thompson);
     for likely responses that is their exact mass and for unlikely ones their share of the pool. Here these masses are
-    normalised to leave room for what was never sampled, and best-of-N is a function of them: both make the prediction
-    consistent as M grows, not unbiased. What is better than all samples gets the mass ``(1-p̂)^M/(M+1)`` (its expectation
-    if responses better than the best sampled one had p̂ in all), and at most what the distinct responses leave over; its
-    value is that of the top ``√M`` samples of the ranking, on average. `calibration` measures what that is worth.
+    normalised to leave room for what was never sampled, and best-of-N is a function of them: the prediction is consistent
+    as M grows, not unbiased. What is better than all samples gets the mass ``(1-p̂)^M/(M+1)``, and at most what the
+    distinct responses leave over: ``1/(M+1)`` is the mean mass above the best of M samples of a law without atoms, and M
+    samples miss a response of probability p̂ or more, as a better one has, with probability at most ``(1-p̂)^M``. This is
+    a rule of thumb, no bound. Its value is that of the top ``√M`` samples, on average. `calibration` measures what the
+    prediction is worth.
 
     Args:
         pool: prompts with a null `value` are left out. n: values of N ≥ 1, real, ``[K]``.
-        reward: column to select by; value: column to average.
+        reward: to select by. value: column to average.
 
     Returns:
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: an unknown column, or one that is not numeric.
+        UserError: an N below 1, an unknown column, one that is not numeric, or likelihoods that are no probabilities
+            (`coverage_certificate`).
+
+    ```python
+    >>> pool = pd.DataFrame({"prompt_id": 0, "response": 20 * ["a", "a", "b"], "correct": 20 * [True, True, False],
+    ...                      "log_likelihood": 20 * np.log([0.7, 0.7, 0.3]).tolist()})
+    >>> predict_best_of_n(pool, [1, 2, 1e9]).round(3).values.tolist()  # 1 - (1 - 0.7)^N, also beyond the 60 samples
+    [[0.7, 0.91, 1.0]]
+
+    ```
     """
     n = np.atleast_1d(np.asarray(n, dtype=float))
+    if not np.all(n >= 1):
+        raise UserError(f"n={n[~(n >= 1)][0]:g}; expected numbers of samples from 1")
+    name = reward.name if isinstance(reward, Reward) else reward
     # Another reward does not say how likely the better responses are.
-    kind = dict(by_likelihood=reward == "log_likelihood", of_itself=value == reward)
+    kind = dict(by_likelihood=name == "log_likelihood", of_itself=value == name)
     rows = {prompt_id: _predict(group, n, **kind) for prompt_id, group in _groups(as_pool(pool), reward, value)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=n)
 
@@ -47,7 +62,18 @@ def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "corr
 
     ``Σ π^α v`` and ``Z_α`` are each estimated without bias from the distinct responses, as in `predict_best_of_n`; their
     ratio is consistent as the pool grows, and biased for a small one.
+
+    Args:
+        pool: prompts with a null `value` are left out. alpha: the power, > 0. value: column to average.
+
+    Returns:
+        One value per prompt_id.
+
+    Raises:
+        UserError: as `predict_best_of_n`, or a power that is not positive and finite.
     """
+    if not 0 < alpha < np.inf:
+        raise UserError(f"alpha={alpha}; expected a positive finite power")
     values = {}
     for prompt_id, group in _groups(as_pool(pool), "log_likelihood", value):
         distinct = group.groupby("key").agg(v=("value", "mean"), ll=("log_likelihood", "max"))
@@ -58,9 +84,10 @@ def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "corr
     return pd.Series(values)
 
 
-def _groups(pool: Pool, reward: str, value: str):
+def _groups(pool: Pool, reward: str | Reward, value: str):
     """Per prompt whose values are known, its samples with columns key, reward, value and log_likelihood."""
     known = pool.graded(value)
+    distinct_responses(known)  # refuses likelihoods that are no probabilities
     columns = {
         "prompt_id": known["prompt_id"],
         "key": response_keys(known),
@@ -97,25 +124,51 @@ def _predict(group: pd.DataFrame, n: np.ndarray, *, by_likelihood: bool, of_itse
     return np.append(level_value, above) @ chosen
 
 
-def predicted_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, seed: int = 0, **columns) -> Estimate:
+def predicted_curve(
+    pool: Pool | pd.DataFrame,
+    n: np.ndarray,
+    *,
+    reward: str | Reward = "log_likelihood",
+    value: str = "correct",
+    seed: int = 0,
+) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
-    table = predict_best_of_n(pool, n, **columns)
-    return bootstrap_mean(table.to_numpy(), proportion=columns.get("value", "correct") == "correct", seed=seed)
+    table = predict_best_of_n(pool, n, reward=reward, value=value)
+    return bootstrap_mean(table.to_numpy(), proportion=value == "correct", seed=seed)
 
 
 def calibration(
-    pool: Pool | pd.DataFrame, *, share: float = 0.25, n: np.ndarray | None = None, seed: int = 0, **columns
+    pool: Pool | pd.DataFrame,
+    *,
+    share: float = 0.25,
+    n: np.ndarray | None = None,
+    reward: str | Reward = "log_likelihood",
+    value: str = "correct",
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How good the prediction is on this pool: from a `share` of each prompt's samples to the N that all of them reach.
+
+    Args:
+        share: of each prompt's samples that predict, at most 1/2. n: values of N, ``[K]``; default five up to what the
+            other samples reach. reward, value: as in `predict_best_of_n`.
 
     Returns:
         One row per N: predicted value with its interval, value `measured` on the samples that had no part in the
         prediction, the standard error of their difference over prompts, and whether it is within 1.96 of those.
+
+    Raises:
+        UserError: as `predict_best_of_n`, or a prompt with one sample.
     """
-    reward, value = columns.get("reward", "log_likelihood"), columns.get("value", "correct")
-    pool = as_pool(pool)
+    if not 0 < share <= 0.5:
+        raise UserError(f"share={share}; expected a share of the samples, above 0 and at most 0.5")
+    pool = as_pool(pool).graded(value)
+    if pool.sizes.min() < 2:
+        raise UserError(
+            f"prompt {shown(pool.sizes.idxmin())} has one sample; calibration needs one to predict and one to compare"
+        )
+    distinct_responses(pool)  # refuses likelihoods that are no probabilities: a share may not show it
     position = pool.samples.groupby("prompt_id").cumcount().to_numpy()
-    # Every k-th sample predicts: samples that follow one another in a file may have been drawn in one batch.
+    # Every k-th sample predicts: samples that follow one another in a file may have been sampled in one batch.
     k = max(2, round(1 / share))
     few, rest = pool.take(position % k == 0), pool.take(position % k != 0)
     if n is None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.extensions import load_object
-from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.pool import Pool, as_pool, shown
 
 ENTRY_POINTS = "sharptheory.rewards"
 
@@ -24,6 +24,13 @@ ENTRY_POINTS = "sharptheory.rewards"
 @dataclass(frozen=True)
 class Reward:
     """A way to score the samples of a pool.
+
+    ```python
+    >>> brevity = Reward("brevity", lambda pool: -pool["length"], needs=("length",))
+    >>> brevity(pd.DataFrame({"prompt_id": [0, 0], "log_likelihood": [-1.0, -2.0], "length": [3, 5]})).tolist()
+    [-3.0, -5.0]
+
+    ```
 
     Attributes:
         name: what reports call it.
@@ -49,55 +56,65 @@ class Reward:
         pool = as_pool(pool)
         for column in self.needs:
             if column not in pool:
-                raise UserError(f"reward {self.name!r} needs column {column!r}, which the pool lacks")
-        values = np.asarray(self.function(pool), dtype=float)
-        if values.shape != (len(pool.samples),) or np.isnan(values).any():
-            found = f"shape {values.shape}" if values.shape != (len(pool.samples),) else f"{np.isnan(values).sum()} NaN"
+                raise UserError(
+                    f"reward {self.name!r} needs column {column!r}, which is missing; the pool has {pool.names}"
+                )
+        result = self.function(pool)
+        try:
+            if isinstance(result, pd.Series):
+                result = result.reindex(pool.samples.index)
+            values = pd.Series(np.ravel(result)).to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            values = np.empty(0)
+        if np.shape(result) != (len(pool.samples),) or len(values) != len(pool.samples):
             raise UserError(
-                f"reward {self.name!r} returned {found}; expected one number for each of {len(pool.samples)}"
+                f"reward {self.name!r} returned {type(result).__name__} of shape {np.shape(result)}; "
+                f"expected one number for each of {len(pool.samples)} samples"
             )
-        return pd.Series(values, index=pool.samples.index)
+        return pd.Series(_complete(self.name, values, pool), index=pool.samples.index)
 
 
-def log_likelihood(pool: Pool) -> pd.Series:
+def log_likelihood(pool: Pool | pd.DataFrame) -> pd.Series:
     """``log π(y|x)``, the self-reward of maximum-likelihood sharpening (2)."""
-    return pool["log_likelihood"]
+    return as_pool(pool)["log_likelihood"]
 
 
-def length_normalized(pool: Pool) -> pd.Series:
+def length_normalized(pool: Pool | pd.DataFrame) -> pd.Series:
     """``log π(y|x) / |y|``."""
+    pool = as_pool(pool)
     return pool["log_likelihood"] / pool["length"].clip(lower=1)
 
 
-def answer_share(pool: Pool) -> pd.Series:
+def answer_share(pool: Pool | pd.DataFrame) -> pd.Series:
     """Fraction of the prompt's other responses with the same answer; a response without an answer gets 0.
 
     Leaving the response itself out keeps the share from rewarding small pools.
     """
+    pool = as_pool(pool)
     prompt, answer = pool["prompt_id"], pool["answer"]
     same = answer.groupby([prompt, answer], dropna=False).transform("size") - 1
     others = prompt.groupby(prompt).transform("size") - 1
     return (same / others.clip(lower=1)).where(answer.notna(), 0.0)
 
 
-def self_certainty(pool: Pool) -> pd.Series:
+def self_certainty(pool: Pool | pd.DataFrame) -> pd.Series:
     """Mean over tokens of ``KL(uniform ‖ p_t)``, measured while sampling (`diagnose --rewards self_certainty`)."""
-    return pool["self_certainty"]
+    return as_pool(pool)["self_certainty"]
 
 
-def negative_entropy(pool: Pool) -> pd.Series:
+def negative_entropy(pool: Pool | pd.DataFrame) -> pd.Series:
     """Minus the mean token entropy, measured while sampling (`diagnose --rewards negative_entropy`)."""
-    return pool["negative_entropy"]
+    return as_pool(pool)["negative_entropy"]
 
 
-def p_true(pool: Pool) -> pd.Series:
+def p_true(pool: Pool | pd.DataFrame) -> pd.Series:
     """The model's own probability that the response is right, asked for after sampling (`diagnose --rewards p_true`)."""
-    return pool["p_true"]
+    return as_pool(pool)["p_true"]
 
 
-def correctness(pool: Pool) -> pd.Series:
+def correctness(pool: Pool | pd.DataFrame) -> pd.Series:
     """The skyline: best-of-N by correctness is pass@N."""
-    return pool["correct"]
+    return as_pool(pool)["correct"]
 
 
 REWARDS: dict[str, Reward] = {
@@ -119,8 +136,21 @@ def load_reward(spec: str) -> Reward:
 
     Only what is named runs. A function becomes a `Reward` under its own name.
 
+    Args:
+        spec: a name, or a path that ends in ``.py``, a colon and a name in that file.
+
     Raises:
-        UserError: nothing of this name, or it is neither a function nor a `Reward`.
+        UserError: nothing of this name, it is neither a function nor a `Reward`, or its code does not run.
+
+    ```python
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "mine.py"
+    >>> _ = file.write_text("def brevity(pool):\\n    return -pool['length']\\n")
+    >>> reward = load_reward(f"{file}:brevity")
+    >>> reward.name, reward(pd.DataFrame({"prompt_id": [0], "log_likelihood": [-1.0], "length": [3]})).tolist()
+    ('brevity', [-3.0])
+
+    ```
     """
     if spec in REWARDS:
         return REWARDS[spec]
@@ -132,28 +162,48 @@ def load_reward(spec: str) -> Reward:
     return Reward(getattr(found, "__name__", spec), found)
 
 
-def reward_values(pool: Pool, reward: str | Reward | pd.Series | np.ndarray) -> np.ndarray:
-    """Values of the samples by a registered reward, any numeric column, a `Reward`, or values as they are."""
+def reward_values(pool: Pool | pd.DataFrame, reward: str | Reward) -> np.ndarray:
+    """Values of the samples by a `Reward`, a registered one's name, or a numeric column without gaps, ``[samples]``.
+
+    An array would have to be in the order of `Pool.samples`, which is not that of the user's rows: make it a column.
+
+    Raises:
+        UserError: neither a reward nor a column, not numeric, or with gaps; names it.
+    """
+    pool = as_pool(pool)
     if isinstance(reward, Reward):
         return reward(pool).to_numpy()
     if not isinstance(reward, str):
-        values = np.asarray(reward, dtype=float)
-        if values.shape != (len(pool.samples),):
-            raise UserError(
-                f"reward has shape {values.shape}; expected one value for each of {len(pool.samples)} samples"
-            )
-        return values
+        raise UserError(f"reward is a {type(reward).__name__}; expected a Reward, or the name of one or of a column")
     if reward in REWARDS and reward not in pool:
         return REWARDS[reward](pool).to_numpy()
-    return pool.numbers(reward)
+    if reward not in pool:
+        known = ", ".join(REWARDS)
+        raise UserError(
+            f"reward {reward!r} is none of {known}, and as a column it is missing; the pool has {pool.names}"
+        )
+    return _complete(reward, pool.numbers(reward), pool)
 
 
-def available(pool: Pool) -> list[Reward]:
+def _complete(name: str, values: np.ndarray, pool: Pool) -> np.ndarray:
+    """Values of a reward, refused where one is missing."""
+    if np.isnan(values).any():
+        i = int(np.argmax(np.isnan(values)))
+        prompt_id, sample_id = pool.samples.loc[i, ["prompt_id", "sample_id"]]
+        raise UserError(
+            f"reward {name!r} is NaN on {np.isnan(values).sum():,} of {len(values):,} samples, first on "
+            f"prompt {shown(prompt_id)}, sample {sample_id}; expected a number on each"
+        )
+    return values
+
+
+def available(pool: Pool | pd.DataFrame) -> list[Reward]:
     """The registered rewards whose columns a pool has, without gaps."""
+    pool = as_pool(pool)
     complete = lambda column: column in pool and (column == "answer" or pool[column].notna().all())  # noqa: E731
     return [reward for reward in REWARDS.values() if all(map(complete, reward.needs))]
 
 
-def selecting(pool: Pool) -> list[Reward]:
+def selecting(pool: Pool | pd.DataFrame) -> list[Reward]:
     """Those of them that a best-of-N could select by at inference."""
     return [reward for reward in available(pool) if reward.selects]

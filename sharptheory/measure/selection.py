@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import curve
@@ -40,9 +41,9 @@ def accuracy_curves(
 
 
 def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Expected accuracy of the plurality of N responses drawn without replacement from one prompt's pool, exactly.
+    """Expected accuracy of the plurality of N responses sampled without replacement from one prompt's pool, exactly.
 
-    Ties are split uniformly. Responses without an answer (None) have no vote; if no drawn response has one, the vote is
+    Ties are split uniformly. Responses without an answer (None) have no vote; if none of the N has one, the vote is
     wrong. Averages over all N-subsets by the multivariate hypergeometric law, without enumerating them.
 
     Args:
@@ -77,7 +78,17 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
 
 
 def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
-    """`majority_accuracy` of every prompt: one row per prompt_id, one column per N."""
+    """`majority_accuracy` of every prompt.
+
+    Args:
+        pool: with `answer` and `correct`. n: values of N, integers from 1 to the smallest number of samples, ``[K]``.
+
+    Returns:
+        One row per prompt_id, one column per N.
+
+    Raises:
+        UserError: a column is missing, or an N is out of range.
+    """
     pool = as_pool(pool)
     answers, correct = _answers(pool), pool.numbers("correct")
     rows = {
@@ -94,9 +105,19 @@ def _answers(pool: Pool) -> np.ndarray:
 
 
 def borda(pool: Pool | pd.DataFrame, reward: str | Reward = "self_certainty", *, p: float = 0.5) -> pd.Series:
-    """Votes of each response's answer class, ranks by a reward: ``Σ (N - rank)^p``, rank from 0.
+    """Votes of each response's answer class, ranks by a reward: ``Σ (N - rank)^p``, rank from 0, equal rewards sharing
+    their mean rank.
 
     ``p = 0`` is majority; ``p → ∞`` is best-of-N by the reward. Responses without an answer get 0.
+
+    Args:
+        reward: to rank by; p: exponent, ≥ 0.
+
+    Returns:
+        One value per sample, in the order of `Pool.samples`.
+
+    Raises:
+        UserError: no answers, or no such reward.
 
     Source: Kang et al., *Scalable Best-of-N Selection via Self-Certainty*, arXiv 2502.18581.
     """
@@ -118,13 +139,19 @@ def borda_curve(
     subsets: int = 64,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Expected accuracy of the answer with the most Borda votes among N responses, over random subsets of the pool.
+    """Expected accuracy of the answer with the most Borda votes (`borda`) among N responses, ties split uniformly.
 
-    Unlike the other curves it is estimated, not exact: votes depend on ranks inside each subset. N = 1 and N = M need
-    one subset each.
+    Unlike the other curves it is estimated, over random subsets of the pool: votes depend on ranks inside each subset.
+    N = 1 and N = M are exact.
+
+    Args:
+        n: values of N, ``[K]``. reward, p: as in `borda`. subsets: random subsets of each prompt's pool for each N.
 
     Returns:
         One row per prompt_id, one column per N.
+
+    Raises:
+        UserError: no answers or correctness, or no such reward.
     """
     pool, rng = as_pool(pool), np.random.default_rng(seed)
     scores, answers, correct = reward_values(pool, reward), pool["answer"], pool.numbers("correct")
@@ -146,9 +173,12 @@ def _borda_accuracy(score, codes, right, n: int, subsets: int, p: float, rng: np
     if len(right) == 0:
         return 0.0
     chosen = rng.permuted(np.tile(np.arange(len(score)), (subsets, 1)), axis=1)[:, :n]
-    rank = np.argsort(np.argsort(-score[chosen], axis=1, kind="stable"), axis=1)
-    votes = np.zeros((subsets, len(right) + 1))  # the last column collects those without an answer
-    np.add.at(votes, (np.arange(subsets)[:, None], codes[chosen]), (n - rank) ** p)
-    votes = votes[:, :-1]
-    best = (votes == votes.max(axis=1, keepdims=True)) & (votes > 0)
+    height = n + 1 - stats.rankdata(-score[chosen], axis=1)  # N - rank, rank from 0
+    voting = codes[chosen] >= 0
+    # Relative to the highest that votes: any exponent is possible.
+    height = np.where(voting, height, 0.0) / np.maximum(np.where(voting, height, 0.0).max(axis=1, keepdims=True), 1)
+    votes = np.zeros((subsets, len(right)))
+    np.add.at(votes, (np.nonzero(voting)[0], codes[chosen][voting]), height[voting] ** p)
+    # Equal sums of roots differ in their last digits: √18 = √8 + √2.
+    best = (votes >= votes.max(axis=1, keepdims=True) * (1 - 1e-9)) & (votes > 0)
     return float(np.mean((best * right).sum(axis=1) / np.maximum(best.sum(axis=1), 1)))

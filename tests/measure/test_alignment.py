@@ -1,5 +1,7 @@
 """Does likelihood know: concordance at four levels, stochastic dominance, the length confound."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,16 +10,21 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sharptheory.measure.alignment import (
+    _auc_given_length,
+    _differences,
+    _sign_flips,
     across_methods,
     across_prompts,
     alignment_levels,
-    auc,
     auc_pooled,
     auc_within,
     concordance,
     dominance,
     length_confound,
+    rank_sum,
 )
+from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.pool import Pool
 
 
 def pool_of(score, correct, **columns) -> pd.DataFrame:
@@ -39,7 +46,7 @@ def planted(within: float, *, x: int = 80, m: int = 30, seed: int = 0) -> pd.Dat
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))
 def test_auc_is_mann_whitney(pairs):
     scores, correct = map(np.array, zip(*pairs))
-    value = auc(scores, correct)
+    value = rank_sum(scores, correct)
     if correct.all() or not correct.any():
         assert np.isnan(value)
     else:
@@ -50,7 +57,9 @@ def test_auc_is_mann_whitney(pairs):
 def test_auc_weights_are_multiplicities():
     rng = np.random.default_rng(0)
     scores, correct, weights = rng.integers(0, 5, 40), rng.random(40) < 0.5, rng.integers(0, 4, 40)
-    assert auc(scores, correct, weights) == pytest.approx(auc(np.repeat(scores, weights), np.repeat(correct, weights)))
+    assert rank_sum(scores, correct, weights) == pytest.approx(
+        rank_sum(np.repeat(scores, weights), np.repeat(correct, weights))
+    )
 
 
 def test_within_prompt_auc_is_not_confounded_by_prompt_difficulty():
@@ -62,9 +71,9 @@ def test_within_prompt_auc_is_not_confounded_by_prompt_difficulty():
         for i in range(40):
             rows.append((x, i, rng.normal(-5 if easy else -15) - 3, rng.random() < (0.9 if easy else 0.1)))
     pool = pd.DataFrame(rows, columns=["prompt_id", "sample_id", "log_likelihood", "correct"])
-    within, n_prompts = auc_within(pool)
+    within = auc_within(pool)
     pooled = auc_pooled(pool)
-    assert within.low < 0.5 < within.high and n_prompts > 50
+    assert within.low < 0.5 < within.high and within.n_prompts > 50
     assert pooled.low > 0.8 and pooled.low < pooled.value < pooled.high
 
 
@@ -80,7 +89,7 @@ def test_concordance_counts_pairs(rows):
     value = concordance(scores, values, weights)
     assert (np.isnan(value) and total == 0) or value == pytest.approx(agree / total)
     binary = values > 1
-    np.testing.assert_allclose(concordance(scores, binary), auc(scores, binary), equal_nan=True)
+    np.testing.assert_allclose(concordance(scores, binary), rank_sum(scores, binary), equal_nan=True)
 
 
 def test_four_levels_are_four_questions():
@@ -122,6 +131,15 @@ def test_dominance_is_found_where_it_is_planted():
     assert dominance(planted(0.0), within=False).p_above < 0.05 < dominance(planted(0.0), within=True).p_above
 
 
+def test_prompts_of_one_kind_say_nothing_within():
+    pool = planted(1.0, x=8)
+    alike = pool_of(np.full((3, 5), -1.0), np.tile([[True], [False], [True]], (1, 5))).assign(
+        prompt_id=lambda frame: frame["prompt_id"] + 100
+    )
+    assert dominance(pd.concat([pool, alike]), within=True) == dominance(pool, within=True)
+    assert dominance(alike, within=True) is None
+
+
 def test_crossing_laws_do_not_dominate():
     """Same mean, wider spread: evidence on both sides."""
     rng = np.random.default_rng(0)
@@ -132,17 +150,109 @@ def test_crossing_laws_do_not_dominate():
     assert not result.holds
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("within", [True, False])
-def test_dominance_has_its_level(within):
-    """Where correctness is independent of everything, each one-sided test rejects about 5 % of the time."""
+def rejections(n_prompts: int, *, within: bool, worlds: int, uneven: bool = False) -> np.ndarray:
+    """How often each one-sided test rejects at 5 % where correctness has nothing to do with likelihood."""
     rejected = np.zeros(2)
-    for seed in range(300):
+    for seed in range(worlds):
         rng = np.random.default_rng(seed)
-        pool = pool_of(rng.normal(size=(40, 20)) - 20, rng.random((40, 20)) < 0.5)
-        result = dominance(pool, within=within, resamples=300)
-        rejected += (result.p_above < 0.05, result.p_below < 0.05)
-    assert np.all(rejected / 300 < 0.09) and np.all(rejected / 300 > 0.01)
+        rate = rng.beta(0.5, 0.5, size=(n_prompts, 1)) if uneven else 0.5
+        score = 2 * rng.normal(size=(n_prompts, 1)) + rng.normal(size=(n_prompts, 20)) - 30
+        result = dominance(pool_of(score, rng.random((n_prompts, 20)) < rate), within=within, resamples=300, points=64)
+        if result is not None:
+            rejected += (result.p_above < 0.05, result.p_below < 0.05)
+    return rejected
+
+
+def assert_level(rejected: np.ndarray, worlds: int) -> None:
+    """At most 6.5 %, as far as so many worlds can tell."""
+    assert np.all(rejected <= stats.binom.isf(1e-3, worlds, 0.065))
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_dominance_has_its_level_with_few_prompts(within):
+    assert not rejections(3, within=within, worlds=20).any()  # no p-value of three prompts is below 1/8
+    assert_level(rejections(6, within=within, worlds=80), 80)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_prompts", [2, 4, 5, 6, 8, 10, 20, 40, 100])
+@pytest.mark.parametrize("uneven", [True, False])
+@pytest.mark.parametrize("within", [True, False])
+def test_dominance_has_its_level(within, uneven, n_prompts):
+    """Also where prompts differ in likelihood and in how often they are right."""
+    rejected = rejections(n_prompts, within=within, worlds=500, uneven=uneven)
+    assert_level(rejected, 500)
+    if n_prompts >= 10:
+        assert np.all(rejected > stats.binom.isf(1 - 1e-3, 500, 0.03))  # nor is power wasted
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_dominance_is_found_on_six_prompts(within):
+    found = [dominance(planted(2.0, x=6, seed=seed), within=within).p_above for seed in range(20)]
+    assert np.mean(np.array(found) < 0.05) > 0.6
+
+
+def test_sign_flips_are_all_or_random():
+    signs = np.concatenate(list(_sign_flips(3, 100, 0)))
+    assert sorted(map(tuple, signs)) == sorted(itertools.product([-1, 1], repeat=3)) and signs[0].tolist() == [1, 1, 1]
+    signs = np.concatenate(list(_sign_flips(40, 100, 0)))
+    assert signs.shape == (101, 40) and (signs[0] == 1).all() and set(np.unique(signs)) == {-1, 1}
+    assert not np.array_equal(signs, np.concatenate(list(_sign_flips(40, 100, 1))))
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_curves_of_the_prompts_average_to_the_difference_of_the_laws(within):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 5, size=(2, 7, 9)).astype(float)
+    cumulative = counts.cumsum(axis=2)
+    pooled = cumulative.sum(axis=1) / counts.sum(axis=(1, 2))[:, None]
+    laws = (cumulative / cumulative[..., -1:]).mean(axis=1) if within else pooled
+    np.testing.assert_allclose(_differences(cumulative, within=within).mean(axis=0), laws[0] - laws[1], atol=1e-12)
+
+
+def auc_coverage(n_prompts: int, worlds: int) -> np.ndarray:
+    """How often the interval holds the AUC of infinitely many prompts, within them and pooled."""
+    rng = np.random.default_rng(1)
+    truth = [estimate.value for estimate in both_aucs(rng, 2_000)]
+    held = np.zeros(2)
+    for _ in range(worlds):
+        held += [e.low <= t <= e.high for e, t in zip(both_aucs(rng, n_prompts), truth)]
+    return held
+
+
+def both_aucs(rng, n_prompts):
+    correct = rng.random((n_prompts, 20)) < rng.beta(2, 2, size=(n_prompts, 1))
+    better = 0.5 + 0.5 * rng.normal(size=(n_prompts, 1))
+    score = rng.normal(size=(n_prompts, 1)) + better * correct + rng.normal(size=correct.shape) - 30
+    pool = Pool.from_frame(pool_of(score, correct))
+    return auc_within(pool), auc_pooled(pool, resamples=200 if n_prompts < 100 else 2)
+
+
+def test_auc_intervals_hold_with_few_prompts():
+    assert np.all(auc_coverage(4, 60) >= stats.binom.isf(1 - 1e-3, 60, 0.92))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_prompts", [3, 5, 10, 20, 30])
+def test_auc_intervals_cover(n_prompts):
+    """Nominally 95 %; 92 % or more at any number of prompts."""
+    assert np.all(auc_coverage(n_prompts, 600) >= stats.binom.isf(1 - 1e-3, 600, 0.93))
+
+
+def test_an_auc_of_1_on_every_prompt_is_no_certainty():
+    pool = pool_of(np.tile([-1.0, -2.0], (8, 1)), np.tile([True, False], (8, 1)))
+    estimate = auc_within(pool)
+    assert estimate.value == 1 and estimate.low == pytest.approx(0.025 ** (1 / 8)) and estimate.high == 1
+
+
+def test_ungraded_samples_are_left_out_of_an_auc_and_ungraded_prompts_of_a_curve():
+    pool = planted(1.0, x=6, m=8)
+    correct = pool["correct"].astype(object)
+    correct[(pool["prompt_id"] == 0) | (pool.index == 9)] = None
+    known = pool[correct.notna()]
+    for function in (auc_within, auc_pooled):
+        assert function(pool.assign(correct=correct)).value == function(known).value
+    assert curve(pool.assign(correct=correct), "log_likelihood", "correct", [1, 8]).index.tolist() == [2, 3, 4, 5]
 
 
 def test_length_confound_is_found_and_removed():
@@ -161,6 +271,18 @@ def test_length_that_does_not_matter_changes_nothing():
     pool = planted(2.0)
     assert length_confound(pool.assign(length=9)) is None
     rng = np.random.default_rng(1)
-    found = length_confound(pool.assign(length=rng.integers(20, 22, len(pool))))
-    assert found.auc_given_length.value == pytest.approx(found.auc.value, abs=0.03)
+    found = length_confound(pool.assign(length=rng.integers(21, 23, len(pool))))
+    assert found.auc_given_length.value == pytest.approx(found.auc.value, abs=1e-12)  # 21 and 22 are similar lengths
     assert abs(found.accuracy.value - found.accuracy_adjusted.value) < 0.05
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.booleans()), min_size=2, max_size=15))
+def test_auc_at_equal_length_counts_pairs_of_similar_length(rows):
+    length, score, correct = map(np.array, zip(*rows))
+    pairs = [
+        (np.sign(s - t) + 1) / 2
+        for (a, s, right), (b, t, wrong) in itertools.product(rows, rows)
+        if right and not wrong and max(a, b) <= 1.1 * max(min(a, b), 1) + 1e-9
+    ]
+    value = _auc_given_length(pd.DataFrame({"length": length, "score": score, "correct": correct}))
+    assert value == pytest.approx(np.mean(pairs)) if pairs else value is None

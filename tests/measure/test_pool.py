@@ -1,24 +1,16 @@
-"""The pool's schema, its files, and writing that survives a kill."""
+"""The pool: what it accepts, what it refuses and in which words, and that greedy responses are no samples."""
 
-import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sharptheory.measure.imports import read_pool
-from sharptheory.measure.pool import greedy_responses, rectangles, samples, validate_pool
-from sharptheory.measure.storage import PoolWriter
-
-
-def small_pool(**changes) -> pd.DataFrame:
-    columns = {
-        "prompt_id": [0, 0, 1, 1],
-        "sample_id": [0, 1, 0, 1],
-        "log_likelihood": [-1.0, -2.0, -3.0, -0.5],
-        "correct": [True, False, False, True],
-    }
-    return pd.DataFrame({**columns, **changes})
+from sharptheory.errors import UserError
+from sharptheory.measure.pool import Pool, rectangles, token_codes
+from tests.measure.conftest import assert_same_pool, small_pool
 
 
 @pytest.mark.parametrize(
@@ -41,110 +33,130 @@ def small_pool(**changes) -> pd.DataFrame:
     ],
 )
 def test_invalid_pools_are_refused_by_row_and_column(changes, message):
-    with pytest.raises(ValueError, match=message):
-        validate_pool(small_pool(**changes))
+    with pytest.raises(UserError, match=message):
+        Pool.from_frame(small_pool(**changes))
 
 
 @pytest.mark.parametrize("column", ["prompt_id", "log_likelihood"])
 def test_missing_columns_are_named(column):
-    with pytest.raises(ValueError, match=f"column '{column}' is missing; found"):
-        validate_pool(small_pool().drop(columns=column))
+    with pytest.raises(UserError, match=f"column '{column}' is missing; found"):
+        Pool.from_frame(small_pool().drop(columns=column))
 
 
 def test_empty_pool_is_refused():
-    with pytest.raises(ValueError, match="no rows"):
-        validate_pool(small_pool().iloc[:0])
+    with pytest.raises(UserError, match="no rows"):
+        Pool.from_frame(small_pool().iloc[:0])
 
 
 def test_defaults_are_filled_in():
-    pool = validate_pool(small_pool().drop(columns="sample_id"))
+    pool = Pool.from_frame(small_pool().drop(columns="sample_id"))
     assert pool["sample_id"].tolist() == [0, 1, 0, 1]
-    assert pool["finished"].all() and (pool["source"] == "unknown").all()
-    assert "correct" not in validate_pool(small_pool(correct=None))
+    assert pool["finished"].isna().all() and pool.finished.all() and (pool["source"] == "unknown").all()
+    assert "correct" not in Pool.from_frame(small_pool(correct=None))
 
 
 def test_correct_is_read_in_every_spelling():
-    pool = validate_pool(small_pool(correct=["TRUE", "0", None, 1.0]))
+    pool = Pool.from_frame(small_pool(correct=["TRUE", "0", None, 1.0]))
     assert pool["correct"].tolist() == [True, False, pd.NA, True]
 
 
 def test_greedy_rows_are_kept_apart():
-    pool = validate_pool(small_pool(source=["greedy", "model", "model", "model"], sample_id=[-1, 0, 0, 1]))
-    assert len(greedy_responses(pool)) == 1 and len(samples(pool)) == 3
+    pool = Pool.from_frame(small_pool(source=["greedy", "model", "model", "model"], sample_id=[-1, 0, 0, 1]))
+    assert len(pool.greedy) == 1 and len(pool.samples) == 3
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-def test_three_formats_read_alike(tmp_path, suffix):
-    path, pool = tmp_path / f"pool.{suffix}", small_pool()
-    if suffix == "parquet":
-        pool.to_parquet(path)
-    elif suffix == "csv":
-        pool.to_csv(path, index=False)
+def test_ids_of_any_exact_kind_are_kept():
+    for ids in (["01", "1", "1e1", "10"], [2**62, 2**62 + 1, -1, 0], pd.Categorical(["b", "a", "b", "c"])):
+        pool = Pool.from_frame(small_pool(prompt_id=ids).drop(columns="sample_id"))
+        assert pool["prompt_id"].tolist() == sorted(ids) and len(pool.sizes) == len(set(ids))
+
+
+def test_answers_are_text_in_their_shortest_spelling():
+    pool = Pool.from_frame(small_pool(answer=pd.Series([5, "5", None, 2.5], dtype=object)))
+    assert pool["answer"].tolist() == ["5", "5", None, "2.5"]
+
+
+def test_one_token_sequence_has_one_likelihood():
+    tokens = [[1, 2], [1, 2], np.array([1, 2]), (1, 2)]
+    pool = Pool.from_frame(small_pool(tokens=tokens, log_likelihood=[-1.0, -1.3, -9.0, -9.9]))
+    assert len(pool.samples) == 4  # prompts apart, and the noise of half precision
+    with pytest.raises(
+        UserError, match=r"row 1, column 'log_likelihood': found -3\.0; expected within 1 of another row"
+    ):
+        Pool.from_frame(small_pool(tokens=tokens, log_likelihood=[-1.0, -3.0, -9.0, -9.0]))
+
+
+def test_token_codes_are_equal_where_the_tokens_are():
+    tokens = pd.Series([[1, 2], np.array([1, 2], dtype=np.int8), (1, 2), [2, 1], [1], [], [258]])
+    assert token_codes(tokens).tolist() == [0, 0, 0, 1, 2, 3, 4]
+
+
+def test_a_pool_made_by_hand_holds_no_greedy_rows():
+    frame = small_pool(source=["greedy", "model", "model", "model"])
+    with pytest.raises(UserError, match=r"not apart from greedy rows; Pool\.from_frame"):
+        Pool(frame, frame.iloc[:0])
+    with pytest.raises(UserError, match=r"not apart from greedy rows; Pool\.from_frame"):
+        Pool(small_pool(), frame.iloc[:0])
+
+
+def test_a_greedy_response_may_share_the_number_of_a_sample():
+    greedy = small_pool(source="greedy").iloc[[0, 2]]
+    pool = Pool.from_frame(pd.concat([small_pool(source="model"), greedy]))
+    assert len(pool.samples) == 4 and pool.greedy["prompt_id"].tolist() == [0, 1]
+    assert_same_pool(Pool.from_frame(pool.frame()), pool)
+    with pytest.raises(UserError, match="row 6, column 'source': found 'greedy'; expected one greedy response per"):
+        Pool.from_frame(pd.concat([small_pool(source="model"), greedy, greedy.assign(sample_id=9)]))
+
+
+def test_a_column_twice_is_refused():
+    frame = small_pool()
+    with pytest.raises(UserError, match="column 'correct' appears twice"):
+        Pool.from_frame(pd.concat([frame, frame[["correct"]]], axis=1))
+
+
+HOSTILE = [None, True, np.nan, np.inf, -np.inf, 10**400, -(10**400), 10**5000, "", "x", "1", "NA", "\ud800", b"x", [1], {"a": 1},
+           (1,), {1}, 1.5, -1.5, 1e30, Decimal("1e999"), Decimal("NaN"), complex(1, 2), np.array([1, 2]), pd.NA,
+           pd.NaT, pd.Timestamp("2020"), np.datetime64("2020"), [[[]]], [-1], [1.5], object(), np.int8(3)]  # fmt: skip
+COLUMNS = ["prompt_id", "sample_id", "log_likelihood", "correct", "finished", "length", "tokens", "prompt", "response",
+           "answer", "unreadable", "source"]  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(COLUMNS), st.lists(st.sampled_from([..., ..., *HOSTILE]), min_size=4, max_size=4))
+def test_anything_in_any_column_is_a_pool_or_an_error_that_names_the_column(column, values):
+    good = {"tokens": [[1], [2], [3], [4]], "length": [1, 2, 3, 4], "finished": [True] * 4, **small_pool()}
+    values_given = pd.Series([None] * 4, dtype=object)
+    for i, value in enumerate(values):
+        values_given.iat[i] = good.get(column, ["a", "b", "c", "d"])[i] if value is ... else value
+    frame = small_pool(**{column: values_given})
+    try:
+        pool = Pool.from_frame(frame)
+    except UserError as error:
+        clash = {"prompt_id": "sample_id", "tokens": "log_likelihood"}.get(column)
+        assert f"column {column!r}" in str(error) or f"column {clash!r}" in str(error)
     else:
-        pool.to_json(path, orient="records", lines=True)
-    pd.testing.assert_frame_equal(read_pool(path), validate_pool(pool))
+        assert_same_pool(Pool.from_frame(pool.frame()), pool)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.jsonl", "", "a.jsonl is empty"),
-        ("a.jsonl", '{"prompt_id": 0, "log_likelihood": -1}\n\n{"prompt_id": 1}', "a.jsonl:2 is empty"),
-        ("a.jsonl", '{"prompt_id": 0}\n{oops}', "a.jsonl:2 is not valid JSON"),
-        ("a.jsonl", "[1]", "a.jsonl:1 holds a list"),
-        ("a.jsonl", '{"prompt_id": 0, "log_likelihood": -1}\n{"prompt_id": 1, "log_likelihood": 2}', "line 2, column"),
-        ("a.csv", "prompt_id,log_likelihood\n0,-1\n1,\n", "line 3, column 'log_likelihood'"),
-        ("a.csv", "", "not a readable csv"),
-        ("a.parquet", "not parquet", "not a readable parquet"),
-        ("a.txt", "x", "unknown suffix '.txt'"),
-    ],
-)
-def test_bad_files_are_refused_by_file_and_line(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_pool(tmp_path / name)
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "timedelta64[ns]", "complex128", "bool", "period[D]"])
+@pytest.mark.parametrize("column", ["prompt_id", "log_likelihood", "sample_id", "length"])
+def test_columns_that_are_no_numbers_are_refused(kind, column):
+    values = pd.Series([0, 1, 2, 3])
+    values = pd.Series(pd.period_range("2020", periods=4, freq="D")) if kind == "period[D]" else values.astype(kind)
+    with pytest.raises(UserError, match=f"row 0, column {column!r}"):
+        Pool.from_frame(small_pool(**{column: values}))
 
 
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
-        read_pool(tmp_path / "none.csv")
+def test_graded_prompts_are_those_known_throughout():
+    pool = Pool.from_frame(small_pool(correct=[True, None, False, True]))
+    assert pool.graded()["prompt_id"].tolist() == [1, 1] and len(pool.graded("log_likelihood").samples) == 4
+    with pytest.raises(UserError, match="column 'correct' is known for no prompt throughout"):
+        Pool.from_frame(small_pool(correct=[True, None, False, None])).graded()
 
 
 def test_rectangles_cover_every_row_once():
     pool = small_pool(prompt_id=["a", "b", "b", "a"], sample_id=[0, 0, 1, 1])
     pool = pd.concat([pool, pd.DataFrame({"prompt_id": ["c"], "sample_id": [0], "log_likelihood": [-9.0]})])
-    pieces = list(rectangles(pool, "log_likelihood"))
+    pieces = list(rectangles(Pool.from_frame(pool), "log_likelihood"))
     assert [ids.tolist() for ids, _ in pieces] == [["c"], ["a", "b"]]
     np.testing.assert_array_equal(pieces[1][1], [[-1.0, -0.5], [-2.0, -3.0]])
-
-
-def test_writer_ignores_half_written_pieces(tmp_path):
-    writer = PoolWriter(tmp_path)
-    writer.write(small_pool()[:2])
-    (writer.parts / "00000001.partial").write_bytes(b"half")
-    (tmp_path / "pool.partial").write_bytes(b"half")
-    writer = PoolWriter(tmp_path)
-    assert writer.done() == {0} and not list(tmp_path.rglob("*.partial"))
-    writer.write(small_pool()[2:])
-    pd.testing.assert_frame_equal(writer.finish(), validate_pool(small_pool()))
-    assert not writer.parts.exists()
-    pd.testing.assert_frame_equal(PoolWriter(tmp_path).finish(), validate_pool(small_pool()))
-
-
-def test_writer_killed_between_merge_and_clean_up_loses_nothing(tmp_path):
-    writer = PoolWriter(tmp_path)
-    writer.write(small_pool()[:2])
-    writer.write(small_pool()[2:])
-    pieces = {path.name: path.read_bytes() for path in writer.parts.iterdir()}
-    merged = writer.finish()
-    writer.parts.mkdir()
-    for name, content in pieces.items():
-        (writer.parts / name).write_bytes(content)
-    pd.testing.assert_frame_equal(PoolWriter(tmp_path).finish(), merged)
-
-
-def test_jsonl_numbers_survive(tmp_path):
-    path = tmp_path / "p.jsonl"
-    path.write_text(json.dumps({"prompt_id": "q1", "log_likelihood": -1e-300, "correct": True, "judge": 0.3}) + "\n\n")
-    pool = read_pool(path)
-    assert pool["log_likelihood"][0] == -1e-300 and pool["judge"][0] == 0.3

@@ -1,121 +1,171 @@
-import itertools
+"""Self-rewards by hand, and rewards of one's own."""
+
+import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from sharptheory.measure import rewards
+from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import curve
-
-
-def enumerate_majority(answers, correct, n):
-    """All N-subsets; ties split uniformly; no vote from None."""
-    total = []
-    for subset in itertools.combinations(range(len(answers)), n):
-        votes = [answers[i] for i in subset if answers[i] is not None]
-        if not votes:
-            total.append(0.0)
-            continue
-        counts = {a: votes.count(a) for a in votes}
-        winners = [a for a, c in counts.items() if c == max(counts.values())]
-        total.append(np.mean([correct[answers.index(a)] for a in winners]))
-    return np.mean(total)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_majority_matches_enumeration_of_subsets(seed):
-    rng = np.random.default_rng(seed)
-    answers = [[None, "1", "2", "3", "4"][i] for i in rng.integers(5 if seed % 2 else 4, size=8)]
-    correct = [a == "1" for a in answers]
-    n = np.arange(1, 9)
-    exact = [enumerate_majority(answers, correct, k) for k in n]
-    np.testing.assert_allclose(
-        rewards.majority_accuracy(np.array(answers, dtype=object), np.array(correct), n), exact, atol=1e-12
-    )
-
-
-def test_majority_of_a_large_pool_and_its_limits():
-    answers = np.array(["a"] * 30 + ["b"] * 25 + [None] * 9, dtype=object)
-    accuracy = rewards.majority_accuracy(answers, answers == "a", np.array([1, 16, 64]))
-    assert accuracy[0] == pytest.approx(30 / 64) and accuracy[2] == pytest.approx(1) and 30 / 64 < accuracy[1] < 1
-    assert rewards.majority_accuracy(np.array([None, None], dtype=object), np.zeros(2), np.array([1, 2])).tolist() == [
-        0,
-        0,
-    ]
-    with pytest.raises(ValueError, match="n=65"):
-        rewards.majority_accuracy(answers, answers == "a", np.array([65]))
-
-
-@pytest.fixture
-def pool():
-    return pd.DataFrame(
-        {
-            "prompt_id": [0] * 4 + [1] * 4,
-            "sample_id": [0, 1, 2, 3] * 2,
-            "log_likelihood": [-1.0, -2, -6, -4, -3, -3, -1, -8],
-            "length": [1, 4, 6, 2, 3, 1, 1, 8],
-            "answer": ["5", "7", "7", None, "1", "1", "1", "2"],
-            "correct": [False, True, True, False, True, True, True, False],
-            "self_certainty": [1.0, 3, 2, 0.5, 1, 1, 2, 3],
-        }
-    )
+from sharptheory.measure.rewards import REWARDS, available, load_reward, selecting
 
 
 def test_rewards_by_hand(pool):
-    np.testing.assert_allclose(rewards.length_normalized(pool)[:4], [-1, -0.5, -1, -2])
-    np.testing.assert_allclose(rewards.answer_share(pool), [0, 1 / 3, 1 / 3, 0, 2 / 3, 2 / 3, 2 / 3, 0])
-    assert rewards.available(pool) == [
-        "log_likelihood",
-        "length_normalized",
-        "answer_share",
-        "self_certainty",
-        "correctness",
-    ]
-    assert rewards.available(pool.drop(columns=["length", "answer"])) == [
-        "log_likelihood",
-        "self_certainty",
-        "correctness",
-    ]
+    np.testing.assert_allclose(REWARDS["length_normalized"](pool)[:4], [-1, -0.5, -1, -2])
+    np.testing.assert_allclose(REWARDS["answer_share"](pool), [0, 1 / 3, 1 / 3, 0, 2 / 3, 2 / 3, 2 / 3, 0])
+
+
+def names(rewards) -> list[str]:
+    return [reward.name for reward in rewards]
+
+
+def test_a_pool_supports_the_rewards_whose_columns_it_has(pool):
+    always = ["log_likelihood", "self_certainty", "correctness"]
+    assert names(available(pool)) == ["log_likelihood", "length_normalized", "answer_share", *always[1:]]
+    assert names(available(pool.drop(columns=["length", "answer"]))) == always
+
+
+def test_what_has_seen_the_answers_selects_nothing(pool):
+    assert names(selecting(pool)) == ["log_likelihood", "length_normalized", "self_certainty"]
 
 
 def test_every_reward_ranks_a_curve(pool):
-    for name in rewards.available(pool):
-        ranked = pool.assign(reward=rewards.REWARDS[name][0](pool))
-        accuracy = curve(ranked, "reward", "correct", np.array([1, 4]))
+    for reward in available(pool):
+        accuracy = curve(pool, reward, "correct", [1, 4])
         np.testing.assert_allclose(accuracy[1], [0.5, 0.75])
-        if name in ("length_normalized", "answer_share", "self_certainty", "correctness"):
-            assert accuracy.loc[0, 4] == pytest.approx(1)
-    assert curve(pool, "log_likelihood", "correct", np.array([4])).loc[0, 4] == 0
+        assert accuracy.loc[0, 4] == (0 if reward.name == "log_likelihood" else pytest.approx(1))
 
 
-def test_borda_is_majority_at_0_and_best_of_n_at_infinity(pool):
-    first = pool[pool["prompt_id"] == 0]
-    assert rewards.borda(first, p=0).tolist() == [1, 2, 2, 0]
-    assert rewards.borda(first, p=50).idxmax() == first["self_certainty"].idxmax()
-    np.testing.assert_allclose(rewards.borda(first, p=1), [2, 7, 7, 0])
+# Rewards of one's own -------------------------------------------------------------------------------------------------
+
+MINE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharptheory import Reward
+
+Path(__file__).with_suffix(".ran").touch()
+
+@dataclass
+class Scale:
+    by: float = 2.0
+
+def brevity(pool):
+    return -Scale().by * pool["length"]
+
+confident = Reward("confident", lambda pool: pool["self_certainty"], needs=("self_certainty",), selects=True)
+constant = 3
+broken = Reward("broken", lambda pool: [1.0, 2.0])
+unsure = Reward("unsure", lambda pool: pool["correct"].astype(float).where(pool["correct"]))
+words = Reward("words", lambda pool: pool["answer"].fillna("none") + "!")
+shuffled = Reward("shuffled", lambda pool: -pool.samples.sort_values("length")["length"])
+"""
 
 
-def test_majority_curve_reads_a_pool(pool):
-    table = rewards.majority_curve(pool, [1, 3, 4])
-    assert table.loc[0, 1] == pytest.approx(0.5) and table.loc[1, 4] == pytest.approx(1) and table.shape == (2, 3)
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "my_reward.py"
+    path.write_text(MINE)
+    return path
 
 
-def test_borda_curve_has_the_vote_of_the_whole_pool_at_its_end():
-    """N = M is `borda` itself, p = 0 is majority, and subsets average to the enumerated vote."""
-    rng = np.random.default_rng(0)
-    answers = rng.choice(["a", "b", "c"], size=7).tolist()
-    pool = pd.DataFrame({"prompt_id": 0, "answer": answers, "self_certainty": rng.random(7), "log_likelihood": -1.0})
-    pool["correct"] = pool["answer"] == "b"
-    winner = pool.loc[rewards.borda(pool).idxmax(), "answer"]
-    assert rewards.borda_curve(pool, [7]).iloc[0, 0] == float(winner == "b")
-    assert rewards.borda_curve(pool, [1]).iloc[0, 0] == pytest.approx(pool["correct"].mean())
-    exact = rewards.majority_accuracy(pool["answer"].to_numpy(dtype=object), pool["correct"].to_numpy(), np.array([4]))[
-        0
-    ]
-    assert rewards.borda_curve(pool, [4], p=0.0, subsets=4_000).iloc[0, 0] == pytest.approx(exact, abs=0.03)
-    votes = []
-    for subset in itertools.combinations(range(7), 4):
-        part = pool.iloc[list(subset)]
-        scores = rewards.borda(part).groupby(part["answer"]).first()
-        votes.append(np.mean(scores[scores == scores.max()].index == "b"))
-    assert rewards.borda_curve(pool, [4], subsets=4_000).iloc[0, 0] == pytest.approx(np.mean(votes), abs=0.03)
+def test_a_function_in_a_file_is_a_reward(mine, pool):
+    reward = load_reward(f"{mine}:brevity")
+    assert reward.name == "brevity" and reward(pool).tolist() == [-2, -8, -12, -4, -6, -2, -2, -16]
+    assert (
+        curve(pool, reward, "correct", [4])[4].tolist()
+        == curve(pool.assign(mine=-pool["length"]), "mine", "correct", [4])[4].tolist()
+    )
+    assert load_reward(f"{mine}:confident").needs == ("self_certainty",)
+
+
+def test_values_belong_to_the_samples_that_they_are_labelled_with(mine, pool):
+    assert load_reward(f"{mine}:shuffled")(pool).tolist() == (-pool["length"]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken", r"reward 'broken' returned list of shape \(2,\); expected one number for each of 8 samples"),
+        ("unsure", "reward 'unsure' is NaN on 3 of 8 samples, first on prompt 0, sample 0"),
+        ("words", "reward 'words' returned Series of shape"),
+    ],
+)
+def test_what_is_no_reward_for_each_sample_is_refused(mine, pool, name, message):
+    with pytest.raises(UserError, match=message):
+        load_reward(f"{mine}:{name}")(pool)
+
+
+def test_columns_that_a_reward_needs_are_named(pool):
+    with pytest.raises(
+        UserError, match="reward 'p_true' needs column 'p_true', which is missing; the pool has prompt_id"
+    ):
+        REWARDS["p_true"](pool)
+
+
+def test_a_reward_column_with_gaps_is_refused(pool):
+    gaps = pool.assign(mine=[None, *range(7)])
+    with pytest.raises(UserError, match="reward 'mine' is NaN on 1 of 8 samples, first on prompt 0, sample 0"):
+        curve(gaps, "mine", "correct", [1])
+    assert available(gaps.assign(p_true=gaps["mine"])) == available(pool)
+
+
+def test_an_array_is_no_reward(pool):
+    """Its order would have to be that of the samples, which a data frame need not have."""
+    with pytest.raises(UserError, match="reward is a Series; expected a Reward, or the name"):
+        curve(pool, pool["length"], "correct", [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (None, "x", r"reward file .*my_reward\.py does not exist"),
+        ("x = 1\n", "y", r"reward file .*my_reward\.py has no 'y'; it has x"),
+        ("x = 1\n", "x", r"reward '.*my_reward\.py:x' is a int; expected a function of a pool"),
+        ("x = (\n", "x", r"reward file .*my_reward\.py does not run: SyntaxError"),
+        ("1 / 0\n", "x", r"reward file .*my_reward\.py does not run: ZeroDivisionError"),
+        ("import sys; sys.exit(3)\n", "x", r"reward file .*my_reward\.py does not run: SystemExit"),
+    ],
+)
+def test_files_that_hold_no_reward_are_named(tmp_path, text, name, message):
+    path = tmp_path / "my_reward.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_reward(f"{path}:{name}")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package that offers two rewards, one of which does not load."""
+    (tmp_path / "offered_rewards.py").write_text(MINE)
+    info = tmp_path / "offered-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[sharptheory.rewards]\nbrevity = offered_rewards:brevity\nlost = offered_rewards:lost\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("offered_rewards", None)
+
+
+def test_an_installed_package_offers_rewards(package, pool):
+    assert load_reward("brevity")(pool).iloc[0] == -2
+    with pytest.raises(UserError, match="reward 'lost', entry point offered_rewards:lost: AttributeError"):
+        load_reward("lost")
+    with pytest.raises(
+        UserError, match=r"'brevty' is unknown \(did you mean brevity\?\); expected one of log_likelihood, .*lost"
+    ):
+        load_reward("brevty")
+
+
+def test_only_code_that_is_named_runs(package, mine, pool):
+    load_reward("log_likelihood")
+    with pytest.raises(UserError):
+        load_reward("my_reward")
+    available(pool)
+    assert not list(package.glob("*.ran")) and not mine.with_suffix(".ran").exists()
+    load_reward(f"{mine}:brevity")
+    assert [path.name for path in package.glob("*.ran")] == ["my_reward.ran"]

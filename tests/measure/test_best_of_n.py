@@ -1,4 +1,4 @@
-"""Estimators against brute force, simulation and the law they estimate."""
+"""Best-of-N on a pool against brute force, simulation and the law it estimates."""
 
 import itertools
 from itertools import combinations
@@ -7,15 +7,12 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
+from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import adaptive_weights, best_of_n_curve, best_of_n_weights, curve, pass_at_n
-from sharptheory.measure.bootstrap import bootstrap_mean
-from sharptheory.measure.certificate import argmax_hit_rates, c_cov_bar_interval, coverage_certificate
 from sharptheory.theory.laws import adaptive_best_of_n
-from tests.conftest import pool_from_table
 
 
 def enumerated_best_of_n(rewards, values, n):
@@ -38,8 +35,8 @@ def test_best_of_n_curve_is_the_mean_over_all_subsets(pairs):
 @given(st.integers(1, 60), st.data())
 def test_pass_at_n_closed_form(m, data):
     c, n = data.draw(st.integers(0, m)), data.draw(st.integers(1, m))
-    correct = np.arange(m)[None] < c
-    assert pass_at_n(correct, np.array([n]))[0, 0] == pytest.approx(1 - comb(m - c, n) / comb(m, n), abs=1e-13)
+    pool = pd.DataFrame({"prompt_id": 0, "log_likelihood": -1.0, "correct": np.arange(m) < c})
+    assert pass_at_n(pool, [n]).iloc[0, 0] == pytest.approx(1 - comb(m - c, n) / comb(m, n), abs=1e-13)
 
 
 def test_weights_sum_to_one_for_large_pools():
@@ -57,12 +54,12 @@ def test_all_tied_rewards_give_the_plain_mean():
 
 @pytest.mark.parametrize("n", [0, 5, 1.5])
 def test_n_outside_the_pool_is_refused(n):
-    with pytest.raises(ValueError, match="from 1 to the pool size 4"):
+    with pytest.raises(UserError, match="from 1 to the pool size 4"):
         best_of_n_curve(np.zeros((1, 4)), np.zeros((1, 4)), np.array([n]))
 
 
 def test_nan_rewards_are_refused():
-    with pytest.raises(ValueError, match=r"rewards\[0, 1\] is NaN"):
+    with pytest.raises(UserError, match=r"rewards\[0, 1\] is NaN"):
         best_of_n_curve(np.array([[0.0, np.nan]]), np.zeros((1, 2)), np.array([1]))
 
 
@@ -70,9 +67,9 @@ def test_best_of_n_curve_is_unbiased_for_the_exact_law():
     """The mean of many pools' curves is within 4 standard errors of best-of-N on the table."""
     probs, value = np.array([0.5, 0.3, 0.2]), np.array([0.0, 1.0, 3.0])
     rng = np.random.default_rng(1)
-    drawn = rng.choice(3, size=(4_000, 12), p=probs)
+    sampled = rng.choice(3, size=(4_000, 12), p=probs)
     n = np.array([1, 3, 8])
-    curves = best_of_n_curve(probs[drawn], value[drawn], n)
+    curves = best_of_n_curve(probs[sampled], value[sampled], n)
     above = np.array([1.0, 0.5, 0.2])  # mass of responses at most as likely, from the likeliest down
     law = above[:, None] ** n - (above - probs)[:, None] ** n
     error = curves.std(axis=0) / np.sqrt(len(curves))
@@ -84,6 +81,7 @@ def test_curve_handles_prompts_with_different_numbers_of_samples():
         {
             "prompt_id": ["a"] * 3 + ["b"] * 2,
             "sample_id": [0, 1, 2, 0, 1],
+            "log_likelihood": -1.0,
             "r": [1.0, 2, 3, 5, 4],
             "v": [0.0, 0, 1, 1, 0],
         }
@@ -124,77 +122,3 @@ def test_adaptive_weights_of_a_large_pool_follow_the_exact_law():
         mass += np.bincount(y, weights, minlength=40) / 100
     assert abs(np.mean(draws) - exact.expected_n) < 4 * np.std(draws) / 10
     np.testing.assert_allclose(mass, np.exp(exact.law), atol=0.03)
-
-
-def test_bootstrap_interval_covers_the_mean():
-    rng = np.random.default_rng(0)
-    covered = [(e := bootstrap_mean(rng.normal(size=50), resamples=500, seed=i)).low <= 0 <= e.high for i in range(300)]
-    assert stats.binomtest(sum(covered), 300, 0.93).pvalue > 1e-3
-
-
-def test_bootstrap_with_one_prompt_has_no_interval():
-    estimate = bootstrap_mean(np.array([[0.25, 0.5]]))
-    assert estimate.value.tolist() == [0.25, 0.5] and np.isnan(estimate.low).all() and np.isnan(estimate.high).all()
-
-
-def test_bootstrap_of_unanimous_prompts_is_not_a_point():
-    """All of 20 prompts right does not mean accuracy 1: the exact interval starts at (α/2)^(1/20)."""
-    estimate = bootstrap_mean(np.ones((20, 2)), proportion=True)
-    np.testing.assert_allclose(estimate.low, 0.025 ** (1 / 20))
-    np.testing.assert_allclose(estimate.high, 1)
-    estimate = bootstrap_mean(np.zeros(20), proportion=True)
-    assert (float(estimate.low), float(estimate.high)) == (0, pytest.approx(1 - 0.025 ** (1 / 20)))
-
-
-tables = st.lists(st.floats(1e-6, 1), min_size=1, max_size=8).map(lambda row: np.array(row) / np.sum(row))
-
-
-@settings(max_examples=200)
-@given(tables, st.integers(1, 30), st.integers(0, 2**32 - 1), st.sampled_from(["tokens", "response", "likelihood"]))
-def test_certificate_brackets_the_maximum(probs, m, seed, identified_by):
-    """[S5] p̂ ≤ p* ≤ max(p̂, 1-S), whatever identifies a response; certified means p̂ = p*."""
-    pool = pool_from_table(probs[None], m, np.random.default_rng(seed))
-    if identified_by != "tokens":
-        pool["response"] = pool["tokens"].map(str)
-        pool = pool.drop(columns="tokens" if identified_by == "response" else ["tokens", "response"])
-    row = coverage_certificate(pool).iloc[0]
-    log_max = np.log(probs.max())
-    assert row["log_p_low"] <= log_max + 1e-12
-    assert row["log_p_high"] >= log_max - 1e-9
-    if row["certified"]:
-        assert row["log_p_low"] == pytest.approx(log_max, abs=1e-9)
-
-
-def test_certificate_without_a_finished_response_says_nothing():
-    pool = pool_from_table(np.array([[0.5, 0.5]]), 4, np.random.default_rng(0)).assign(finished=False)
-    row = coverage_certificate(pool).iloc[0]
-    assert (row["log_p_low"], row["log_p_high"], row["certified"]) == (-np.inf, 0, False)
-    estimate = c_cov_bar_interval(coverage_certificate(pool))
-    assert estimate.value[0] == 1 and estimate.value[1] == np.inf
-
-
-def test_coverage_interval_contains_the_coefficient():
-    rng = np.random.default_rng(0)
-    probs = rng.dirichlet(np.full(30, 0.2), size=50)
-    truth = np.mean(1 / probs.max(axis=1))
-    for m in (1, 5, 200):
-        low, high = c_cov_bar_interval(coverage_certificate(pool_from_table(probs, m, rng))).value
-        assert low <= truth + 1e-9 and truth <= high + 1e-9
-    assert high - low < 1e-3 * truth
-
-
-def test_hit_rates_measure_the_law_they_predict():
-    """On 300 tables the held-out hit rate is within 4 standard errors of 1 - (1-p*)^N; one half for both is not."""
-    rng = np.random.default_rng(3)
-    probs = rng.dirichlet(np.full(6, 0.5), size=300)
-    rates = argmax_hit_rates(pool_from_table(probs, 40, rng))
-    assert rates is not None and len(rates.mass) > 100
-    width = (rates.measured.high - rates.measured.low) / (2 * 1.96)
-    assert np.all(np.abs(rates.measured.value - rates.law(rates.n)) < 4 * width + 1e-12)
-    assert rates.n.tolist() == [1, 2, 4, 8, 16, 20]
-
-
-def test_hit_rates_need_a_certified_prompt_and_two_samples():
-    rng = np.random.default_rng(0)
-    assert argmax_hit_rates(pool_from_table(np.full((3, 50), 0.02), 6, rng)) is None
-    assert argmax_hit_rates(pool_from_table(np.array([[0.9, 0.1]]), 1, rng)) is None

@@ -1,0 +1,195 @@
+"""What a pool proves about its likeliest response, and the law of finding it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sharptheory.errors import UserError
+from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.certificate import argmax_hit_rates, c_cov_bar_bound, coverage_certificate, mean_at_least
+from sharptheory.measure.prediction import calibration, predict_best_of_n, predict_power
+from tests.conftest import pool_from_table
+
+tables = st.lists(st.floats(1e-6, 1), min_size=1, max_size=8).map(lambda row: np.array(row) / np.sum(row))
+
+
+@settings(max_examples=200)
+@given(tables, st.integers(1, 30), st.integers(0, 2**32 - 1), st.sampled_from(["tokens", "response", "likelihood"]))
+def test_certificate_brackets_the_maximum(probs, m, seed, identified_by):
+    """[S5] p̂ ≤ p* ≤ max(p̂, 1-S), whatever identifies a response; certified means p̂ = p*."""
+    pool = pool_from_table(probs[None], m, np.random.default_rng(seed))
+    if identified_by != "tokens":
+        pool["response"] = pool["tokens"].map(str)
+        pool = pool.drop(columns="tokens" if identified_by == "response" else ["tokens", "response"])
+    row = coverage_certificate(pool).iloc[0]
+    log_max = np.log(probs.max())
+    assert row["log_p_low"] <= log_max + 1e-12
+    assert row["log_p_high"] >= log_max - 1e-9
+    if row["certified"]:
+        assert row["log_p_low"] == pytest.approx(log_max, abs=1e-9)
+
+
+def test_responses_whose_probabilities_add_up_to_more_than_1_are_no_evidence():
+    """Averages per token, say: nothing may be certified, predicted or compared with a law."""
+    pool = pd.DataFrame({"prompt_id": ["q"] * 4, "sample_id": range(4), "response": list("abca"), "correct": True,
+                         "log_likelihood": np.log([0.6, 0.5, 0.1, 0.6])})  # fmt: skip
+    functions = [
+        coverage_certificate,
+        argmax_hit_rates,
+        lambda pool: predict_best_of_n(pool, [8]),
+        lambda pool: predict_power(pool, 2.0),
+        calibration,
+    ]
+    for function in functions:
+        with pytest.raises(UserError, match=r"prompt 'q': its [23] distinct responses have a total probability of 1"):
+            function(pool)
+        function(pool.assign(log_likelihood=np.log([0.6, 0.3, 0.1, 0.6])))
+
+
+def test_scatter_of_repeated_responses_is_no_excess():
+    """Likelihoods in half precision add up to more than 1 by what repeated responses show; more than that is refused."""
+    probs = np.array([0.9, 0.1, 0.9, 0.9, 0.1])
+    pool = pd.DataFrame({"prompt_id": 0, "tokens": [[1], [2], [1], [1], [2]], "log_likelihood": np.log(probs)})
+    noisy = pool.assign(log_likelihood=np.log(probs) + np.array([0.05, 0.0, -0.05, 0.0, 0.1]))
+    assert coverage_certificate(noisy)["certified"].all()
+    with pytest.raises(UserError, match=r"total probability of 1\.0[5-9]"):
+        coverage_certificate(pool.assign(log_likelihood=np.log(probs) + 0.06))
+    with pytest.raises(UserError, match=r"total probability of 1\.0[5-9]"):
+        # Texts of several tokenizations have several likelihoods: their spread is no noise.
+        coverage_certificate(noisy.assign(response=noisy["tokens"].map(str)).drop(columns="tokens"))
+
+
+def test_certificate_by_hand():
+    pool = pd.DataFrame({"prompt_id": [7, 7, 7, 3, 3, 5], "log_likelihood": np.log([0.5, 0.5, 0.25, 0.1, 0.2, 0.9]),
+                         "response": list("aabcda"), "finished": [True] * 5 + [False]})  # fmt: skip
+    table = coverage_certificate(pool)
+    assert table.index.tolist() == [3, 5, 7] and table["n_samples"].tolist() == [2, 1, 3]
+    np.testing.assert_allclose(np.exp(table["log_p_low"]), [0.2, 0, 0.5])
+    np.testing.assert_allclose(np.exp(table["log_p_high"]), [0.7, 1, 0.5])
+    np.testing.assert_allclose(np.exp(table["log_q"]), [0.2, 0, 0.5])
+    assert table["certified"].tolist() == [False, False, True]
+
+
+def test_tied_maximisers_share_the_mass_that_is_hit():
+    pool = pd.DataFrame(
+        {"prompt_id": 0, "response": list("abc"), "log_likelihood": np.log([0.4, 0.4 * (1 - 1e-5), 0.2])}
+    )
+    assert np.exp(coverage_certificate(pool)["log_q"][0]) == pytest.approx(0.8, abs=1e-5)
+
+
+def test_unfinished_responses_certify_nothing():
+    """A prefix is no response: its probability is a bound on others, not one of them. Unknown counts as finished."""
+    pool = pd.DataFrame({"prompt_id": 0, "response": list("ab"), "log_likelihood": np.log([0.9, 0.08])})
+    certified = [coverage_certificate(pool.assign(finished=f))["certified"][0] for f in ([False, True], [None, True])]
+    assert certified == [False, True]
+
+
+def test_certificate_without_a_finished_response_says_nothing():
+    pool = pool_from_table(np.array([[0.5, 0.5]]), 4, np.random.default_rng(0)).assign(finished=False)
+    row = coverage_certificate(pool).iloc[0]
+    assert (row["log_p_low"], row["log_p_high"], row["certified"]) == (-np.inf, 0, False)
+    bound = c_cov_bar_bound(coverage_certificate(pool))
+    assert (bound.low, bound.high, bound.at_least) == (1, np.inf, 1)
+
+
+def test_identification_bound_contains_the_coefficient():
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.full(30, 0.2), size=50)
+    truth = np.mean(1 / probs.max(axis=1))
+    for m in (1, 5, 200):
+        bound = c_cov_bar_bound(coverage_certificate(pool_from_table(probs, m, rng)))
+        assert bound.low <= truth + 1e-9 and truth <= bound.high + 1e-9
+    assert bound.high - bound.low < 1e-3 * truth
+
+
+def heavy(rng, n):
+    """1/p* is 1.25 on most prompts and 40 on a few."""
+    return np.where(rng.random(n) < 0.95, 1.25, 40.0)
+
+
+#: Laws of 1/p* on the prompts, and their means.
+WORLDS = {
+    "heavy": (heavy, 0.95 * 1.25 + 0.05 * 40),
+    "constant": (lambda rng, n: np.full(n, 3.0), 3.0),
+    "uniform": (lambda rng, n: rng.uniform(1, 2, n), 1.5),
+    "exponential": (lambda rng, n: 1 + rng.exponential(size=n), 2.0),
+    "Pareto": (lambda rng, n: (1 - rng.random(n)) ** (-1 / 1.5), 3.0),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("n", [1, 5, 20, 100])
+def test_lower_confidence_bound_holds_for_every_law(world, n):
+    sample, mean = WORLDS[world]
+    rng = np.random.default_rng(n)
+    holds = sum(mean_at_least(sample(rng, n)) <= mean + 1e-12 for _ in range(500))
+    assert stats.binomtest(holds, 500, 0.95, alternative="less").pvalue > 1e-3
+
+
+def test_bootstrap_interval_of_a_skewed_mean_is_no_guarantee():
+    """Why the bound is there: in the heavy world the interval at 95 % misses the mean in a third of the samples."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(300):
+        estimate = bootstrap_mean(heavy(rng, 20), resamples=300, seed=seed)
+        covered += estimate.low <= WORLDS["heavy"][1] <= estimate.high
+    assert covered < 0.8 * 300
+
+
+def test_lower_confidence_bound_at_its_edges():
+    assert mean_at_least([7.0]) == 1.0  # one prompt says nothing
+    assert mean_at_least(np.full(10**6, 3.0)) == pytest.approx(3, abs=0.01)
+    values = np.array([1.0] * 97 + [np.inf] * 3)
+    assert mean_at_least(values) == 1.0  # what is infinite on few prompts may be chance
+    assert mean_at_least(np.full(100, np.inf)) == np.inf
+    assert mean_at_least([2.0, 5.0, 9.0] * 50) <= mean_at_least([2.0, 5.0, 9.0] * 500) < 16 / 3
+    assert mean_at_least(np.full(50, 3.0), confidence=0.5) > mean_at_least(np.full(50, 3.0), confidence=0.99)
+
+
+def test_coverage_bound_of_one_prompt_and_beyond_floats():
+    certificate = pd.DataFrame({"log_p_low": [-2.0], "log_p_high": [-1.0]})
+    bound = c_cov_bar_bound(certificate)
+    assert (bound.low, bound.high, bound.at_least) == (pytest.approx(np.e), pytest.approx(np.e**2), 1.0)
+    assert np.isnan(bound.low_estimate.low) and np.isnan(bound.high_estimate.high)
+    bound = c_cov_bar_bound(pd.DataFrame({"log_p_low": [-1.0, -800.0], "log_p_high": [-1.0, -0.5]}))
+    assert bound.high == np.inf == bound.high_estimate.high and np.isfinite(bound.low_estimate.high)
+
+
+def test_coverage_bound_keeps_its_ends_apart():
+    rng = np.random.default_rng(1)
+    table = rng.dirichlet(np.full(12, 0.3), size=40)
+    certificate = coverage_certificate(pool_from_table(table, 6, rng))
+    bound = c_cov_bar_bound(certificate)
+    assert bound.low < bound.high and bound.at_least == mean_at_least(np.exp(-certificate["log_p_high"])) < bound.low
+    assert (bound.low_estimate.value, bound.high_estimate.value) == (bound.low, bound.high)
+    assert bound.low_estimate.low <= bound.low <= bound.low_estimate.high
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 5))
+def test_hit_rates_and_their_limits_are_probabilities(seed, m, n_prompts):
+    rng = np.random.default_rng(seed)
+    rates = argmax_hit_rates(pool_from_table(rng.dirichlet(np.full(4, 0.4), size=n_prompts), m, rng))
+    if rates is not None:
+        low, value, high = rates.measured.low, rates.measured.value, rates.measured.high
+        assert np.all((low >= 0) & (low <= value) & (value <= high) & (high <= 1))
+
+
+def test_hit_rates_measure_the_law_they_predict():
+    """On 300 tables the held-out hit rate is within 4 standard errors of 1 - (1-p*)^N; one half for both is not."""
+    rng = np.random.default_rng(3)
+    probs = rng.dirichlet(np.full(6, 0.5), size=300)
+    rates = argmax_hit_rates(pool_from_table(probs, 40, rng))
+    assert rates is not None and len(rates.mass) > 100
+    width = (rates.measured.high - rates.measured.low) / (2 * 1.96)
+    assert np.all(np.abs(rates.measured.value - rates.law(rates.n)) < 4 * width + 1e-12)
+    assert rates.n.tolist() == [1, 2, 4, 8, 16, 20]
+
+
+def test_hit_rates_need_a_certified_prompt_and_two_samples():
+    rng = np.random.default_rng(0)
+    assert argmax_hit_rates(pool_from_table(np.full((3, 50), 0.02), 6, rng)) is None
+    assert argmax_hit_rates(pool_from_table(np.array([[0.9, 0.1]]), 1, rng)) is None
