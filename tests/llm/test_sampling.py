@@ -14,6 +14,12 @@ from sharptheory.llm.sampling import sample_pool
 from sharptheory.tasks import arithmetic
 
 
+def assert_pools_equal(pool, other):
+    """The same samples, and the same greedy responses beside them."""
+    pd.testing.assert_frame_equal(pool.samples, other.samples)
+    pd.testing.assert_frame_equal(pool.greedy, other.greedy)
+
+
 @pytest.fixture()
 def oracle(model, tokenizer):
     return HuggingFaceOracle(model, tokenizer, max_new_tokens=16)
@@ -23,16 +29,18 @@ def test_pool_holds_samples_and_greedy_responses(oracle, tmp_path):
     task = arithmetic.load(5)
     seen = []
     pool = sample_pool(oracle, task, 4, tmp_path, progress=lambda done, total: seen.append((done, total)))
-    assert len(pool) == 5 * (4 + 1) and seen[0] == (0, 5) and seen[-1] == (5, 5)
-    assert list(pool.columns) == [
+    assert (len(pool.samples), len(pool.greedy)) == (5 * 4, 5) and seen[0] == (0, 5) and seen[-1] == (5, 5)
+    assert set(pool.samples["source"]) == {"model"} and set(pool.greedy["source"]) == {"greedy"}
+    assert [row.tokens for row in oracle.greedy(task.prompts)] == list(map(tuple, pool.greedy["tokens"]))
+    assert list(pool.samples.columns) == [
         "prompt_id", "sample_id", "prompt", "response", "tokens", "log_likelihood", "length", "finished", "answer",
         "correct", "unreadable", "source",
     ]  # fmt: skip
-    for row in pool.itertuples():
+    for row in pool.frame().itertuples():
         assert row.prompt == task.prompts[row.prompt_id] and row.length == len(row.tokens)
         answer, correct = task.grade(row.response, task.answers[row.prompt_id])
         assert row.correct == correct and (row.answer == answer or (pd.isna(row.answer) and answer is None))
-    pd.testing.assert_frame_equal(sample_pool(oracle, task, 4, tmp_path), pool)
+    assert_pools_equal(sample_pool(oracle, task, 4, tmp_path), pool)
 
 
 def test_an_interrupted_run_resumes_to_the_same_pool(oracle, tmp_path):
@@ -51,7 +59,7 @@ def test_an_interrupted_run_resumes_to_the_same_pool(oracle, tmp_path):
     first = []
     resumed = sample_pool(oracle, task, 4, tmp_path / "cut", progress=lambda done, _: first.append(done))
     assert first[0] > 6
-    pd.testing.assert_frame_equal(resumed, whole)
+    assert_pools_equal(resumed, whole)
 
 
 def test_a_different_run_is_refused(oracle, tmp_path):
