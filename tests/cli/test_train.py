@@ -33,7 +33,7 @@ def test_it_says_what_training_gained(trained):
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
         assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["base_lines"]["best_of_n_log_likelihood"] >= summary["base_lines"]["sampled_log_likelihood"]
+    assert summary["baseline"]["best_of_n_log_likelihood"] >= summary["baseline"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
 
 
@@ -80,7 +80,7 @@ def test_pools_of_others(trained, tmp_path, monkeypatch, capsys):
     code, _, error = run(
         monkeypatch, capsys, *given, out / "round-1/pool.parquet", "--seed", 5, "--out", tmp_path / "seed"
     )
-    assert code == 2 and "use the task and seed it was drawn with" in error
+    assert code == 2 and "use the task and seed it was sampled with" in error
 
 
 @pytest.mark.parametrize("method", ["adaptive-sft", "dpo", "xpo", "bon-sft", "bon-rlb-p"])
@@ -98,10 +98,13 @@ def test_every_method_runs(trained, tmp_path, monkeypatch, capsys, method):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--beta", 0, "--method", "dpo"), "beta=0.0; expected a positive number"),
+        (("--beta", 0, "--method", "dpo"), "beta=0.0 (--beta); expected a positive number"),
         (("--full", "--lora-rank", 4), "give one of them"),
         (("--foreign",), "give --pool"),
         (("--reward", "beauty"), "reward 'beauty' is unknown"),
+        (("--lr", 1e30), "learning_rate=1e+30 (--lr); expected a positive number of at most 1"),
+        (("--lora-rank", 100_000), "lora_rank=100000 (--lora-rank); expected at most 128"),
+        (("--method", "sftt"), "method 'sftt' (--method) is unknown (did you mean sft?)"),
     ],
 )
 def test_bad_options(tmp_path, monkeypatch, capsys, arguments, message):
