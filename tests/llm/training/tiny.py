@@ -13,7 +13,9 @@ from sharptheory.llm.training import fit
 from sharptheory.llm.training.examples import Example
 from sharptheory.tasks import Task
 
-EOS, HORIZON, PROMPT = 1, 3, [2]
+#: The prompt begins with a token that no response has inside: without one, attention cannot count equal tokens, and laws
+#: that tell "a" from "aa" are out of reach of any weights.
+EOS, HORIZON, PROMPT = 1, 3, [1, 2]
 RESPONSES = [(*y, EOS) for h in range(HORIZON) for y in itertools.product((0, 2, 3), repeat=h)]
 RESPONSES += list(itertools.product((0, 2, 3), repeat=HORIZON))
 
@@ -22,7 +24,7 @@ def tiny(seed: int = 0, scale: float = 0.5) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=4, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=16, initializer_range=scale, pad_token_id=0, eos_token_id=EOS, bos_token_id=None,
+        max_position_embeddings=16, initializer_range=scale, pad_token_id=None, eos_token_id=EOS, bos_token_id=None,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 
