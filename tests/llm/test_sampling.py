@@ -1,15 +1,15 @@
 """Pools written as they are sampled: resumed, refused, killed."""
 
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
+import torch
 
 from sharptheory.llm.engines.hf import HuggingFaceOracle
+from sharptheory.llm.engines.loading import load_model
 from sharptheory.llm.sampling import sample_pool
 from sharptheory.tasks import arithmetic
 
@@ -82,22 +82,23 @@ def test_a_foreign_pool_in_the_folder_is_refused(oracle, tmp_path):
     assert (tmp_path / "pool.parquet").read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("pieces", [1, 3])
-def test_a_killed_run_resumes_to_the_same_pool(tmp_path, pieces):
-    """SIGKILL in the middle of a real run of the command; the resumed pool is the uninterrupted one."""
-    command = [
-        sys.executable, "-c", "from sharptheory.cli import main; main()", "diagnose", "--model", "arithmetic-1m",
-        "--task", "arithmetic", "--prompts", "24", "--samples", "8", "--batch-tokens", "900",
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run([*command, "--out", str(whole)], check=True, env=environment, capture_output=True)
-    process = subprocess.Popen([*command, "--out", str(cut)], env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(cut.glob("pool.parts/*.parquet"))) < pieces and time.monotonic() < deadline:
+def sample_the_shipped_model(folder):
+    """24 prompts in many pieces."""
+    torch.set_num_threads(1)
+    model, tokenizer = load_model("arithmetic-1m", device="cpu")
+    oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=48, batch_tokens=900)
+    return sample_pool(oracle, arithmetic.load(24), 8, folder)
+
+
+def test_a_killed_run_resumes_to_the_same_pool(tmp_path):
+    """SIGKILL in the middle of sampling; the resumed pool is the uninterrupted one."""
+    process = multiprocessing.get_context("spawn").Process(target=sample_the_shipped_model, args=(tmp_path / "cut",))
+    process.start()
+    while process.is_alive() and len(list(tmp_path.glob("cut/pool.parts/*.parquet"))) < 3:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (cut / "pool.parquet").exists(), "the run ended before it was killed"
-    subprocess.run([*command, "--out", str(cut), "--resume"], check=True, env=environment, capture_output=True)
-    pd.testing.assert_frame_equal(pd.read_parquet(cut / "pool.parquet"), pd.read_parquet(whole / "pool.parquet"))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and not (tmp_path / "cut/pool.parquet").exists(), (
+        "it ended before it was killed"
+    )
+    assert_pools_equal(sample_the_shipped_model(tmp_path / "cut"), sample_the_shipped_model(tmp_path / "whole"))
