@@ -21,7 +21,7 @@ from sharptheory.llm.training.config import Config, training_reward
 from sharptheory.llm.training.evaluation import Evaluation, baselines, trained_decoding
 from sharptheory.llm.training.examples import Example, examples
 from sharptheory.llm.training.fit import fit, forward_tokens, process_state
-from sharptheory.llm.training.pools import given_pool, rescored
+from sharptheory.llm.training.pools import Evaluate, given_pool, rescored
 from sharptheory.measure.pool import Pool
 from sharptheory.runs import refuse_other_run
 from sharptheory.tasks import Task
@@ -43,6 +43,7 @@ def sharpen(
     n_baseline: int | None = None,
     eval_every: int = 1,
     certify: bool = True,
+    decode: bool = True,
     baseline: str | Path | None = None,
     identity: dict | None = None,
     force: bool = False,
@@ -60,10 +61,11 @@ def sharpen(
         pool: file of samples for the first round, instead of sampling; refused if they are not this model's, unless
             `foreign`, which scores them all under this model first (selection of the likeliest foreign response).
         n_eval: samples per held-out prompt and evaluation.
-        n_baseline: of the base model, and of the trained one in the end: the N of the best-of-N to compare with; default
+        n_baseline: samples of the base model, and of the trained one in the end: the N of the best-of-N to compare with; default
             `config.n_samples` or `n_eval`, whichever is larger.
         eval_every: epochs between evaluations.
         certify: also search each held-out prompt's argmax, so that the mass on it is measured.
+        decode: also measure how the trained model decodes, greedily and by best-of-N of its own.
         baseline: folder of the base model's argmax and samples on the held-out prompts, for runs that share them; default
             `folder`.
         identity: further facts that make two runs different (model fingerprint, dtype …).
@@ -72,7 +74,7 @@ def sharpen(
 
     Returns:
         The evaluation: a row per round and epoch, epoch 0 the base model, columns as `Evaluation` and, in the last row,
-        the trained model's own `greedy_…` and `best_of_n_…`; and the `baselines`.
+        the trained model's own `greedy_…` and `best_of_n_…` if `decode`; and the `baselines`.
 
     Raises:
         UserError: settings that this model or oracle cannot run, a pool that cannot be learnt from, a folder that holds
@@ -116,7 +118,9 @@ def sharpen(
             data = data + fresh if config.method == "xpo" else fresh
             logs.append(fit_round(run, policy, model, data, round_, record))
         if process.is_main_process:
-            finish(run, policy, model, evaluate, pd.concat(logs, ignore_index=True), record)
+            if decode:
+                measure_trained(run, policy, evaluate, record)
+            finish(run, model, pd.concat(logs, ignore_index=True), record)
     return record.table, baselines(base_pool, argmax)
 
 
@@ -174,7 +178,7 @@ def measure_baseline(run: _Run, folder: Path, *, certify: bool) -> tuple[Pool, p
 
 
 def sample_round(
-    run: _Run, policy: HuggingFaceOracle, evaluate, round_: int, *, given: Path | None, foreign: bool
+    run: _Run, policy: HuggingFaceOracle, evaluate: Evaluate, round_: int, *, given: Path | None, foreign: bool
 ) -> Pool:
     """What a round learns from: the policy's samples, or those given. Their log-likelihoods are the base model's.
 
@@ -202,13 +206,17 @@ def fit_round(
     return log.assign(round=round_, examples=len(data), tokens=forward_tokens(prompts, data))
 
 
-def finish(run: _Run, policy: HuggingFaceOracle, model, evaluate, log: pd.DataFrame, record: _Record) -> None:
-    """Measure how the trained model decodes, and write model, log and evaluation."""
+def measure_trained(run: _Run, policy: HuggingFaceOracle, evaluate: Evaluate, record: _Record) -> None:
+    """The trained model's own greedy and best-of-N responses on the held-out prompts, into the last evaluation."""
     pool = sample_pool(
         policy, run.held_out, run.n_baseline, run.folder / "trained", seed=run.config.seed, identity=run.identity,
         progress=run.stage("trained model"),
     )  # fmt: skip
     record.extend(trained_decoding(pool, evaluate, run.held_out))
+
+
+def finish(run: _Run, model, log: pd.DataFrame, record: _Record) -> None:
+    """Write model, log and evaluation."""
     save_trained(model, run.folder / "model")
     run.oracle.tokenizer.save_pretrained(run.folder / "model")
     log.to_parquet(run.folder / "log.parquet", index=False)

@@ -13,11 +13,17 @@ from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import examples
 from sharptheory.llm.training.sharpen import sharpen
 from sharptheory.measure.imports import read_pool
-from tests.llm.training.tiny import log_law, tiny, tiny_oracle, tiny_task
+from tests.llm.training.tiny import RESPONSES, log_law, tiny, tiny_oracle, tiny_task
+
+
+def likeliest_letters(oracle, prompts) -> list[str]:
+    return ["a.bc"[RESPONSES[log_law(oracle.model, ids).argmax()][0]] for ids in oracle.encode(prompts)]
+
 
 TASK = tiny_task(["a", "b", "c", "ab", "bc", "ca"], ["a", "b", "c", "a", "b", "c"])
-HELD_OUT = tiny_task(["a", "b", "c", "ab"], [None, "b", "c", "a"])
-SMALL = dict(n_samples=16, epochs=2, batch_size=4, learning_rate=1e-2, rounds=2)
+#: The first prompt has no gold answer; of the others it is how the base model's likeliest response begins.
+HELD_OUT = tiny_task(PROMPTS := ["a", "b", "c", "ab"], [None, *likeliest_letters(tiny_oracle(tiny()), PROMPTS)[1:]])
+SMALL = dict(n_samples=16, epochs=2, batch_size=4, learning_rate=4e-3, rounds=2)
 
 
 QUICK = dict(n_eval=20, certify=False)
@@ -34,6 +40,7 @@ def test_rounds_with_and_without_adapters(tmp_path, rank):
     prompts = oracle.encode(HELD_OUT.prompts)
     base = np.stack([log_law(oracle.model, ids) for ids in prompts])
     models = lambda: sum(type(each) is LlamaForCausalLM for each in gc.get_objects())  # noqa: E731
+    gc.collect()
     before, alive = models(), []
     _, table, baseline = run(
         tmp_path,
@@ -131,6 +138,14 @@ def test_what_cannot_be_run_is_refused_before_anything_is_sampled(tmp_path, sett
     with pytest.raises(UserError, match=message):
         run(tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["adaptive-sft", "dpo", "xpo", "bon-rlb-p"])
+def test_every_method_sharpens(tmp_path, method):
+    """Trained on likelihood, one sample is likelier under the base than a sample of the base is."""
+    settings = dict(rounds=1 + (method == "xpo"), n=4, epochs=4, learning_rate=3e-3, n_samples=32, lora_rank=16)
+    _, table, _ = run(tmp_path, method=method, **settings, certify=False, n_eval=100)
+    assert table["log_likelihood"].iloc[-1] > table["log_likelihood"].iloc[0] + 0.2
 
 
 def test_a_reward_of_ones_own_trains(tmp_path):
