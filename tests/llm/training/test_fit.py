@@ -86,6 +86,31 @@ class Kill(TrainerCallback):
             raise KeyboardInterrupt
 
 
+def test_settings_arrive_at_the_trainer(tmp_path):
+    config = Config(epochs=3, batch_size=10, learning_rate=2e-3, max_grad_norm=0.7, weight_decay=0.25, seed=5)
+    given = fit.training_arguments(tiny(), 40, tmp_path, config, 4)
+    assert (given.num_train_epochs, given.train_batch_size, given.learning_rate) == (3, 10, 2e-3)
+    assert (given.max_grad_norm, given.weight_decay, given.seed, given.data_seed) == (0.7, 0.25, 5, 5)
+    rates = fit.fit(tiny(), [PROMPT], DATA, tmp_path, config)["learning_rate"]
+    np.testing.assert_allclose(rates, 2e-3 * (1 - np.arange(12) / 12), rtol=1e-6)
+
+
+def test_weights_decay_alone_where_there_is_nothing_to_learn(tmp_path):
+    still = [Example(0, y, 0.0) for y in RESPONSES]
+    for decay in (0.0, 0.5):
+        before, after = tiny(), tiny()
+        fit.fit(
+            after,
+            [PROMPT],
+            still,
+            tmp_path / f"{decay}",
+            Config(epochs=1, batch_size=40, learning_rate=0.1, weight_decay=decay),
+        )
+        for (name, p), q in zip(before.named_parameters(), after.parameters()):
+            shrunk = p * (1 - 0.1 * decay) if p.dim() > 1 else p  # norms and biases do not decay
+            torch.testing.assert_close(q, shrunk, msg=name)
+
+
 @pytest.mark.parametrize("lora", [None, 4])
 def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, lora):
     def model():
