@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import argparse
 import base64
+import importlib
 import json
-import runpy
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -73,21 +72,16 @@ def configs(arguments: argparse.Namespace) -> tuple[paper.Config, sharpening.Con
     return measured, trained
 
 
-def measure(module, config, results: Path, work: Path) -> None:
-    """One experiment into the results of this run."""
-    name, start = module.__name__.rpartition(".")[2], time.perf_counter()
-    table = module.compute(config, work / name)
+def measure(name: str, config, results: Path, work: Path | None = None) -> None:
+    """One experiment into the results of this run; those that can be resumed go on in `work`."""
+    module, start = importlib.import_module(f"experiments.{name}"), time.perf_counter()
+    table = module.compute(config) if work is None else module.compute(config, work / name)
     save(name, table, config, results, seconds=time.perf_counter() - start)
 
 
 def recompute(name: str, results: Path) -> None:
-    """An experiment of the theory as its own command runs it."""
-    given = sys.argv
-    sys.argv = [name, "--out", str(results)]
-    try:
-        runpy.run_module(f"experiments.{name}", run_name="__main__")
-    finally:
-        sys.argv = given
+    """An experiment of the theory with its own defaults."""
+    measure(name, importlib.import_module(f"experiments.{name}").Config(), results)
 
 
 TEMPLATE = """<!doctype html>
@@ -102,17 +96,17 @@ TEMPLATE = """<!doctype html>
 </style></head><body>
 <h1>Sharpening: theory and measurement side by side</h1>
 <p class="note">The protocol of <a href="https://arxiv.org/abs/2412.01951">arXiv 2412.01951</a>, section 5: temperature 1, one pool
-per setting, greedy decoding as the base line. Intervals are 95 %, over prompts. “Not shown” means that the
+per setting, greedy decoding as the baseline. Intervals are 95 %, over prompts. “Not shown” means that the
 interval includes no effect. {{ run }}</p>
 {% for heading, header, rows in tables %}
 <h2>{{ heading }}</h2>
-<table><tr>{% for cell in header %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+<table><tr>{% for entry in header %}<th>{{ entry }}</th>{% endfor %}</tr>
+{% for row in rows %}<tr>{% for entry in row %}<td>{{ entry }}</td>{% endfor %}</tr>
 {% endfor %}</table>
 {% endfor %}
-{% for chapter, drawn in chapters %}
+{% for chapter, shown in chapters %}
 <h2>{{ chapter }}</h2>
-{% for title, caption, image, here in drawn %}
+{% for title, caption, image, here in shown %}
 <img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 <p>{{ caption }}{% if not here %} <span class="note">(From the committed results.)</span>{% endif %}</p>
 {% endfor %}{% endfor %}
@@ -121,15 +115,8 @@ interval includes no effect. {{ run }}</p>
 """
 
 
-def cells_of(markdown: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a markdown table, without its emphasis."""
-    lines = [
-        [cell.strip() for cell in line.strip("| ").split(" | ")] for line in markdown.replace("**", "").splitlines()
-    ]
-    return lines[0], lines[2:]
-
-
 def described(measured: paper.Config, trained: sharpening.Config) -> str:
+    """What this run measured and trained, in two sentences."""
     prompts = ", ".join(f"{problem} on {problem.n_prompts:,} prompts" for problem in trained.problems)
     sizes = f"{measured.n_prompts} prompts × {measured.n_samples} samples in each of {len(measured.settings)} settings"
     return (
@@ -140,22 +127,14 @@ def described(measured: paper.Config, trained: sharpening.Config) -> str:
 
 def report(out: Path, results: Path, run: str) -> Path:
     """Draw every figure, of this run where it has the data and else of the committed results, and put them on one page."""
-    drawn_in = out / "figures"
-    drawn_in.mkdir(parents=True, exist_ok=True)
-    chapters = []
-    for chapter, names in figures.CHAPTERS.items():
-        drawn = []
-        for name in names:
-            data = FIGURES[name].data
-            here = (results / f"{data}.parquet").is_file() and (name in CLAIM or has_study(results, data))
-            image = figures.draw(name, results if here else RESULTS, drawn_in).read_bytes()
-            drawn.append((FIGURES[name].title, FIGURES[name].caption, base64.b64encode(image).decode(), here))
-        chapters.append((chapter, drawn))
+    chapters = [
+        (chapter, [_figure(name, out, results) for name in names]) for chapter, names in figures.CHAPTERS.items()
+    ]
     chapters.sort(key=lambda chapter: not any(here for *_, here in chapter[1]))  # what this run measured comes first
-    listed = [(heading, *cells_of(table(results))) for heading, table in (
-        ("Which findings of the paper hold here?", tables.findings),
-        ("Table 1: SFT-Sharpening, mean ± standard deviation over seeds", tables.table_1),
-    )]  # fmt: skip
+    listed = [
+        ("Which findings of the paper hold here?", *tables.findings(results)),
+        ("Table 1: SFT-Sharpening, mean ± standard deviation over seeds", *tables.table_1(results)),
+    ]
     facts = {path.stem: json.loads(path.read_text())["provenance"] for path in sorted(results.glob("*.json"))}
     environment = jinja2.Environment(autoescape=True)
     page = environment.from_string(TEMPLATE).render(
@@ -165,11 +144,22 @@ def report(out: Path, results: Path, run: str) -> Path:
     return out / "report.html"
 
 
+def _figure(name: str, out: Path, results: Path) -> tuple[str, str, str, bool]:
+    """Title, caption, image, and whether it shows this run."""
+    figure, folder = FIGURES[name], out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    here = (results / f"{figure.data}.parquet").is_file() and (name in CLAIM or has_study(results, figure.data))
+    image = figures.draw(name, results if here else RESULTS, folder).read_bytes()
+    return figure.title, figure.caption, base64.b64encode(image).decode(), here
+
+
 def has_study(results: Path, data: str) -> bool:
+    """Whether there are more settings of the training than the claim."""
     return data != "sharpening" or pd.read_parquet(results / f"{data}.parquet")["cell"].nunique() > 1
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
+    """The options, checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
@@ -191,13 +181,18 @@ def main() -> None:
         parser.error("--model and --task belong together")
     if arguments.train_prompts and not arguments.model:
         parser.error("--train-prompts is of the model that --model names")
+    return arguments
+
+
+def main() -> None:
+    arguments = parsed()
     start = time.perf_counter()
     kind = "full" if arguments.full else "large" if arguments.large else "quick"
     results, work = arguments.out / "results", arguments.out / kind
     results.mkdir(parents=True, exist_ok=True)
     measured, trained = configs(arguments)
-    measure(paper, measured, results, work)
-    measure(sharpening, trained, results, work)
+    measure("paper", measured, results, work)
+    measure("sharpening", trained, results, work)
     for name in THEORY if arguments.full else ():
         recompute(name, results)
     print(f"{report(arguments.out, results, described(measured, trained))}  ({time.perf_counter() - start:.0f} s)")

@@ -2,12 +2,15 @@
 
 python -m experiments.sharpening [--quick]
 
-Two kinds of cells, for each model and seed. `full` is the claim: SFT-Sharpening with N = 50 on all prompts. The others share
-a reference cell (SFT by log-likelihood on a part of the prompts) and change one thing at a time: N, reward, method, β and
-prompts; of the first model also epochs, learning rate and rank of the adapters. They learn from the pool of `full`, but for
-`spread`, on one seed: as many responses as `full`, of four times the prompts with a quarter of the N each, for half the epochs. A
-seed of a model is one job; without a GPU as many run at a time as there are cores. Pools and checkpoints stay in out/sharpening,
-and an interrupted run goes on from there.
+Two kinds of settings, for each model and seed. `full` is the claim: SFT-Sharpening with N = 50 on all prompts. The others
+depart from a reference (SFT by log-likelihood on a part of the prompts) in N, reward, method, β or prompts; of the first model
+also in epochs, learning rate and rank of the adapters. Where a method needs another rate, number of epochs or of responses than
+the reference, its settings say so (`settings_of`). They learn from the pool of `full`, but for `spread`, on one seed: as many
+responses as `full`, of four times the prompts with a quarter of the N each, for half the epochs. A seed of a model is one
+job; without a GPU as many run at a time as there are cores. Pools and checkpoints stay in out/sharpening, and an interrupted
+run goes on from there.
+
+Of a row of the results, column `cell` names the setting, ``base_…`` are the baselines.
 """
 
 import tempfile
@@ -24,7 +27,6 @@ from experiments import record
 from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
-from sharptheory.llm.sampling import sample_pool
 from sharptheory.llm.training.config import Config as Training
 from sharptheory.llm.training.sharpen import sharpen
 from sharptheory.measure.best_of_n import curve
@@ -47,7 +49,7 @@ class Problem:
     """A model and a task to sharpen it on.
 
     Attributes:
-        n_prompts: to learn from. study_prompts: those of the reference cell; without them, only `full` is run. data: the
+        n_prompts: to learn from. study_prompts: those of the reference setting; without them, only `full` is run. data: the
             official file of a task that has one. label: names it in tables and figures.
     """
 
@@ -77,8 +79,8 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A training, the number of prompts and of responses per prompt it uses, and whether it draws its own pool."""
+class Setting:
+    """A training, the number of prompts and of responses per prompt it uses, and whether it samples its own pool."""
 
     training: Training
     n_prompts: int
@@ -86,12 +88,12 @@ class Cell:
     own_pool: bool = False
 
 
-def cells(problem: Problem, training: Training, *, limits: bool) -> Iterator[tuple[str, Cell]]:
-    """By name: ``factor=value``, what the cell changes of the reference cell, the first."""
+def settings_of(problem: Problem, training: Training, *, limits: bool) -> Iterator[tuple[str, Setting]]:
+    """By name: ``factor=value``, what a setting changes of the reference, the first; of one `limits` are studied too."""
     n, epochs, study_prompts = training.n_samples, training.epochs, problem.study_prompts
-    reference = Cell(training, study_prompts, n)
+    reference = Setting(training, study_prompts, n)
 
-    def with_(prompts: int = study_prompts, responses: int = n, **changes) -> Cell:
+    def with_(prompts: int = study_prompts, responses: int = n, **changes) -> Setting:
         return replace(reference, training=replace(training, **changes), n_prompts=prompts, responses=min(responses, n))
 
     for responses in (n, *(few for few in (25, 10, 5, 1) if few < n)):
@@ -131,32 +133,32 @@ def compute(config: Config, work: Path | None = None) -> pd.DataFrame:
 
 
 def study(config: Config, problem: Problem, seed: int, work: Path) -> pd.DataFrame:
-    """All cells of one model and seed."""
+    """All settings of one model and seed."""
     quiet_transformers()
-    setting = Setting(problem, work=work / str(problem), config=config, seed=seed)
-    jobs = {"full": setting.full}
+    shared = Study(problem, work=work / str(problem), config=config, seed=seed)
+    jobs = {"full": shared.full}
     if problem.study_prompts:
         first = problem == config.problems[0]
-        training = setting.full.training
-        jobs |= cells(problem, training, limits=first)
+        training = shared.full.training
+        jobs |= settings_of(problem, training, limits=first)
         if first and seed == config.seed:  # it costs as much as all others
             few = replace(training, n_samples=training.n_samples // SPREAD, epochs=training.epochs // 2)
-            jobs[f"spread={SPREAD}"] = Cell(few, SPREAD * problem.n_prompts, few.n_samples, own_pool=True)
+            jobs[f"spread={SPREAD}"] = Setting(few, SPREAD * problem.n_prompts, few.n_samples, own_pool=True)
     tables = []
-    for name, cell in jobs.items():
-        table = setting.run(name, cell)
+    for name, setting in jobs.items():
+        table = shared.run(name, setting)
         tables.append(table.assign(model=str(problem), cell=name, seed=seed))
         last = table[table["panel"] == "training"].iloc[-1]
         print(
             f"{problem}, seed {seed}, {name}: accuracy {last['base_sampled_accuracy']:.3f} → {last['accuracy']:.3f}, "
-            f"gap closed {last['gap_closed']:.0%}",
+            f"gap closed {last['gap_closed']:.0%} [{last['gap_closed_low']:.0%}, {last['gap_closed_high']:.0%}]",
             flush=True,
         )
     return pd.concat(tables, ignore_index=True)
 
 
-class Setting:
-    """A model, a task and a seed: the base lines that its cells share."""
+class Study:
+    """A model, a task and a seed: what its settings share."""
 
     def __init__(self, problem: Problem, *, work: Path, config: Config, seed: int):
         self.work, self.config, self.seed = work / f"seed-{seed}", config, seed
@@ -169,54 +171,58 @@ class Setting:
             seed=seed,
             data=problem.data,
         )
-        self.n_base = max(config.training.n_samples, config.eval_samples)
-        self.full = Cell(
+        self.n_baseline = max(config.training.n_samples, config.eval_samples)
+        self.full = Setting(
             replace(config.training, seed=seed), problem.n_prompts, config.training.n_samples, own_pool=True
         )
         self.oracle = HuggingFaceOracle(
             model, tokenizer, max_new_tokens=self.held_out.max_new_tokens, statistics=("self_certainty",)
         )
-        start = time.perf_counter()
-        drawn = self.oracle.sample(self.held_out.prompts, 16, seed=seed)
-        tokens = sum(map(len, self.oracle.encode(self.held_out.prompts)))
-        tokens += sum(len(response.tokens) for row in drawn for response in row)
-        self.tokens_per_second = tokens / (time.perf_counter() - start)
+        self.tokens_per_second = self._rate()
 
-    def run(self, name: str, cell: Cell) -> pd.DataFrame:
-        """The evaluation of one cell with its base lines, the theory and its costs; of ``full``, pass@k as well."""
-        config, training = self.config, cell.training
-        few = slice(cell.n_prompts)
-        task = replace(self.problems, prompts=self.problems.prompts[few], answers=self.problems.answers[few])
-        pool, place = None, self.work / name
-        if not cell.own_pool:
-            full, pool = self.full_pool, self.work / f"{name}.parquet"
-            part = (full["prompt_id"] < cell.n_prompts) & (full["sample_id"] < cell.responses)
-            full.take(part).samples.to_parquet(pool)
-        table, base = sharpen(
-            self.oracle, task, self.held_out, place, training, pool=pool, n_eval=config.eval_samples, n_base=self.n_base,
-            eval_every=2 if cell.own_pool else training.epochs, identity=self.identity, base_lines=self.work / "base",
-            certify=config.certify,
-        )  # fmt: skip
-        gap = base["best_of_n_accuracy"] - base["sampled_accuracy"]
-        table = table.assign(
-            panel="training", method=training.method, reward=training.reward, beta=training.beta, n_prompts=cell.n_prompts,
-            responses=cell.responses, learning_rate=training.learning_rate, lora_rank=training.lora_rank or 0,
-            **{f"base_{key}": value for key, value in base.items()},
-            **{
-                column.replace("accuracy", "gap_closed"): (table[column] - base["sampled_accuracy"]) / gap
-                for column in ("accuracy", "accuracy_low", "accuracy_high")
-            },
-            **self.theory(cell), **self.costs(task, place, cell),
-        )  # fmt: skip
-        if config.certify:
-            table = table.assign(base_sharpened=table["sharpened_0.5"].iloc[0])
-        return pd.concat([table, self.pass_at_k(place)]) if name == "full" else table
+    def _rate(self) -> float:
+        """Tokens per second of sampling, measured on the held-out prompts."""
+        start = time.perf_counter()
+        samples = self.oracle.sample(self.held_out.prompts, 16, seed=self.seed)
+        tokens = sum(map(len, self.oracle.encode(self.held_out.prompts)))
+        tokens += sum(len(response.tokens) for row in samples for response in row)
+        return tokens / (time.perf_counter() - start)
 
     @cached_property
     def full_pool(self) -> Pool:
         return read_pool(self.work / "full/round-1/pool.parquet")
 
-    def theory(self, cell: Cell) -> dict:
+    def run(self, name: str, setting: Setting) -> pd.DataFrame:
+        """The evaluation of one setting with its baseline, the theory and its costs; of ``full``, pass@k as well."""
+        config, training, folder = self.config, setting.training, self.work / name
+        few = slice(setting.n_prompts)
+        task = replace(self.problems, prompts=self.problems.prompts[few], answers=self.problems.answers[few])
+        table, baseline = sharpen(
+            self.oracle, task, self.held_out, folder, training, pool=self.part_of_full(name, setting),
+            n_eval=config.eval_samples, n_baseline=self.n_baseline, eval_every=2 if setting.own_pool else training.epochs,
+            identity=self.identity, baseline=self.work / "base", certify=config.certify,
+            decode=setting.own_pool,
+        )  # fmt: skip
+        table = table.assign(
+            panel="training", method=training.method, reward=training.reward, beta=training.beta,
+            n_prompts=setting.n_prompts, responses=setting.responses, learning_rate=training.learning_rate,
+            lora_rank=training.lora_rank or 0, **{f"base_{key}": value for key, value in baseline.items()},
+            **self.theory(setting), **self.costs(task, folder, setting),
+        )  # fmt: skip
+        if config.certify:
+            table = table.assign(base_sharpened=table["sharpened_0.5"].iloc[0])
+        return pd.concat([table, self.pass_at_k(folder)]) if name == "full" else table
+
+    def part_of_full(self, name: str, setting: Setting) -> Path | None:
+        """The file of the samples of `full` that a setting learns from; None if it samples its own."""
+        if setting.own_pool:
+            return None
+        path, full = self.work / f"{name}.parquet", self.full_pool
+        part = (full["prompt_id"] < setting.n_prompts) & (full["sample_id"] < setting.responses)
+        full.take(part).samples.to_parquet(path)
+        return path
+
+    def theory(self, setting: Setting) -> dict:
         """What infinitely many prompts would give (the law of best-of-N itself), and what Theorem 4.1′ promises.
 
         The class is every setting of the model's float32 parameters, of which the trained ones are one.
@@ -227,13 +233,13 @@ class Setting:
             self.oracle, self.held_out, self.work / "base/argmax.jsonl", identity=self.identity, seed=self.seed
         )
         best = np.exp(argmax.loc[argmax["certified"], "log_p"].to_numpy(dtype=float))
-        mass = laws.best_of_n_hit(best, cell.responses)
+        mass = laws.best_of_n_hit(best, setting.responses)
         found = {"coverage": np.mean(1 / best), "certified": argmax["certified"].mean()}
         log_class = PARAMETER_BITS * np.log(2) * sum(p.numel() for p in self.oracle.model.parameters())
         for delta in (0.5, 0.1):
-            n_star = cell.responses / laws.stopping_threshold(delta)
+            n_star = setting.responses / laws.stopping_threshold(delta)
             bad = bounds.sft_bad_prompts(
-                cell.n_prompts, n_star, delta=delta, rho=0.05, coverage=found["coverage"], log_class=log_class
+                setting.n_prompts, n_star, delta=delta, rho=0.05, coverage=found["coverage"], log_class=log_class
             )
             found |= {
                 f"law_sharpened_{delta:g}": np.mean(mass >= 1 - delta),
@@ -242,43 +248,37 @@ class Setting:
             }
         return found
 
-    def costs(self, task: Task, place: Path, cell: Cell) -> dict:
+    def costs(self, task: Task, folder: Path, setting: Setting) -> dict:
         """Forward tokens and seconds of sampling and of training; sampling at the rate measured on the held-out prompts."""
-        pools = [read_pool(path) for path in sorted(place.glob("round-*/pool.parquet"))]
-        if not cell.own_pool:
-            pools = [read_pool(place.with_name(f"{place.name}.parquet")), *pools]
+        pools = [read_pool(path) for path in sorted(folder.glob("round-*/pool.parquet"))]
+        if not setting.own_pool:
+            pools = [read_pool(folder.with_name(f"{folder.name}.parquet")), *pools]
         prompts = sum(map(len, self.oracle.encode(task.prompts)))
         sampled = sum(prompts + int(pool["tokens"].map(len).sum()) for pool in pools)
-        rounds = pd.read_parquet(place / "log.parquet").groupby("round")[["tokens", "seconds"]].max()
+        rounds = pd.read_parquet(folder / "log.parquet").groupby("round")[["tokens", "seconds"]].max()
         return {
             "sampling_tokens": sampled,
             "sampling_seconds": sampled / self.tokens_per_second,
-            "training_tokens": PASSES * cell.training.epochs * int(rounds["tokens"].sum()),
+            "training_tokens": PASSES * setting.training.epochs * int(rounds["tokens"].sum()),
             "training_seconds": float(rounds["seconds"].sum()),
         }
 
-    def pass_at_k(self, place: Path) -> pd.DataFrame:
+    def pass_at_k(self, folder: Path) -> pd.DataFrame:
         """pass@k and best-of-k by the own likelihood, for the base model and the trained one, on the held-out prompts."""
-        model, tokenizer = load_model(str(place / "model"))
-        trained = HuggingFaceOracle(model, tokenizer, max_new_tokens=self.held_out.max_new_tokens)
-        rows, n = [], self.n_base
-        sizes = np.unique([k for k in (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, n) if k <= n])
-        for policy, oracle in (("base", self.oracle), ("trained", trained)):
-            folder = self.work / "base/baseline" if policy == "base" else place / "after"
-            identity = self.identity if policy == "base" else {"model": fingerprint(str(place / "model"), model)}
-            drawn = sample_pool(oracle, self.held_out, n, folder, seed=self.seed, identity=identity)
+        sizes = np.unique([k for k in (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, self.n_baseline) if k <= self.n_baseline])
+        rows = []
+        for policy, path in (("base", self.work / "base/baseline"), ("trained", folder / "trained")):
+            pool = read_pool(path / "pool.parquet")
             for kind, reward in (("pass", "correct"), ("best_of_k", "log_likelihood")):
-                values = curve(drawn, reward, "correct", sizes)
+                values = curve(pool, reward, "correct", sizes)
                 for k in sizes:
                     estimate = bootstrap_mean(values[k].to_numpy(), proportion=True, seed=self.seed)
-                    rows.append(
-                        dict(policy=policy, kind=kind, k=int(k), value=float(estimate.value), low=float(estimate.low),
-                             high=float(estimate.high))
-                    )  # fmt: skip
-        return pd.DataFrame(rows).assign(panel="pass@k")
+                    rows.append(dict(policy=policy, kind=kind, k=int(k), **estimate.columns("value")))
+        return pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"}).assign(panel="pass@k")
 
 
 if __name__ == "__main__":
-    few = tuple(replace(problem, n_prompts=40, study_prompts=20) for problem in Config.problems)
-    small = dict(problems=few, training=Training(n_samples=12, epochs=2), seeds=1, eval_prompts=6, eval_samples=4)
+    first, *others = (replace(problem, n_prompts=40) for problem in Config.problems)
+    few = (replace(first, study_prompts=20), *(replace(problem, study_prompts=0) for problem in others))
+    small = dict(problems=few, training=Training(n_samples=6, epochs=2), seeds=1, eval_prompts=6, eval_samples=4)
     record.main("sharpening", __doc__, compute, Config(), small)

@@ -2,7 +2,8 @@
 
 python -m experiments.tables            # part of `make figures`
 
-A table lives between ``<!-- NAME -->`` and ``<!-- end -->``; what is between them is never written by hand.
+A table lives between ``<!-- NAME -->`` and ``<!-- end -->``; what is between them is never written by hand. Every table is a
+function of the folder of results, and returns a header and rows.
 """
 
 from __future__ import annotations
@@ -22,24 +23,28 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/paper.md")
 SUMMARY_PAGE = "docs/summary.md"
 SCHEMA = ROOT / "docs/summary.schema.json"
-SIGNS = {"held": "held", "contrary": "**did not hold**", "not shown": "not shown"}
+SIGNS = {"held": "held", "contrary": "did not hold", "not shown": "not shown"}
+#: Header and rows.
+Table = tuple[list[str], list[list[str]]]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, with what did not hold emphasised."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines).replace(SIGNS["contrary"], f"**{SIGNS['contrary']}**")
 
 
-def first_light(_: Path) -> str:
+def first_light(_: Path) -> Table:
     summary = Summary.from_json((ROOT / "figures/first_light.json").read_text())
-    return markdown(["", ""], [[name, value] for name, value in headline(summary)])
+    return ["", ""], [[name, value] for name, value in headline(summary)]
 
 
 def summary_fields(_: Path) -> str:
     return f"\n{field_list()}\n"
 
 
-def findings(results: Path) -> str:
+def findings(results: Path) -> Table:
     """Each finding of the paper in each setting: the verdict, and the estimate with its interval."""
     table = pd.read_parquet(results / "paper.parquet")
     table = table[table["panel"] == "finding"]
@@ -49,7 +54,7 @@ def findings(results: Path) -> str:
     rows = []
     for finding, part in table.groupby("finding", sort=False):
         rows.append([f"{finding} [{part['unit'].iloc[0]}]", *(verdict(row) for row in part.itertuples())])
-    return markdown(header, rows)
+    return header, rows
 
 
 def verdict(row) -> str:
@@ -58,7 +63,7 @@ def verdict(row) -> str:
     return f"{SIGNS[row.verdict]}: {value} [{low}, {high}]"
 
 
-def table_1(results: Path) -> str:
+def table_1(results: Path) -> Table:
     """SFT-Sharpening against greedy decoding and one sample of the base model, mean ± standard deviation over seeds."""
     rows = final(pd.read_parquet(results / "sharpening.parquet"))
     rows = rows[rows["cell"] == "full"]
@@ -71,11 +76,9 @@ def table_1(results: Path) -> str:
             plus(100 * part["gap_closed"], "%"), plus(likelihood, "nats", digits=2),
             plus(part["log_likelihood"] - part["base_sampled_log_likelihood"], "nats", digits=2),
         ])  # fmt: skip
-    return markdown(
-        ["model", "accuracy over greedy", "accuracy over one sample", "gap to best-of-N closed", "log-likelihood over greedy",
-         "log-likelihood over one sample"],
-        lines,
-    )  # fmt: skip
+    header = ["model", "accuracy over greedy", "accuracy over one sample", "gap to best-of-N closed",
+              "log-likelihood over greedy", "log-likelihood over one sample"]  # fmt: skip
+    return header, lines
 
 
 def plus(values: pd.Series, unit: str, *, digits: int = 1) -> str:
@@ -83,50 +86,36 @@ def plus(values: pd.Series, unit: str, *, digits: int = 1) -> str:
     return f"{values.mean():+.{digits}f}{spread} {unit}"
 
 
-def trained(results: Path) -> str:
+def trained(results: Path) -> Table:
     """What training gained, a row per model: accuracy of one sample before and after, for each seed."""
     rows = final(pd.read_parquet(results / "sharpening.parquet"))
     rows = rows[rows["cell"] == "full"].sort_values("seed")
     listed = lambda values: " / ".join(f"{100 * value:.0f}" for value in values) + " %"  # noqa: E731
-    return markdown(
+    columns = ("base_sampled_accuracy", "base_greedy_accuracy", "base_best_of_n_accuracy", "accuracy", "gap_closed")
+    return (
         ["by seed", "one sample, before", "greedy", "best of 50", "one sample, trained", "gap closed"],
-        [
-            [model, *(listed(part[c]) for c in ("base_sampled_accuracy", "base_greedy_accuracy", "base_best_of_n_accuracy",
-                                                "accuracy", "gap_closed"))]
-            for model, part in rows.groupby("model", sort=False)
-        ],
-    )  # fmt: skip
-
-
-def cells(results: Path) -> str:
-    """Every cell of the study of training: gap closed, certified mass, diversity, cost."""
-    rows = final(pd.read_parquet(results / "sharpening.parquet"))
-    lines = []
-    for (model, cell), part in rows.groupby(["model", "cell"], sort=False):
-        tokens = (part["sampling_tokens"] + part["training_tokens"]).mean()
-        seconds = (part["sampling_seconds"] + part["training_seconds"]).mean()
-        lines.append([
-            model, f"`{cell}`", " / ".join(f"{100 * value:.0f}" for value in part["gap_closed"]) + " %",
-            f"{100 * part['accuracy'].mean():.1f} %", f"{part['log_likelihood'].mean():.2f}",
-            f"{100 * part['argmax_mass'].mean():.0f} %", f"{part['entropy'].mean():.2f}", f"{tokens / 1e6:.1f}", f"{seconds:.0f}",
-        ])  # fmt: skip
-    return markdown(
-        [
-            "model",
-            "cell",
-            "gap closed, by seed",
-            "accuracy",
-            "log π_base",
-            "mass on argmax",
-            "entropy",
-            "10⁶ tokens",
-            "seconds",
-        ],
-        lines,
+        [[model, *(listed(part[c]) for c in columns)] for model, part in rows.groupby("model", sort=False)],
     )
 
 
-def speed(_: Path) -> str:
+def settings(results: Path) -> Table:
+    """Every setting of the study of training: gap closed, certified mass, diversity, cost."""
+    rows = final(pd.read_parquet(results / "sharpening.parquet"))
+    lines = []
+    for (model, setting), part in rows.groupby(["model", "cell"], sort=False):
+        tokens = (part["sampling_tokens"] + part["training_tokens"]).mean()
+        seconds = (part["sampling_seconds"] + part["training_seconds"]).mean()
+        lines.append([
+            model, f"`{setting}`", " / ".join(f"{100 * value:.0f}" for value in part["gap_closed"]) + " %",
+            f"{100 * part['accuracy'].mean():.1f} %", f"{part['log_likelihood'].mean():.2f}",
+            f"{100 * part['argmax_mass'].mean():.0f} %", f"{part['entropy'].mean():.2f}", f"{tokens / 1e6:.1f}", f"{seconds:.0f}",
+        ])  # fmt: skip
+    header = ["model", "setting", "gap closed, by seed", "accuracy", "log π_base", "mass on argmax", "entropy", "10⁶ tokens",
+              "seconds"]  # fmt: skip
+    return header, lines
+
+
+def speed(_: Path) -> Table:
     ratios = json.loads((ROOT / "docs/benchmarks.json").read_text())["ratios"]
     shown = {
         "sampling speed, shipped model": "sampling with log-likelihoods against `generate` + `compute_transition_scores`, time",
@@ -136,13 +125,8 @@ def speed(_: Path) -> str:
         "argmax search with cached prefixes": "certified argmax against computing each prefix anew, time",
         "best-of-N curves": "best-of-N curves of 1,000 × 1,000 samples against resampling to the same standard error, time",
     }
-    return markdown(
-        ["", "times less"],
-        [
-            [text, f"{ratios[name]['ratio']:,.3g}" if ratios[name]["ratio"] < 100 else f"{ratios[name]['ratio']:,.0f}"]
-            for name, text in shown.items()
-        ],
-    )
+    form = lambda ratio: f"{ratio:,.3g}" if ratio < 100 else f"{ratio:,.0f}"  # noqa: E731
+    return ["", "times less"], [[text, form(ratios[name]["ratio"])] for name, text in shown.items()]
 
 
 TABLES = {
@@ -152,7 +136,7 @@ TABLES = {
     "findings": findings,
     "table-1": table_1,
     "trained": trained,
-    "cells": cells,
+    "settings": settings,
 }
 
 
@@ -160,7 +144,8 @@ def filled(text: str, results: Path = RESULTS) -> str:
     """A page with every table between its markers written anew."""
 
     def replaced(match: re.Match) -> str:
-        return f"<!-- {match[1]} -->\n{TABLES[match[1]](results)}\n<!-- end -->"
+        made = TABLES[match[1]](results)
+        return f"<!-- {match[1]} -->\n{made if isinstance(made, str) else markdown(*made)}\n<!-- end -->"
 
     return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->\n.*?<!-- end -->", replaced, text, flags=re.S)
 

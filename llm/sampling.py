@@ -28,19 +28,23 @@ def sample_pool(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pool:
-    """Draw `n` samples and the greedy response for each prompt of a task into ``folder/pool.parquet``.
+    """`n` samples and the greedy response of each prompt of a task, in ``folder/pool.parquet``.
 
-    A folder that holds part of the same run is continued: finished prompts are kept, the others are drawn exactly as
-    an uninterrupted run draws them. A folder that holds a different run is refused.
+    A folder that holds part of the same run is continued: finished prompts are kept, the others are sampled exactly as an
+    uninterrupted run samples them. A folder that holds a different run is refused.
 
     Args:
+        n: samples per prompt. seed: of sample j of prompt i is a function of ``(seed, i, j)``.
         judge: also ask the model about every response (`TextOracle.p_true`), one more pass over it each.
         identity: further facts that make two runs different (model fingerprint, dtype …).
         force: discard whatever run the folder holds.
         progress: called with ``(prompts done, prompts in all)``.
 
+    Returns:
+        The pool, greedy responses apart from the samples.
+
     Raises:
-        ValueError: the folder holds a different run; names the first field in which they differ.
+        UserError: the folder holds a different run; names the first field in which they differ.
     """
     run = {
         **(identity or {}),
@@ -57,23 +61,30 @@ def sample_pool(
         done = writer.done()
         if progress:
             progress(len(done), total)
-        for ids, drawn in oracle.sample_groups(task.prompts, n, seed=seed, skip=frozenset(done)):
-            greedy = oracle.greedy([task.prompts[i] for i in ids])
-            rows = [
-                _row(oracle, task, i, sample_id, response)
-                for i, responses, best in zip(ids, drawn, greedy)
-                for sample_id, response in [(-1, best), *enumerate(responses)]
-            ]
-            if judge:
-                asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
-                rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
-            writer.write(pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string", "unreadable": "string"}))
+        for ids, sampled in oracle.sample_groups(task.prompts, n, seed=seed, skip=frozenset(done)):
+            writer.write(_rows(oracle, task, ids, sampled, judge=judge))
             done.update(ids)
             if progress:
                 progress(len(done), total)
     elif progress:
         progress(total, total)
     return writer.finish()
+
+
+def _rows(
+    oracle: TextOracle, task: Task, ids: list[int], sampled: list[list[Response]], *, judge: bool
+) -> pd.DataFrame:
+    """Rows of some prompts: of each its greedy response, then its samples."""
+    greedy = oracle.greedy([task.prompts[i] for i in ids])
+    rows = [
+        _row(oracle, task, i, sample_id, response)
+        for i, responses, best in zip(ids, sampled, greedy)
+        for sample_id, response in [(-1, best), *enumerate(responses)]
+    ]
+    if judge:
+        asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
+        rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
+    return pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string", "unreadable": "string"})
 
 
 def _row(oracle: TextOracle, task: Task, prompt_id: int, sample_id: int, response: Response) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,17 @@ from sharptheory.theory.laws import stopping_threshold
 
 #: Prompts that share a prefix tree, and that a killed run loses at most.
 CHUNK = 8
-#: Draws from one population of particles: they tell its accuracy better than one would, at no cost.
-DRAWS = 8
+#: Samples from one population of particles: they tell its accuracy better than one would, at no cost.
+SAMPLES = 8
+#: Of the table, with their types.
+COLUMNS = {
+    "method": str,
+    "setting": str,
+    "prompt_id": int,
+    "forward_tokens": float,
+    "accuracy": float,
+    "log_likelihood": float,
+}
 
 
 def compare_task(
@@ -51,7 +61,7 @@ def compare_task(
     """Run all methods on a task; pool and decodings are kept in `folder`, and a killed run goes on where it was.
 
     Forward tokens count a prompt once and every response token that goes through the model once, however many responses
-    share it. What a method of the pool costs and gives is its expectation over the draw of the pool.
+    share it. What a method of the pool costs and gives is averaged over all subsets of the pool.
 
     Args:
         n: samples of the pool that the best-of-N methods share. beams: widths. alphas: of power sampling, by `particles`
@@ -64,126 +74,167 @@ def compare_task(
         One row per method, setting and prompt: `method, setting, prompt_id, forward_tokens, log_likelihood, accuracy`.
         The tilted law of each α, estimated from the pool, has no cost.
     """
-    folder, told = Path(folder), progress or (lambda *_: None)
+    folder, report = Path(folder), progress or (lambda *_: None)
+    decoders = _Decoders(list(beams), list(alphas), list(particles), list(steps), budget, seed)
     pool = sample_pool(
         oracle, task, n, folder, seed=seed, judge=judge, identity=identity, force=force,
-        progress=lambda done, total: told("sampling", done, total),
+        progress=lambda done, total: report("sampling", done, total),
     )  # fmt: skip
     run = {**(identity or {}), "seed": seed, **task_identity(task), "max_new_tokens": oracle.max_new_tokens,
-           "beams": list(beams), "alphas": list(alphas), "particles": list(particles), "steps": list(steps),
-           "budget": budget}  # fmt: skip
+           **asdict(decoders)}  # fmt: skip
     with Lines(folder / "decodings.jsonl", run, force=force) as lines:
         done = {row["prompt_id"] for row in lines.rows}
         for start in range(0, len(task.prompts), CHUNK):
             chunk = range(start, min(start + CHUNK, len(task.prompts)))
-            told("decoding", start, len(task.prompts))
+            report("decoding", start, len(task.prompts))
             if not done.issuperset(chunk):
-                lines.write(*_decoded(oracle, task, list(chunk), beams, alphas, particles, steps, budget, seed))
-        told("decoding", len(task.prompts), len(task.prompts))
+                lines.write(*decoders(oracle, task, list(chunk)))
+        report("decoding", len(task.prompts), len(task.prompts))
     prompt_tokens = pd.Series([len(ids) for ids in oracle.encode(task.prompts)])
-    parts = [_pooled(pool, prompt_tokens, deltas), lines.rows, _tilted(pool, alphas)]
-    table = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
-    return table.astype({"accuracy": float, "log_likelihood": float, "setting": str})
+    decoded = pd.DataFrame(lines.rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return pd.concat([*from_pool(pool, prompt_tokens, deltas), decoded, *tilted(pool, alphas)], ignore_index=True)
 
 
-def _pooled(pool: Pool, prompt_tokens: pd.Series, deltas: Sequence[float]) -> Iterator[dict]:
-    """Methods that select from the pool, exactly averaged over its subsets."""
+# Methods that select from the pool ------------------------------------------------------------------------------------
+
+
+def from_pool(pool: Pool, prompt_tokens: pd.Series, deltas: Sequence[float]) -> Iterator[pd.DataFrame]:
+    """Greedy decoding and every selection from the samples, exactly averaged over the subsets of the pool.
+
+    Args:
+        pool: with greedy responses and `length`.
+        prompt_tokens: length of each prompt, by prompt_id; every method pays it once.
+        deltas: of adaptive best-of-N.
+
+    Yields:
+        A frame per method and setting, a row per prompt; accuracy is NaN where a prompt has no gold answer.
+    """
     lengths = pool.samples.groupby("prompt_id")["length"].mean()
-    graded = "correct" in pool
+    prompts = prompt_tokens.loc[lengths.index]
+    greedy = pool.greedy.set_index("prompt_id")
+    correct = greedy["correct"].astype("Float64") if "correct" in pool else np.nan
+    yield _frame("greedy", "", prompts + greedy["length"], correct, greedy["log_likelihood"])
+    sizes = doubling_grid(int(pool.sizes.min()))
+    yield from _best_of_n(pool, sizes, prompts, lengths)
+    yield from _votes(pool, sizes[sizes > 2], prompts, lengths)
+    yield from _adaptive(pool, deltas, prompts, lengths)
 
-    def rows(method: str, setting, cost: pd.Series, accuracy: pd.Series | None, log_likelihood: pd.Series | None):
-        for i in lengths.index:
-            yield {
-                "method": method,
-                "setting": str(setting),
-                "prompt_id": i,
-                "forward_tokens": float(prompt_tokens[i] + cost[i]),
-                "accuracy": np.nan if accuracy is None else float(accuracy[i]),
-                "log_likelihood": np.nan if log_likelihood is None else float(log_likelihood[i]),
-            }
 
-    best = pool.greedy.set_index("prompt_id")
-    yield from rows(
-        "greedy", "", best["length"], best["correct"].astype(float) if graded else None, best["log_likelihood"]
-    )
-    n = doubling_grid(int(pool.sizes.min()))
+def _frame(method: str, setting, forward_tokens, accuracy, log_likelihood) -> pd.DataFrame:
+    """Rows of one method and setting, columns aligned by prompt_id."""
+    columns = {"forward_tokens": forward_tokens, "accuracy": accuracy, "log_likelihood": log_likelihood}
+    table = pd.DataFrame(columns).rename_axis("prompt_id").reset_index()
+    return table.assign(method=method, setting=str(setting))[list(COLUMNS)].astype(COLUMNS)
+
+
+def _best_of_n(pool: Pool, sizes, prompts: pd.Series, lengths: pd.Series) -> Iterator[pd.DataFrame]:
+    """By every self-reward; N = 1 is sampling, whatever the reward."""
     for reward in selecting(pool):
-        name = reward.name
-        likelihoods = curve(pool, reward, "log_likelihood", n)
-        accuracies = curve(pool, reward, "correct", n) if graded else None
-        for k in n:
-            label = "sampling" if k == 1 else f"best-of-N, {name.replace('_', ' ')}"
-            if k > 1 or name == "log_likelihood":
-                yield from rows(label, k, k * lengths, None if accuracies is None else accuracies[k], likelihoods[k])
-    if graded and pool["answer"].notna().any():
-        votes = majority_curve(pool, n[n > 2])
-        for k in votes:
-            yield from rows("majority vote", k, k * lengths, votes[k], None)
-        if "self_certainty" in pool:
-            votes = borda_curve(pool, n[n > 2])
-            for k in votes:
-                yield from rows("Borda vote, self certainty", k, k * lengths, votes[k], None)
-    for delta in deltas:
-        spent, accuracy, likelihood = {}, {}, {}
-        for i, group in pool.samples.groupby("prompt_id"):
-            weights, draws = adaptive_weights(group["log_likelihood"].to_numpy(), stopping_threshold(delta))
-            spent[i], likelihood[i] = draws * lengths[i], weights @ group["log_likelihood"].to_numpy()
-            accuracy[i] = weights @ group["correct"].to_numpy(dtype=float) if graded else np.nan
-        yield from rows("adaptive best-of-N", f"δ = {delta:g}", spent, accuracy, likelihood)
-
-
-def _tilted(pool: Pool, alphas: Sequence[float]) -> Iterator[dict]:
-    """What the power laws themselves would give, estimated from the pool: where power sampling should arrive."""
-    for alpha in alphas:
-        likelihood = predict_power(pool, alpha, value="log_likelihood")
-        accuracy = predict_power(pool, alpha) if "correct" in pool else {}
-        for i, value in likelihood.items():
-            yield {
-                "method": "tilted law, from the pool",
-                "setting": f"α={alpha:g}, β={1 / (alpha - 1):.3g}" if alpha > 1 else "α=1",
-                "prompt_id": i,
-                "log_likelihood": value,
-                "accuracy": accuracy.get(i, np.nan),
-            }
-
-
-def _decoded(oracle, task: Task, chunk: list[int], beams, alphas, particles, steps, budget, seed) -> list[dict]:
-    """Methods that decode anew, on a few prompts together; each starts with an empty tree, as a user would."""
-    prompts, stop, limit = [task.prompts[i] for i in chunk], oracle.stop_ids, oracle.max_new_tokens
-    places, rows = list(range(len(chunk))), []
-
-    def add(method: str, setting: str, responses: list[list[Response]], tokens) -> None:
-        for place, (drawn, cost) in enumerate(zip(responses, tokens)):
-            if not drawn:
+        likelihoods = curve(pool, reward, "log_likelihood", sizes)
+        accuracies = curve(pool, reward, "correct", sizes) if "correct" in pool else None
+        for n in sizes:
+            if n == 1 and reward.name != "log_likelihood":
                 continue
-            i = chunk[place]
-            grades = [task.grade(oracle.decode(response.tokens), task.answers[i])[1] for response in drawn]
-            rows.append({
-                "method": method, "setting": setting, "prompt_id": i, "forward_tokens": float(cost),
-                "log_likelihood": float(np.mean([response.log_likelihood for response in drawn])),
-                "accuracy": None if None in grades else float(np.mean(grades)),
-            })  # fmt: skip
+            method = "sampling" if n == 1 else f"best-of-N, {reward.name.replace('_', ' ')}"
+            accuracy = np.nan if accuracies is None else accuracies[n]
+            yield _frame(method, n, prompts + n * lengths, accuracy, likelihoods[n])
 
-    for width in beams:
-        tree = oracle.next_token(prompts)
-        found = beam_search(tree, stop, places, width=width, max_tokens=limit)
-        add("beam search", str(width), [[Response(*ranked[0])] for ranked in found], tree.forward_tokens)
+
+def _votes(pool: Pool, sizes, prompts: pd.Series, lengths: pd.Series) -> Iterator[pd.DataFrame]:
+    """Of two votes neither can win, so they begin at N = 4; a vote chooses an answer, which has no likelihood."""
+    if "correct" not in pool or not pool["answer"].notna().any() or len(sizes) == 0:
+        return
+    votes = {"majority vote": majority_curve(pool, sizes)}
+    if "self_certainty" in pool:
+        votes["Borda vote, self certainty"] = borda_curve(pool, sizes)
+    for method, accuracies in votes.items():
+        for n in accuracies:
+            yield _frame(method, n, prompts + n * lengths, accuracies[n], np.nan)
+
+
+def _adaptive(pool: Pool, deltas: Sequence[float], prompts: pd.Series, lengths: pd.Series) -> Iterator[pd.DataFrame]:
+    groups = dict(list(pool.samples.groupby("prompt_id")))
+    for delta in deltas:
+        found = {
+            i: adaptive_weights(group["log_likelihood"].to_numpy(), stopping_threshold(delta))
+            for i, group in groups.items()
+        }
+        mean = lambda column: pd.Series(  # noqa: E731
+            {i: weights @ groups[i][column].to_numpy(dtype=float, na_value=np.nan) for i, (weights, _) in found.items()}  # noqa: B023
+        )
+        spent = pd.Series({i: n_samples for i, (_, n_samples) in found.items()}) * lengths
+        accuracy = mean("correct") if "correct" in pool else np.nan
+        yield _frame("adaptive best-of-N", f"δ = {delta:g}", prompts + spent, accuracy, mean("log_likelihood"))
+
+
+def tilted(pool: Pool, alphas: Sequence[float]) -> Iterator[pd.DataFrame]:
+    """What the power laws themselves would give, estimated from the pool: where power sampling should arrive, at no cost."""
     for alpha in alphas:
-        for k in particles:
+        setting = f"α={alpha:g}, β={1 / (alpha - 1):.3g}" if alpha > 1 else "α=1"
+        accuracy = predict_power(pool, alpha) if "correct" in pool else np.nan
+        likelihood = predict_power(pool, alpha, value="log_likelihood")
+        yield _frame("tilted law, from the pool", setting, np.nan, accuracy, likelihood)
+
+
+# Methods that decode anew ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Decoders:
+    """Beam search, power sampling and argmax search; each starts with an empty tree of prefixes, as a user would."""
+
+    beams: list[int]
+    alphas: list[float]
+    particles: list[int]
+    steps: list[int]
+    budget: int
+    seed: int
+
+    def __call__(self, oracle: TextOracle, task: Task, chunk: list[int]) -> list[dict]:
+        """Rows of all of them on a few prompts together."""
+        prompts = [task.prompts[i] for i in chunk]
+        return [
+            row
+            for method, setting, responses, forward_tokens in self._decoded(oracle, prompts, chunk)
+            for i, found, cost in zip(chunk, responses, forward_tokens)
+            if found  # a search that found no finished response within its budget has nothing to grade
+            for row in [{"method": method, "setting": setting, "prompt_id": i, "forward_tokens": float(cost)}
+                        | _graded(oracle, task, i, found)]
+        ]  # fmt: skip
+
+    def _decoded(self, oracle: TextOracle, prompts: list[str], chunk: list[int]) -> Iterator[tuple]:
+        """Method, setting, and of each prompt its responses and the tokens they cost."""
+        stop, limit, numbers = oracle.stop_ids, oracle.max_new_tokens, list(range(len(prompts)))
+        for width in self.beams:
             tree = oracle.next_token(prompts)
-            drawn = smc(
-                tree, stop, places, alpha=alpha, samples=min(DRAWS, k), particles=k, max_tokens=limit, seed=seed
-            )
-            add(f"power α = {alpha:g}, SMC", f"{k} particles", drawn.responses, tree.forward_tokens)
-        for length in steps:
-            tree = oracle.next_token(prompts)
-            drawn = mcmc(tree, stop, places, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=seed)
-            add(f"power α = {alpha:g}, MCMC", f"{length} steps", drawn.responses, tree.forward_tokens)
-    found = [find_argmax(oracle, prompt, budget=budget, seed=seed + i) for i, prompt in zip(chunk, prompts)]
-    # A search that found no finished response within its budget has nothing to grade.
-    best = [[] if result.tokens is None else [Response(result.tokens, min(result.log_p, 0.0))] for result in found]
-    add("argmax search", f"{budget} prefixes", best, [result.forward_tokens for result in found])
-    return rows
+            found = beam_search(tree, stop, numbers, width=width, max_tokens=limit)
+            yield "beam search", str(width), [[Response(*ranked[0])] for ranked in found], tree.forward_tokens
+        for alpha in self.alphas:
+            for k in self.particles:
+                tree, few = oracle.next_token(prompts), min(SAMPLES, k)
+                found = smc(
+                    tree, stop, numbers, alpha=alpha, samples=few, particles=k, max_tokens=limit, seed=self.seed
+                )
+                yield f"power α = {alpha:g}, SMC", f"{k} particles", found.responses, tree.forward_tokens
+            for length in self.steps:
+                tree = oracle.next_token(prompts)
+                found = mcmc(tree, stop, numbers, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=self.seed)
+                yield f"power α = {alpha:g}, MCMC", f"{length} steps", found.responses, tree.forward_tokens
+        found = [find_argmax(oracle, x, budget=self.budget, seed=self.seed + i) for i, x in zip(chunk, prompts)]
+        best = [[] if result.tokens is None else [Response(result.tokens, min(result.log_p, 0.0))] for result in found]
+        yield "argmax search", f"{self.budget} prefixes", best, [result.forward_tokens for result in found]
+
+
+def _graded(oracle: TextOracle, task: Task, i: int, responses: list[Response]) -> dict:
+    """Means over the responses to prompt i; no accuracy without a gold answer."""
+    grades = [task.grade(oracle.decode(response.tokens), task.answers[i])[1] for response in responses]
+    return {
+        "log_likelihood": float(np.mean([response.log_likelihood for response in responses])),
+        "accuracy": None if None in grades else float(np.mean(grades)),
+    }
+
+
+# Summaries ------------------------------------------------------------------------------------------------------------
 
 
 def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:

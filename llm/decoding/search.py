@@ -34,16 +34,21 @@ def find_argmax(
     """`best_first` on one prompt of a model, seeded by beam search (which `beams=1` makes greedy) and by samples.
 
     Args:
+        samples: how many to seed the search with; beams: width of the beam search that seeds it; seed: of the samples.
+        cached: keep the model's key-value cache of open prefixes; otherwise compute each prefix anew.
         options: budget, gamma, keep, batch, tolerance of `best_first`.
+
+    Returns:
+        As `best_first`, with the forward tokens of the seeds too.
     """
     tree = oracle.next_token([prompt], remember=False)
     [found] = beam_search(tree, oracle.stop_ids, [0], width=beams, max_tokens=oracle.max_new_tokens)
     seeds = [(tokens, log_p) for tokens, log_p in found if tokens[-1] in oracle.stop_ids]
-    drawn = oracle.sample([prompt], samples, seed=seed)[0] if samples else []
-    seeds += [(response.tokens, response.log_likelihood) for response in drawn if response.finished]
+    sampled = oracle.sample([prompt], samples, seed=seed)[0] if samples else []
+    seeds += [(response.tokens, response.log_likelihood) for response in sampled if response.finished]
     result = best_first(tree, oracle.stop_ids, max_tokens=oracle.max_new_tokens, seeds=seeds, **options)
-    sampled = sum(len(response.tokens) for response in drawn)
-    return replace(result, forward_tokens=int(tree.forward_tokens[0]) + sampled)
+    sampled_tokens = sum(len(response.tokens) for response in sampled)
+    return replace(result, forward_tokens=int(tree.forward_tokens[0]) + sampled_tokens)
 
 
 def search_task(
@@ -63,6 +68,8 @@ def search_task(
 
     Args:
         path: of the ``.jsonl`` file; its first line says which run it is. A different run is refused unless `force`.
+        gamma: of ``y*_γ``, whose members are all searched. budget: most prefixes per prompt. samples: seeds per prompt.
+        seed: prompt i is searched with ``seed + i``.
         identity: further facts that make two runs different (model fingerprint, dtype …).
 
     Returns:
@@ -84,40 +91,55 @@ def search_task(
         for i in range(len(lines.rows), len(task.prompts)):
             if progress:
                 progress(i, len(task.prompts))
-            lines.write(_searched(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
+            lines.write(_search(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
     rows = lines.rows
     if progress:
         progress(len(rows), len(task.prompts))
     return pd.DataFrame(rows).astype({"correct": "boolean", "greedy_correct": "boolean"})
 
 
-def _searched(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
-    prompt = task.prompts[i]
+def _search(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
+    """The row of prompt i."""
     # Two responses at least: the runner-up gives the margin.
-    found = find_argmax(oracle, prompt, gamma=gamma, keep=2, **options)
-    [greedy] = oracle.greedy([prompt])
+    found = find_argmax(oracle, task.prompts[i], gamma=gamma, keep=2, **options)
     text = None if found.tokens is None else oracle.decode(found.tokens)
-    members = [log_p for _, log_p in found.responses if log_p >= found.log_p + np.log1p(-gamma) - LIKELIHOOD_NOISE]
-    outside = [log_p for _, log_p in found.responses if log_p < found.log_p - LIKELIHOOD_NOISE]
-    known = found.certified and found.complete
     return {
         "prompt_id": i,
-        "prompt": prompt,
+        "prompt": task.prompts[i],
         "response": text,
         "tokens": None if found.tokens is None else list(found.tokens),
         "correct": None if text is None else task.grade(text, task.answers[i])[1],
         "log_p": _finite(found.log_p),
         "log_upper": found.log_upper,
         "certified": found.certified,
+        **_maximizers(found, gamma),
+        **_greedy(oracle, task, i, found),
+        "expanded": found.expanded,
+        "forward_tokens": found.forward_tokens,
+    }
+
+
+def _maximizers(found: Argmax, gamma: float) -> dict:
+    """Mass and number of ``y*_γ``, and the likeliest response outside ``y*``, where they are proved to be complete."""
+    known = found.certified and found.complete
+    members = [log_p for _, log_p in found.responses if log_p >= found.log_p + np.log1p(-gamma) - LIKELIHOOD_NOISE]
+    outside = [log_p for _, log_p in found.responses if log_p < found.log_p - LIKELIHOOD_NOISE]
+    return {
         "complete": known,
         "log_q": float(np.logaddexp.reduce(members)) if known else None,
         "n_maximizers": len(members) if known else None,
         "log_runner_up": max(outside) if known and outside else None,
+    }
+
+
+def _greedy(oracle: TextOracle, task: Task, i: int, found: Argmax) -> dict:
+    """Greedy decoding, and whether it is the argmax: the same tokens, or another of its likelihood."""
+    [greedy] = oracle.greedy([task.prompts[i]])
+    tied = greedy.log_likelihood >= found.log_p - LIKELIHOOD_NOISE
+    return {
         "greedy_log_p": greedy.log_likelihood if greedy.finished else None,
         "greedy_correct": task.grade(oracle.decode(greedy.tokens), task.answers[i])[1],
-        "greedy_is_argmax": greedy.finished and greedy.log_likelihood >= found.log_p - LIKELIHOOD_NOISE,
-        "expanded": found.expanded,
-        "forward_tokens": found.forward_tokens,
+        "greedy_is_argmax": greedy.finished and (tuple(greedy.tokens) == found.tokens or tied),
     }
 
 
@@ -126,21 +148,31 @@ def _finite(value: float) -> float | None:
 
 
 def summarize(table: pd.DataFrame, gamma: float) -> dict:
-    """Exact coverage of the certified prompts, bounds on all of them, and what the argmax is worth."""
+    """Exact coverage of the certified prompts, bounds on all of them, and what the argmax is worth.
+
+    Args:
+        table: as `search_task` returns it. gamma: it was searched with.
+
+    Returns:
+        Over prompts where ``y*_γ`` is complete, `c_cov_bar` (mean of ``1/p*``), `c_cov_gamma` (mean of ``1/q_γ``), the
+        `margin` (that of the least clear prompt, Assumption 4.2) and `median_margin`; over certified ones the share whose
+        `greedy_is_argmax`; over all with a gold answer, accuracies; numbers of prompts and of prefixes expanded. None
+        where nothing is known.
+    """
     certified, complete = table[table["certified"]], table[table["complete"].astype(bool)]
-    exact = lambda column: np.exp(-complete[column].to_numpy(dtype=float)).mean() if len(complete) else None  # noqa: E731
-    gaps = (complete["log_p"] - complete["log_runner_up"].astype(float)).to_numpy(dtype=float)
+    mean_inverse = lambda column: np.exp(-complete[column].to_numpy(dtype=float)).mean() if len(complete) else None  # noqa: E731
     share = lambda column: float(table[column].mean()) if table[column].notna().any() else None  # noqa: E731
     with np.errstate(over="ignore"):
+        margins = np.expm1((complete["log_p"] - complete["log_runner_up"].astype(float)).dropna().to_numpy(dtype=float))
         return {
             "n_prompts": len(table),
             "n_certified": len(certified),
             "n_complete": len(complete),
             "gamma": gamma,
-            "c_cov_bar": exact("log_p"),
-            "c_cov_gamma": exact("log_q"),
-            "margin": float(np.expm1(np.nanmin(gaps))) if np.isfinite(gaps).any() else None,
-            "median_margin": float(np.expm1(np.nanmedian(gaps))) if np.isfinite(gaps).any() else None,
+            "c_cov_bar": mean_inverse("log_p"),
+            "c_cov_gamma": mean_inverse("log_q"),
+            "margin": float(margins.min()) if len(margins) else None,
+            "median_margin": float(np.median(margins)) if len(margins) else None,
             "greedy_is_argmax": float(certified["greedy_is_argmax"].mean()) if len(certified) else None,
             "argmax_accuracy": share("correct"),
             "greedy_accuracy": share("greedy_correct"),

@@ -1,8 +1,9 @@
-"""Sharpening by training: what each method learns from a pool, and the two losses that all of them come down to.
+"""The two losses that all methods come down to, and the trainer that descends them.
 
-A method turns a pool into examples. SFT, adaptive SFT and the best-of-N-aware objectives give *weighted* responses, and
-ascend ``Σ w log π(y|x)``; RLHF-Sharpening (DPO) and XPO give *pairs*, and descend the regression (8). Training runs on
-transformers' `Trainer`, so checkpoints, several devices and processes are its own.
+A method turns a pool into examples (`sharptheory.llm.training.examples`). SFT, adaptive SFT and the best-of-N-aware
+objectives give *weighted* responses, and ascend ``Σ w log π(y|x)``; RLHF-Sharpening (DPO) and XPO give *pairs*, and
+descend the regression (8). Training runs on transformers' `Trainer`, so checkpoints, several devices and processes are
+its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import math
 import shutil
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 from transformers.trainer_utils import get_last_checkpoint
 
 from sharptheory.errors import UserError
+from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import Example
 
 
@@ -123,59 +124,35 @@ def fit(
     prompts: Sequence[Sequence[int]],
     data: Sequence[Example],
     folder: str | Path,
+    config: Config,
     *,
-    beta: float = 1.0,
-    epochs: int = 6,
-    learning_rate: float = 3e-4,
-    batch_size: int = 32,
-    max_grad_norm: float = 1.0,
-    weight_decay: float = 0.0,
     checkpoints: int = 4,
-    seed: int = 0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> pd.DataFrame:
-    """Train a model on examples, from its last checkpoint in `folder` if there is one; returns the log.
+    """Train a model in place on examples, from its last checkpoint in `folder` if there is one.
+
+    AdamW, a rate that falls linearly to 0, gradients clipped by norm.
 
     Args:
-        prompts: token ids per prompt number. batch_size: over all processes. checkpoints: evenly spaced, the last two kept.
+        prompts: token ids per prompt number.
+        config: its epochs, learning rate, batch size, clipping, weight decay, β and seed are used.
+        checkpoints: how many, evenly spaced; the last two are kept.
+
+    Returns:
+        The log: step, loss, learning rate, seconds.
+
+    Raises:
+        UserError: a batch that processes cannot share, or too little disk. Diverged: a loss that is not a number.
     """
     folder = Path(folder)
-    processes = process_state().num_processes
-    if batch_size % processes:
-        raise UserError(f"batch_size={batch_size} cannot be shared by {processes} processes")
-    steps = max(1, math.ceil(len(data) / batch_size) * math.ceil(epochs))
     folder.mkdir(parents=True, exist_ok=True)
-    needed = 4 * 3 * 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if shutil.disk_usage(folder).free < needed:
-        raise UserError(f"{folder} has too little free space for checkpoints: about {needed / 1e9:.1f} GB are needed")
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=epochs,
-        learning_rate=learning_rate,
-        per_device_train_batch_size=batch_size // processes,
-        max_grad_norm=max_grad_norm,
-        weight_decay=weight_decay,
-        lr_scheduler_type="linear",
-        logging_steps=max(1, steps // 50),
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=max(1, steps // checkpoints),
-        save_total_limit=2,
-        remove_unused_columns=False,
-        report_to=[],
-        seed=seed,
-        data_seed=seed,
-        use_cpu=model.device.type == "cpu",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        ddp_find_unused_parameters=False,
-    )
+    check_disk(model, folder)
     trainer = SharpeningTrainer(
         model,
-        arguments,
+        training_arguments(model, len(data), folder, config, checkpoints),
         data_collator=lambda batch: collate(batch, prompts),
         train_dataset=list(data),
-        beta=beta,
+        beta=config.beta,
         callbacks=list(callbacks),
     )
     trainer.remove_callback(PrinterCallback)
@@ -185,19 +162,50 @@ def fit(
     return pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
 
 
+def check_disk(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse to train where checkpoints would not fit: two are kept while a third is written, weights and both moments each."""
+    needed = 3 * 3 * 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if shutil.disk_usage(folder).free < needed:
+        raise UserError(f"{folder} has too little free space for checkpoints: about {needed / 1e9:.1f} GB are needed")
+
+
+def training_arguments(
+    model: PreTrainedModel, n_examples: int, folder: Path, config: Config, checkpoints: int
+) -> TrainingArguments:
+    """The settings in the Trainer's own words."""
+    processes = process_state().num_processes
+    if config.batch_size % processes:
+        raise UserError(
+            f"batch_size={config.batch_size} (--batch-size) cannot be shared by {processes} processes; "
+            f"expected a multiple of {processes}"
+        )
+    steps = math.ceil(n_examples / config.batch_size) * config.epochs
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.batch_size // processes,
+        max_grad_norm=config.max_grad_norm,
+        weight_decay=config.weight_decay,
+        lr_scheduler_type="linear",
+        logging_steps=max(1, steps // 50),
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=max(1, steps // checkpoints),
+        save_total_limit=2,
+        remove_unused_columns=False,
+        report_to=[],
+        seed=config.seed,
+        data_seed=config.seed,
+        use_cpu=model.device.type == "cpu",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
+    )
+
+
 def process_state():
     """Which of how many processes this is (`accelerate launch`); one of one otherwise."""
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.cuda.is_available())
-
-
-def add_lora(model: PreTrainedModel, rank: int, *, seed: int = 0):
-    """Low-rank adapters on every linear layer but the output's."""
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(seed)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    with warnings.catch_warnings():  # peft asks for an attribute that transformers has renamed
-        warnings.simplefilter("ignore", FutureWarning)
-        return get_peft_model(model, config)

@@ -121,7 +121,7 @@ def train(
     last = table.iloc[-1].dropna().to_dict()
     write_json(
         out / "summary.json",
-        {"base_lines": base, "trained": last, "gap_closed": _gap(table, base), "provenance": facts},
+        {"baseline": base, "trained": last, "gap_closed": _gap(table, base), "provenance": facts},
     )
     console.print(f"trained model: [bold]{out / 'model'}[/]  ({time.perf_counter() - start:.0f} s)")
 

@@ -16,6 +16,7 @@ from scipy.special import exprel, gammaln, log_softmax, xlog1py, xlogy
 
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.theory import laws
+from sharptheory.theory.majority import log_choose
 
 # Best-of-N ------------------------------------------------------------------------------------------------------------
 
@@ -212,44 +213,49 @@ def pass_at_k_weights(correct: np.ndarray, k: int) -> np.ndarray:
     return k * np.where(correct == 1, 1.0, wrong)
 
 
-def max_at_k_weights(rewards: np.ndarray, k: int) -> np.ndarray:
-    """Unbiased weights of n i.i.d. samples for ``∇E[max of k rewards]``, the gradient of `bon_rl`, for ``n ≥ k``.
+def max_at_k_weights(rewards: np.ndarray, k: int, *, binary: bool = False, positive: bool = True) -> np.ndarray:
+    """Weights of m i.i.d. samples whose mean weighted score is unbiased for ``∇ E[max of k rewards]``, for ``m ≥ k``.
 
-    ``w_i`` is k times the mean, over all sets of k-1 other samples, of what sample i adds to the best of them,
-    ``max(r_i - max, 0)``; the reward itself for k = 1. It is never negative for k > 1, and on rewards 0 and 1 it weighs
-    successes alone (BoN-RLB(P)).
+    With ``M`` the largest reward of a random k-1 of a sample's fellows, ``w_i = k (E[max(r_i, M)] - b_i)``; the baseline
+    ``b_i`` is a function of the fellows alone, so it changes no expectation: ``E[M]`` if `positive`; else their least
+    reward, or 0 if rewards are 0 or 1. With those, ``w_i`` is ``k`` for a success and ``k ρ(m-1, c, k-1)`` for a
+    failure, and if `positive` ``k (1 - ρ(m-1, c-1, k-1))`` for a success and 0 for a failure, of c successes in all,
+    ``ρ(m, c, k) = 1 - C(m-c, k)/C(m, k)``. For k > 1 no weight is negative.
 
     Args:
-        rewards: any real ones, ``[..., n]``.
-        k: from 1 to n.
+        rewards: any real ones, ``[..., m]``. k: from 1 to m. binary: whether they are all 0 or 1.
 
     Returns:
-        ``[..., n]``; ``mean_i w_i s_i`` has the gradient as its expectation.
+        ``[..., m]``.
 
     Raises:
         UserError: k out of range.
 
-    Source: PKPO, arXiv 2505.15201, with the best of the other k-1 as baseline.
+    Source: PKPO, arXiv 2505.15201 (binary and continuous rewards); binary rewards, arXiv 2412.15287.
     """
-    rewards = np.asarray(rewards, dtype=float)
-    n = rewards.shape[-1]
-    expect_integers(1, n, k=k)
-    if k == 1:
-        return rewards.copy()
-    order = np.argsort(rewards, axis=-1)
-    ascending = np.take_along_axis(rewards, order, axis=-1)
-    # The chance that the j-th worst of all is the best of k-1 of the n-1 others: C(j-1, k-2) / C(n-1, k-1).
-    j = np.arange(1, n)
-    chance = np.where(j >= k - 1, np.exp(_log_choose(np.maximum(j - 1, k - 2), k - 2) - _log_choose(n - 1, k - 1)), 0.0)
-    # Σ_{j<i} chance_j (r_i - r_j), by the steps between neighbours: nothing cancels.
-    added = np.cumsum(np.cumsum(chance) * np.diff(ascending, axis=-1), axis=-1)
-    weights = np.zeros(rewards.shape)
-    np.put_along_axis(weights, order[..., 1:], k * added, axis=-1)
-    return weights
-
-
-def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
-    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+    shape = np.shape(rewards)
+    rewards = np.asarray(rewards, dtype=float).reshape(-1, shape[-1])
+    m, n = shape[-1], k
+    expect_integers(1, m, k=k)
+    order = np.argsort(rewards, axis=1, kind="stable")
+    ranked = np.take_along_axis(rewards, order, axis=1)
+    rank, subsets = np.arange(1, m + 1), log_choose(m - 1, n - 1)
+    # Chances that the fellows chosen are all of lower rank; that the largest of them is the sample of this rank, above
+    # the one they are fellows of (which is not among those below it), or below it.
+    lower = np.exp(log_choose(rank - 1, n - 1) - subsets)
+    above = ranked * np.exp(log_choose(rank - 2, n - 2) - subsets)
+    below = ranked * np.exp(log_choose(rank - 1, n - 2) - subsets)
+    from_above = np.cumsum(above[:, ::-1], axis=1)[:, ::-1] - above
+    from_below = np.cumsum(below, axis=1) - below
+    least = np.zeros_like(ranked)
+    if not binary and m > 1:
+        least = np.broadcast_to(ranked[:, :1], ranked.shape).copy()
+        least[:, 0] = ranked[:, 1]
+    baseline = from_below + from_above if positive and n > 1 else least
+    weights = np.empty_like(ranked)
+    np.put_along_axis(weights, order, n * (ranked * lower + from_above - baseline), axis=1)
+    # A weight of rounding size is none: a response less to train on.
+    return np.where(np.abs(weights) > 1e-12 * n * np.abs(rewards).max(initial=1.0), weights, 0.0).reshape(shape)
 
 
 # Training -------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_it_says_what_training_gained(trained):
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
         assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["base_lines"]["best_of_n_log_likelihood"] >= summary["base_lines"]["sampled_log_likelihood"]
+    assert summary["baseline"]["best_of_n_log_likelihood"] >= summary["baseline"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
 
 
@@ -80,28 +80,31 @@ def test_pools_of_others(trained, tmp_path, monkeypatch, capsys):
     code, _, error = run(
         monkeypatch, capsys, *given, out / "round-1/pool.parquet", "--seed", 5, "--out", tmp_path / "seed"
     )
-    assert code == 2 and "use the task and seed it was drawn with" in error
+    assert code == 2 and "use the task and seed it was sampled with" in error
 
 
-@pytest.mark.parametrize("method", ["adaptive-sft", "dpo", "xpo", "bon-sft", "bon-rlb-p"])
-def test_every_method_runs(trained, tmp_path, monkeypatch, capsys, method):
+def test_adapters_rounds_and_methods_are_options(trained, tmp_path, monkeypatch, capsys):
     out, _ = trained
-    extra = ("--rounds", 2) if method == "xpo" else ("--pool", out / "round-1/pool.parquet")
     code, printed, error = run(
-        monkeypatch, capsys, *SMALL, "--epochs", 1, "--n", 4, "--method", method, "--lora-rank", 4, "--no-certify", *extra,
-        "--out", tmp_path / "out",
+        monkeypatch, capsys, *SMALL, "--epochs", 1, "--method", "xpo", "--rounds", 2, "--lora-rank", 4, "--no-certify",
+        "--pool", out / "round-1/pool.parquet", "--out", tmp_path / "out",
     )  # fmt: skip
-    assert code == 0 and f"round {2 if method == 'xpo' else 1}, epoch 1" in printed, error
+    assert code == 0 and "round 2, epoch 1" in printed, error
+    held = json.loads((tmp_path / "out/train.json").read_text())
+    assert (held["method"], held["rounds"], held["lora_rank"], held["epochs"]) == ("xpo", 2, 4, 1)
     assert (tmp_path / "out/model/config.json").is_file()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--beta", 0, "--method", "dpo"), "beta=0.0; expected a positive number"),
+        (("--beta", 0, "--method", "dpo"), "beta=0.0 (--beta); expected a positive number"),
         (("--full", "--lora-rank", 4), "give one of them"),
         (("--foreign",), "give --pool"),
         (("--reward", "beauty"), "reward 'beauty' is unknown"),
+        (("--lr", 1e30), "learning_rate=1e+30 (--lr); expected a positive number of at most 1"),
+        (("--lora-rank", 100_000), "lora_rank=100000 (--lora-rank); expected at most 128"),
+        (("--method", "sftt"), "method 'sftt' (--method) is unknown (did you mean sft?)"),
     ],
 )
 def test_bad_options(tmp_path, monkeypatch, capsys, arguments, message):

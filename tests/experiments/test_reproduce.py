@@ -1,14 +1,18 @@
 """The protocol in one command: small here, with one model of the reader's own, and what it would run at full size."""
 
+import importlib
+import inspect
 import json
 import sys
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from experiments import figures, paper, reproduce, sharpening
+from experiments import figures, iterated, paper, reproduce, sharpening
+from experiments.record import RESULTS
 from sharptheory.llm.engines.loading import resolve
 from sharptheory.llm.training.config import Config as Training
 from sharptheory.tasks import TASKS
@@ -29,11 +33,29 @@ def test_one_command_measures_trains_and_reports(tmp_path, monkeypatch):
     reproduce.main()
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and page.count("(From the committed results.)") == 1
-    assert "best-of-N is more accurate than greedy [points]" in page and "Table 1" in page
+    assert "best-of-N is more accurate than greedy [points]" in page and "Table 1" in page and "**" not in page
     assert json.loads((tmp_path / "results/paper.json").read_text())["config"]["n_prompts"] == 6
     stamps = {path: path.stat().st_mtime for path in tmp_path.rglob("pool.parquet")}
     reproduce.main()
     assert stamps and stamps == {path: path.stat().st_mtime for path in tmp_path.rglob("pool.parquet")}
+
+
+def test_an_experiment_of_the_theory_is_recomputed_with_its_own_defaults(tmp_path, monkeypatch):
+    """What is on the command line is another program's, and stays as it is."""
+    monkeypatch.setattr(sys, "argv", given := ["reproduce", "--full", "--seed", "7"])
+    reproduce.recompute("iterated", tmp_path)
+    assert sys.argv == given == ["reproduce", "--full", "--seed", "7"]
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "iterated.parquet"), pd.read_parquet(RESULTS / "iterated.parquet")
+    )
+    config = json.loads((tmp_path / "iterated.json").read_text())["config"]
+    assert config == json.loads(json.dumps(asdict(iterated.Config())))
+
+
+@pytest.mark.parametrize("name", reproduce.THEORY)
+def test_every_experiment_of_the_theory_can_be_called(name):
+    module = importlib.import_module(f"experiments.{name}")
+    assert next(iter(inspect.signature(module.compute).parameters)) == "config" and asdict(module.Config())
 
 
 def arguments(**changes) -> Namespace:

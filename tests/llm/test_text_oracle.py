@@ -92,7 +92,12 @@ def test_the_engine_is_a_text_oracle():
 
 def test_a_pool_of_any_engine(task, tmp_path):
     pool = sample_pool(TreeEngine(), task, 8, tmp_path, judge=True)
-    assert len(pool.samples) == 3 * 8 and len(pool.greedy) == 3 and (pool["p_true"] == 0.5).all() and pool["correct"].notna().all()
+    assert (
+        len(pool.samples) == 3 * 8
+        and len(pool.greedy) == 3
+        and (pool["p_true"] == 0.5).all()
+        and pool["correct"].notna().all()
+    )
 
 
 def test_the_argmax_of_any_engine_is_that_of_enumeration(task, tmp_path):

@@ -99,7 +99,7 @@ def test_adaptive_weights_average_over_all_orders(probs, threshold):
     for order in orders:
         for k in range(1, len(order) + 1):
             top = max(probs[j] for j in order[:k])
-            if np.log(top) >= np.log(threshold / k) or k == len(order):
+            if k * top >= threshold * (1 - 1e-12) or k == len(order):
                 tied = [j for j in range(len(probs)) if probs[j] == top]
                 expected[tied] += 1 / len(tied) / len(orders)
                 draws.append(k)

@@ -1,6 +1,7 @@
 """Certified argmax search: agrees with enumeration on token trees, and certifies the shipped model."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,13 +9,14 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from sharptheory.decoding.best_first import best_first
-from sharptheory.llm.decoding.search import find_argmax
+from sharptheory.llm.decoding.search import find_argmax, search_task, summarize
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
 from sharptheory.tasks import arithmetic
 from sharptheory.testing import token_trees
 from sharptheory.theory.coverage import argmax_summary, maximizers
 from sharptheory.theory.policies import AutoregressivePolicy
+from tests.llm.training.tiny import RESPONSES, log_law, tiny, tiny_oracle, tiny_task
 
 
 @given(token_trees(), st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 4), st.integers(1, 7))
@@ -75,8 +77,8 @@ def test_the_argmax_of_the_shipped_model_is_certified(shipped):
     assert all(result.certified for result in found)
     scores = oracle.evaluate(prompts, [[result.tokens] for result in found])
     np.testing.assert_allclose(np.concatenate(scores), [result.log_p for result in found], atol=1e-4)
-    for result, drawn in zip(found, oracle.sample(prompts, 32, seed=5)):
-        assert max(response.log_likelihood for response in drawn) <= result.log_p + 1e-4
+    for result, samples in zip(found, oracle.sample(prompts, 32, seed=5)):
+        assert max(response.log_likelihood for response in samples) <= result.log_p + 1e-4
 
 
 def test_exact_mass_predicts_hit_rates(shipped):
@@ -84,7 +86,7 @@ def test_exact_mass_predicts_hit_rates(shipped):
     oracle, task = shipped
     prompts, n = task.prompts[20:40], 64
     found = [find_argmax(oracle, prompt) for prompt in prompts]
-    hits = [sum(r.tokens == f.tokens for r in drawn) for f, drawn in zip(found, oracle.sample(prompts, n, seed=9))]
+    hits = [sum(r.tokens == f.tokens for r in samples) for f, samples in zip(found, oracle.sample(prompts, n, seed=9))]
     mass = np.exp([f.log_p for f in found])
     assert abs(sum(hits) - n * mass.sum()) < 5 * np.sqrt((n * mass * (1 - mass)).sum())
 
@@ -112,3 +114,50 @@ def test_enumeration_gives_exact_coverage():
     result = best_first(policy.next_token, [3], max_tokens=4, budget=10_000, gamma=0.6)
     mass = sum(np.exp(log_p) for _, log_p in result.responses if log_p >= result.log_p + np.log(0.4) - 1e-9)
     assert mass == pytest.approx(float(np.exp(argmax_summary(policy.table(), 0.6).log_mass[0])), rel=1e-9)
+
+
+# A task -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.6])
+def test_search_of_a_task_agrees_with_a_list_of_all_responses(tmp_path, gamma):
+    """Argmax, mass of y*_γ, runner-up, and whether token-wise greedy decoding is the argmax, on models of both kinds."""
+    found, greedy = [], []
+    for seed in range(4):
+        oracle, task = tiny_oracle(tiny(seed)), tiny_task(["a", "b", "c", "ab"], [None, "b", "c", "a"])
+        table = search_task(oracle, task, tmp_path / f"{seed}.jsonl", gamma=gamma, samples=2)
+        for row, ids, response in zip(table.itertuples(), oracle.encode(task.prompts), oracle.greedy(task.prompts)):
+            # A response without its end is none; where one of those is likelier, the argmax cannot be certified.
+            exact = pd.Series(log_law(oracle.model, ids), index=pd.MultiIndex.from_tuples([(y,) for y in RESPONSES]))
+            ended = exact[[y[-1] == 1 for (y,) in exact.index]].sort_values(ascending=False)
+            if not row.certified:
+                continue
+            assert tuple(row.tokens) == ended.index[0][0] and row.log_p == pytest.approx(ended.iloc[0], abs=1e-4)
+            assert row.greedy_is_argmax == (response.tokens == ended.index[0][0])
+            greedy.append(row.greedy_is_argmax)
+            if row.complete:
+                found.append(row.prompt_id)
+                inside = ended[ended >= ended.iloc[0] + np.log1p(-gamma) - 1e-9]
+                assert row.log_q == pytest.approx(np.logaddexp.reduce(inside), abs=1e-4) and row.n_maximizers == len(
+                    inside
+                )
+                assert row.log_runner_up == pytest.approx(ended.iloc[1], abs=1e-4)
+    assert len(found) >= 6 and {True, False} == set(greedy)
+
+
+def test_a_summary_of_a_task_by_hand():
+    """Two complete prompts with margins 1 and 3, one certified, one neither."""
+    table = pd.DataFrame({
+        "certified": [True, True, True, False], "complete": [True, True, False, False],
+        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
+        "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]), "greedy_is_argmax": [True, False, False, True],
+        "correct": pd.array([True, None, True, False], dtype="boolean"),
+        "greedy_correct": pd.array([True, None, False, False], dtype="boolean"), "expanded": [1, 2, 4, 9],
+    })  # fmt: skip
+    assert summarize(table, 0.5) == pytest.approx({
+        "n_prompts": 4, "n_certified": 3, "n_complete": 2, "gamma": 0.5, "c_cov_bar": (2 + 2.5) / 2,
+        "c_cov_gamma": (1.25 + 2.5) / 2, "margin": 1.0, "median_margin": 2.0, "greedy_is_argmax": 1 / 3,
+        "argmax_accuracy": 2 / 3, "greedy_accuracy": 1 / 3, "median_expanded": 3.0, "max_expanded": 9,
+    })  # fmt: skip
+    nothing = summarize(table.iloc[3:], 0.5)
+    assert nothing["margin"] is nothing["c_cov_bar"] is nothing["greedy_is_argmax"] is None
