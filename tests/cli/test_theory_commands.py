@@ -50,10 +50,10 @@ def test_curves_writes_data_and_figures(tmp_path, monkeypatch, capsys):
     assert set(table["kind"]) == {"exact", "bound", "rate"} and len(table) == 2 * 2 * 7
     assert (tmp_path / "curves-C3-d2.png").is_file() and (tmp_path / "curves-C5-d2.png").is_file()
     for arguments, message in (
-        (["--eps", "a,b"], "--eps a,b: expected numbers"),
-        (["--eps", "1.0"], "eps=1.0"),
-        (["--delta", "0.9"], "delta=0.9"),
-        (["--coverage", "1"], "coverage=1.0"),
+        (["--eps", "a,b"], "--eps 'a,b': expected numbers in (0, 1)"),
+        (["--eps", "1.0"], "--eps 1.0: found 1; expected numbers in (0, 1)"),
+        (["--delta", "0.9"], "--delta 0.9: expected a number in (0, 0.5]"),
+        (["--coverage", "1"], "--coverage 1: found 1; expected numbers in (1, 1e9]"),
     ):
         code, _, error = run(monkeypatch, capsys, "curves", "--out", tmp_path, *arguments)
         assert code == 2 and message in error
@@ -75,9 +75,9 @@ def test_law_prints_and_saves(tmp_path, monkeypatch, capsys):
     [
         (["law"], "give either --probs or --policy"),
         (["law", "--probs", "0.5,0.3"], "sums to 0.8"),
-        (["law", "--probs", "0.5,0.5", "--n", "0.5"], "n=0.5"),
-        (["law", "--probs", "0.5,0.5", "--delta", "2"], "delta=2"),
-        (["law", "--probs", "0.5,0.5", "--gamma", "1"], "gamma=1"),
+        (["law", "--probs", "0.5,0.5", "--n", "0.5"], "--n 0.5: found 0.5; expected numbers in [1, 1e15]"),
+        (["law", "--probs", "0.5,0.5", "--delta", "2"], "--delta 2: found 2; expected numbers in (0, 1]"),
+        (["law", "--probs", "0.5,0.5", "--gamma", "1"], "--gamma 1: expected a number in [0, 1)"),
         (["law", "--probs", "0.5,0.5", "--out", "law.txt"], "expected .csv or .parquet"),
     ],
 )

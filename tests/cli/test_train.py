@@ -33,7 +33,7 @@ def test_it_says_what_training_gained(trained):
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
         assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["base_lines"]["best_of_n_log_likelihood"] >= summary["base_lines"]["sampled_log_likelihood"]
+    assert summary["baselines"]["best_of_n_log_likelihood"] >= summary["baselines"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
 
 
@@ -98,7 +98,7 @@ def test_every_method_runs(trained, tmp_path, monkeypatch, capsys, method):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--beta", 0, "--method", "dpo"), "beta=0.0; expected a positive number"),
+        (("--beta", 0, "--method", "dpo"), "--beta 0: expected a number in (0, 1e6]"),
         (("--full", "--lora-rank", 4), "give one of them"),
         (("--foreign",), "give --pool"),
         (("--reward", "beauty"), "reward 'beauty' is unknown"),
