@@ -101,7 +101,9 @@ def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
 
 def numbers(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, *, words: int = 1) -> Table:
     """A table whose first `words` columns are words, which may wrap, and the others numbers, which never are cut."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for i, column in enumerate(header):
         table.add_column(
             column,

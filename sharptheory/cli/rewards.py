@@ -30,13 +30,15 @@ def load_rewards(specs: Iterable[str] | None) -> list[Reward]:
     """What ``--reward NAME`` and ``--reward ./file.py:name``, given any number of times, stand for.
 
     Raises:
-        UserError: no such reward, or two of one name.
+        UserError: no such reward, one that reports compare anyway, or two of one name.
     """
     rewards = [load_reward(spec) for spec in specs or ()]
     names = [reward.name for reward in rewards]
     for name in names:
+        if name in REWARDS:
+            raise UserError(f"--reward {name}: compared anyway where a pool has it; --reward takes one of your own")
         if names.count(name) > 1:
-            raise UserError(f"--reward {name} is given twice; rewards need different names")
+            raise UserError(f"--reward: two are called {name}; rewards need different names")
     return rewards
 
 

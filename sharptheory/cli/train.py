@@ -28,7 +28,8 @@ DEFAULT = Config()
         "sharptheory train --model arithmetic-1m --task arithmetic --out out/sft",
         "sharptheory train --model ./my-model --task gsm8k --data gsm8k/ \\",
         "  --method dpo --beta 0.5 --lora-rank 16",
-        "accelerate launch --num_processes 2 -m sharptheory train --model NAME ...",
+        "accelerate launch --num_processes 2 -m sharptheory train \\",
+        "  --model ./my-model --task my.jsonl",
     )
 )
 @takes_options(prompts=2_000, seed=DEFAULT.seed, out=Path("out/train"))
@@ -96,7 +97,7 @@ def train(
     )  # fmt: skip
     columns = needed_columns([load_reward("answer_share" if reward == "majority" else reward)])
     check_sizes(options, {"--samples": samples})
-    check_size({"--eval-prompts": eval_prompts, "--samples": max(samples, eval_samples)})
+    check_size({"--eval-prompts": eval_prompts, "--samples": samples})
     check_size({"--eval-prompts": eval_prompts, "--eval-samples": eval_samples})
     start, out = time.perf_counter(), options.out
     task, held_out = _split(options, eval_prompts, pool)
