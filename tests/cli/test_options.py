@@ -315,3 +315,15 @@ def test_by_default_responses_are_as_long_as_the_context_leaves(tmp_path, monkey
     assert 256 - longest - 1 <= budget <= 256 - longest + 1
     code, _, error = run(monkeypatch, capsys, *hard, "--max-new-tokens", 648, "--out", tmp_path / "no")
     assert code == 2 and "max_new_tokens=648" in error and not (tmp_path / "no").exists()
+
+
+def test_the_budget_is_the_smallest_of_what_task_and_context_allow(capsys):
+    from sharptheory.cli.models import _budget
+
+    assert _budget(96, (), None) == 96 and _budget(96, (200, 96), 256) == 96 and not capsys.readouterr().out
+    assert _budget(96, (200, 20), 256) == 20
+    assert capsys.readouterr().out == "responses end after 20 tokens: the model's context of 256 leaves no more\n"
+    with pytest.raises(
+        UserError, match="the longest prompt leaves no room for a response in the model's context of 256"
+    ):
+        _budget(96, (0,), 256)
