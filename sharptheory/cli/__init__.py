@@ -75,8 +75,9 @@ def _system(error: OSError) -> str:
     if error.strerror is None:
         return str(error)
     what = "standard output" if error.filename is None else error.filename
-    cure = CURES.get(error.errno)
-    return f"{what}: {error.strerror[:1].lower()}{error.strerror[1:]}" + (f"; {cure}" if cure else "")
+    # Libraries wrap the words of the system in their own; the number tells.
+    why, cure = os.strerror(error.errno) if error.errno in CURES else error.strerror, CURES.get(error.errno)
+    return f"{what}: {why[:1].lower()}{why[1:]}" + (f"; {cure}" if cure else "")
 
 
 def _forget_unwritable_output() -> None:

@@ -47,7 +47,7 @@ def _refuse_beyond(have: int | None, each: int, of_what: str, counts: dict[str, 
     asked = " × ".join(f"{option} {count:,}" for option, count in counts.items())
     largest = max(counts, key=counts.get)
     fitting = have * counts[largest] // need
-    cure = f"{largest} {fitting} would fit" if fitting else "ask for less of each"
+    cure = f"{largest} {fitting} would fit" if fitting else "none of it fits"
     raise UserError(f"{asked} takes at least {in_bytes(need)} of {of_what} {in_bytes(have)}; {cure}")
 
 
@@ -85,12 +85,12 @@ def check_out(out: Path, *, folder: bool = True) -> None:
         folder: it is a folder; else a file.
 
     Raises:
-        UserError: a file where a folder is needed, or the reverse, or a place that is not ours to write to.
+        UserError: a file where a folder is needed, or the reverse, or no permission to write.
     """
-    place = existing(out)
-    if place == out.absolute() and place.is_dir() != folder:
+    found = existing(out)
+    if found == out.absolute() and found.is_dir() != folder:
         raise UserError(f"--out {out} is a {'file; give a folder' if folder else 'folder; give a file'}")
-    if place != out.absolute() and not place.is_dir():
-        raise UserError(f"--out {out} lies under the file {place}; choose another --out")
-    if not os.access(place, os.W_OK):
-        raise UserError(f"--out {out}: {place} cannot be written to; choose another --out or see to its permissions")
+    if found != out.absolute() and not found.is_dir():
+        raise UserError(f"--out {out} lies under the file {found}; choose another --out")
+    if not os.access(found, os.W_OK):
+        raise UserError(f"--out {out}: {found} cannot be written to; choose another --out or see to its permissions")

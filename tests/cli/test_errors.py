@@ -71,6 +71,10 @@ EXTRA = "install the extra: pip install"
         (UserError("n=0"), "n=0"),
         (FileNotFoundError("model folder ./x does not exist"), "model folder ./x does not exist"),
         (system(errno.ENOSPC, "out/a"), f"out/a: no space left on device; {ELSEWHERE}"),
+        (
+            OSError(errno.ENOSPC, "Error writing bytes. Detail: [errno 28]", "a"),
+            f"a: no space left on device; {ELSEWHERE}",
+        ),
         (system(errno.EROFS, "out"), "out: read-only file system; write elsewhere with --out"),
         (system(errno.EACCES, "out"), "out: permission denied; see to its permissions, or choose another path"),
         (system(errno.ENOENT, "a"), "a: no such file or directory; see whether it is spelled as it should be"),

@@ -72,11 +72,11 @@ def test_diagnose_prints_what_the_pool_says(tmp_path, monkeypatch, capsys):
     )
     assert code == 0, error
     said = pairs(printed)
-    drawn = frame[frame["sample_id"] >= 0]
+    samples = frame[frame["sample_id"] >= 0]
     assert said["prompts × samples"] == "8 × 6"
-    assert said["one sample"] == f"{100 * drawn['correct'].mean():.1f} %"
+    assert said["one sample"] == f"{100 * samples['correct'].mean():.1f} %"
     assert said["greedy decoding"] == "75.0 %"
-    any_right = drawn.groupby("prompt_id")["correct"].any().mean()
+    any_right = samples.groupby("prompt_id")["correct"].any().mean()
     assert said["any of 6 (pass@6)"] == f"{100 * any_right:.1f} %"
     assert said["best of 6 by log-likelihood"].startswith("75.0 % [")
 
