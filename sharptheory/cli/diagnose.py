@@ -12,7 +12,7 @@ from typer import Option
 from sharptheory.cli.app import app, console, examples, facts, progress_bar, writing
 from sharptheory.cli.limits import check_out
 from sharptheory.cli.models import load, read_task
-from sharptheory.cli.options import TASKS, Options, takes_options
+from sharptheory.cli.options import TASK_NAMES, Options, takes_options
 from sharptheory.cli.rewards import MEASURED, load_rewards, measured_columns, needed_columns
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import read_pool
@@ -56,7 +56,7 @@ def diagnose(
     if (pool is None) == (options.model is None):
         raise UserError("give either --model and --task, or --pool")
     if pool is None and options.task is None:
-        raise UserError(f"--model needs --task: {TASKS}")
+        raise UserError(f"--model needs --task: {TASK_NAMES}")
     if resume and options.force:
         raise UserError("--resume keeps the run in --out and --force discards it; give one of them")
     start = time.perf_counter()
@@ -67,8 +67,7 @@ def diagnose(
     else:
         responses, title, record = _given(options, pool, start)
     with console.status("estimating and drawing"), writing(options.out):
-        chosen = {"rewards": own} if own else {}
-        diagnosis = diagnose_pool(responses, provenance=record, seed=options.seed, **chosen)
+        diagnosis = diagnose_pool(responses, rewards=own, provenance=record, seed=options.seed)
         report = write_report(diagnosis, options.out, title=title)
     _print_summary(diagnosis, title)
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)

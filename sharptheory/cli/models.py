@@ -85,32 +85,38 @@ def load(options: Options, *tasks: Task, columns: Sequence[str] = ()) -> Subject
     quiet_transformers()
     model = options.model
     if options.convert_pickle:
-        model = str(convert_pickle(model))
+        model = str(convert_pickle(model, trust_remote_code=options.trust_remote_code))
         console.print(f"converted to {model}", soft_wrap=True)
     loaded, tokenizer = load_model(
         model, device=options.device, dtype=options.dtype, trust_remote_code=options.trust_remote_code
     )
     oracle = HuggingFaceOracle(
-        loaded, tokenizer, max_new_tokens=options.max_new_tokens or 1, batch_tokens=options.batch_tokens,
-        chat=options.chat, statistics=[name for name in columns if REWARDS[name].measured == "statistic"],
+        loaded, tokenizer, max_new_tokens=options.max_new_tokens or tasks[0].max_new_tokens,
+        batch_tokens=options.batch_tokens, chat=options.chat,
+        statistics=[name for name in columns if REWARDS[name].measured == "statistic"],
     )  # fmt: skip
-    prompts = [prompt for task in tasks for prompt in task.prompts]
-    judge = any(REWARDS[name].measured == "judge" for name in columns)
-    if judge:
+    prompts, asked = [prompt for task in tasks for prompt in task.prompts], []
+    if any(REWARDS[name].measured == "judge" for name in columns):
         oracle.p_true(prompts[:1], [""])  # a model that cannot be asked fails here rather than after sampling
-    # The question whether a response is right repeats the response, which so needs room twice.
-    asked = oracle.encode([JUDGE.format(prompt=prompt, response="") for prompt in prompts]) if judge else []
-    longest, longest_asked = (max(map(len, ids), default=0) for ids in (oracle.encode(prompts), asked))
-    if options.max_new_tokens is None:
-        room = (oracle.context - longest, (oracle.context - longest_asked) // 2) if oracle.context else ()
-        oracle.max_new_tokens = _budget(tasks[0].max_new_tokens, room[: 1 + judge], oracle.context)
+        asked = [JUDGE.format(prompt=prompt, response="") for prompt in prompts]
+    if options.max_new_tokens is None and oracle.context is not None:
+        oracle.max_new_tokens = _budget(
+            oracle.max_new_tokens,
+            oracle.context,
+            longest=max(map(len, oracle.encode(prompts, room=1))),
+            longest_asked=max(map(len, oracle.encode(asked, room=1)), default=0),
+        )
+    oracle.encode(prompts)
     identity = {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": options.extract}
     return Subject(model, options.task, oracle, identity)
 
 
-def _budget(wanted: int, room: Sequence[int], context: int | None) -> int:
-    """The task's response budget, or as much of it as the context leaves."""
-    budget = min([wanted, *room])
+def _budget(wanted: int, context: int, *, longest: int, longest_asked: int) -> int:
+    """The task's response budget, or as much of it as the context leaves after the longest prompt.
+
+    Whether a response is right is asked by a prompt that repeats it, which may take more tokens than it took to write.
+    """
+    budget = min(wanted, context - longest, (context - longest_asked) // 2 if longest_asked else wanted)
     if budget < 1:
         raise UserError(f"the longest prompt leaves no room for a response in the model's context of {context}")
     if budget < wanted:

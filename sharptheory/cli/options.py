@@ -11,9 +11,9 @@ from typing import Annotated
 
 from typer import Option
 
-TASKS = (
-    "arithmetic, multihop, gsm8k, game24, math500, mmlu, prontoqa, a .jsonl file of prompt and answer, or ./my_task.py"
-)
+from sharptheory.tasks import TASKS
+
+TASK_NAMES = f"{', '.join(TASKS)}, a .jsonl file of prompt and answer, or ./my_task.py"
 #: Fields that `--help` lists before a command's own options; the others follow them.
 FIRST = ("model", "task", "prompts")
 
@@ -23,7 +23,7 @@ class Options:
     """Of `diagnose`, `argmax`, `compare` and `train`: the one place for their types, limits, defaults and texts."""
 
     model: Annotated[str, Option(help="Model folder, shipped model (arithmetic-1m, multihop-1m) or hub name.")]
-    task: Annotated[str, Option(help=f"{TASKS}. How hard: arithmetic:max_terms=8")]
+    task: Annotated[str, Option(help=f"{TASK_NAMES}. How hard: arithmetic:max_terms=8")]
     prompts: Annotated[int, Option(min=1, help="Number of prompts.")] = 100
     seed: Annotated[
         int, Option(min=0, max=2**31 - 1, help="Decides all that is random: prompts, samples, bootstrap.")

@@ -150,3 +150,23 @@ def test_what_looks_like_markup_in_a_users_text_is_text(tmp_path, monkeypatch, c
     assert code == 2 and "pool file [/bold]none.csv does not exist" in error
     code, _, error = run(monkeypatch, capsys, "law", "--probs", "[/bold]")
     assert code == 2 and "--probs '[/bold]': expected numbers" in error
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("arithmetic-2m", (), "did you mean arithmetic-1m?"),
+        ("./nowhere", (), "model folder ./nowhere does not exist"),
+        ("arithmetic-1m", ("--device", "foo"), "foo"),
+        ("arithmetic-1m", ("--device", "meta"), "meta"),
+        ("arithmetic-1m", ("--device", "cuda:99"), "cuda:99"),
+        ("arithmetic-1m", ("--dtype", "float8"), "float8"),
+        ("arithmetic-1m", ("--convert-pickle",), "has safetensors weights already; load it without --convert-pickle"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, capsys, model, options, message):
+    monkeypatch.chdir(tmp_path)
+    given = ("diagnose", "--model", model, "--task", "arithmetic", "--prompts", 2, "--samples", 2)
+    code, printed, error = run(monkeypatch, capsys, *given, *options)
+    assert code == 2 and message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert not printed and not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
@@ -304,8 +305,6 @@ def test_a_failed_start_leaves_no_folder(tmp_path, monkeypatch, capsys, argument
 
 def test_by_default_responses_are_as_long_as_the_context_leaves(tmp_path, monkeypatch, capsys):
     """The task would allow 648 tokens, the context holds 256; asked for explicitly, more is refused."""
-    import pandas as pd
-
     hard = ("diagnose", "--model", "arithmetic-1m", "--task", "arithmetic:max_terms=8,operators=+-*", "--prompts", 2,
             "--samples", 2)  # fmt: skip
     code, printed, error = run(monkeypatch, capsys, *hard, "--out", tmp_path / "out")
@@ -320,10 +319,24 @@ def test_by_default_responses_are_as_long_as_the_context_leaves(tmp_path, monkey
 def test_the_budget_is_the_smallest_of_what_task_and_context_allow(capsys):
     from sharptheory.cli.models import _budget
 
-    assert _budget(96, (), None) == 96 and _budget(96, (200, 96), 256) == 96 and not capsys.readouterr().out
-    assert _budget(96, (200, 20), 256) == 20
-    assert capsys.readouterr().out == "responses end after 20 tokens: the model's context of 256 leaves no more\n"
+    assert _budget(96, 256, longest=160, longest_asked=0) == 96
+    assert _budget(96, 256, longest=10, longest_asked=64) == 96 and not capsys.readouterr().out
+    assert _budget(96, 256, longest=161, longest_asked=0) == 95
+    assert capsys.readouterr().out == "responses end after 95 tokens: the model's context of 256 leaves no more\n"
+    assert _budget(96, 256, longest=10, longest_asked=216) == 20  # the question repeats the response
     with pytest.raises(
         UserError, match="the longest prompt leaves no room for a response in the model's context of 256"
     ):
-        _budget(96, (0,), 256)
+        _budget(96, 256, longest=10, longest_asked=255)
+
+
+def test_a_model_is_asked_within_its_context(shared, tmp_path, monkeypatch, capsys):
+    """Responses of any length the budget allows, and the question after them, fit where the task's budget does not."""
+    (tmp_path / "stories.jsonl").write_text('{"prompt": "Once upon a time"}\n')
+    code, printed, error = run(
+        monkeypatch, capsys, "diagnose", "--model", shared / "models/tinystories-260k", "--task", tmp_path / "stories.jsonl",
+        "--samples", 2, "--rewards", "p_true", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, error
+    assert "the model's context of 512 leaves no more" in printed
+    assert pd.read_parquet(tmp_path / "out/pool.parquet")["p_true"].between(0, 1).all()
