@@ -117,7 +117,7 @@ def train(
     last = table.iloc[-1].dropna().to_dict()
     write_json(
         out / "summary.json",
-        {"baselines": base, "trained": last, "gap_closed": _gap(table, base),
+        {"baseline": base, "trained": last, "gap_closed": _gap(table, base),
          "provenance": subject.provenance(start, seed=options.seed)},
     )  # fmt: skip
     console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -170,3 +171,29 @@ def test_a_model_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, capsys, 
     code, printed, error = run(monkeypatch, capsys, *given, *options)
     assert code == 2 and message in error and error.startswith("error: ") and error.count("\n") == 1
     assert not printed and not list(tmp_path.iterdir())
+
+
+def test_warnings_are_a_line_too(monkeypatch, capsys):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    run(monkeypatch, capsys, *LAW)
+    warnings.warn("memory [/bold]\nran out", stacklevel=1)
+    assert capsys.readouterr().err == "warning: memory [/bold] ran out\n"
+
+
+def test_a_users_error_has_its_traceback_for_those_who_ask(monkeypatch, capsys):
+    monkeypatch.setenv("SHARPTHEORY_TRACEBACK", "1")
+    with pytest.raises(UserError, match="--n 0"):
+        run(monkeypatch, capsys, *LAW, "--n", "0")
+
+
+def test_given_samples_replace_the_report_of_a_sampled_run_by_force_only(tmp_path, monkeypatch, capsys):
+    pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0))
+    pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/run.json").write_text("{}")
+    given = ("diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path / "out")
+    code, _, error = run(monkeypatch, capsys, *given)
+    assert code == 2 and "holds a sampled run; choose another --out, or overwrite its report with --force" in error
+    assert not (tmp_path / "out/report.html").exists()
+    assert run(monkeypatch, capsys, *given, "--force")[0] == 0
+    assert (tmp_path / "out/report.html").exists()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.cli import compare, law, train
-from sharptheory.cli.app import console
+from sharptheory.cli.app import console, progress_bar, stages
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from tests.cli.test_diagnose import run
@@ -225,3 +225,17 @@ def test_what_a_reward_of_ones_own_needs_is_measured_while_sampling(own, tmp_pat
     assert seen.pop("statistics") == ("negative_entropy", "self_certainty")
     run(monkeypatch, capsys, "diagnose", *model, "--reward", f"{own}:shortness")
     assert seen.pop("statistics") == ()
+
+
+# Progress -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_has_a_line_from_the_first_time_it_is_heard_of():
+    bar = progress_bar()
+    callback = stages(bar, "{stage} {total} prompts")
+    callback("sampling", 0, 5)
+    callback("decoding", 1, 3)
+    callback("sampling", 4, 6)
+    assert [(line.description, line.completed, line.total) for line in bar.tasks] == [
+        ("sampling 5 prompts", 4, 6), ("decoding 3 prompts", 1, 3)
+    ]  # fmt: skip

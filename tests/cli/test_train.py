@@ -33,7 +33,7 @@ def test_it_says_what_training_gained(trained):
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
         assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["baselines"]["best_of_n_log_likelihood"] >= summary["baselines"]["sampled_log_likelihood"]
+    assert summary["baseline"]["best_of_n_log_likelihood"] >= summary["baseline"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
 
 
