@@ -91,7 +91,7 @@ def stages(bar: Progress, label: str = "{stage}") -> Callable[[str, int, int], N
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 
-def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
+def fact_table(rows: Sequence[tuple[str, str]], title: str) -> Table:
     """Names and values, two columns."""
     table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
     for name, value in rows:
@@ -99,7 +99,7 @@ def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
     return table
 
 
-def numbers(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, *, words: int = 1) -> Table:
+def number_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, *, words: int = 1) -> Table:
     """A table whose first `words` columns are words, which may wrap, and the others numbers, which never are cut."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0)

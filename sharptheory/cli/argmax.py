@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, facts, progress_bar, write_json, writing
+from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, write_json, writing
 from sharptheory.cli.limits import BUDGET, check_size
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import number
@@ -52,7 +52,7 @@ def argmax(
         )  # fmt: skip
         table.to_parquet(out / "argmax.parquet", index=False)
     summary = summarize(table, gamma)
-    console.print(facts(_lines(summary), f"{subject.name} on {task.name}"))
+    console.print(fact_table(_lines(summary), f"{subject.name} on {task.name}"))
     write_json(out / "argmax.json", {**summary, "provenance": subject.provenance(start, seed=options.seed)})
 
 

@@ -14,7 +14,7 @@ from sharptheory.cli.app import (
     app,
     console,
     examples,
-    numbers,
+    number_table,
     progress_bar,
     say_written,
     stages,
@@ -100,4 +100,4 @@ def _table(summary: pd.DataFrame, title: str) -> Table:
                 "" if pd.isna(value) else f"{value:.1f} [{low:.0f}, {high:.0f}]",
                 "" if pd.isna(row["log_likelihood"]) else f"{row['log_likelihood']:.2f}",
             ))  # fmt: skip
-    return numbers(("method", "setting", "tokens", "accuracy, %", "log π"), rows, title, words=2)
+    return number_table(("method", "setting", "tokens", "accuracy, %", "log π"), rows, title, words=2)

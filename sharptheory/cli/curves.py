@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, numbers, progress_bar, say_written, write_json, writing
+from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, write_json, writing
 from sharptheory.cli.limits import FAMILIES, FAMILY, check_out
 from sharptheory.cli.numbers import grid, number
 from sharptheory.errors import UserError
@@ -82,4 +82,4 @@ def _slopes(table: pd.DataFrame) -> Table:
             slope = np.diff(np.log(ends["queries"]))[0] / np.diff(np.log(ends["eps"]))[0]
             rows.append((curve, kind, f"{c:g}", f"{d}", f"{slope:.2f}"))
     title = "slope of log m in log ε, between the ends of the grid"
-    return numbers(("curve", "kind", "C", "d", "slope"), rows, title, words=2)
+    return number_table(("curve", "kind", "C", "d", "slope"), rows, title, words=2)

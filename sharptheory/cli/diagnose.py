@@ -9,7 +9,7 @@ from typing import Annotated
 from rich.panel import Panel
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, facts, progress_bar, writing
+from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, writing
 from sharptheory.cli.limits import check_out
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options
@@ -104,6 +104,6 @@ def _given(options: Options, path: Path, start: float) -> tuple[Pool, str, dict]
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:
-    console.print(facts(headline(diagnosis.summary), title))
+    console.print(fact_table(headline(diagnosis.summary), title))
     for text in findings(diagnosis.summary).values():
         console.print(Panel(text, border_style="dim"))

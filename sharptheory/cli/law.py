@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, numbers, say_written, writing
+from sharptheory.cli.app import app, console, examples, number_table, say_written, writing
 from sharptheory.cli.limits import check_out
 from sharptheory.cli.numbers import grid, number
 from sharptheory.errors import UserError
@@ -81,7 +81,7 @@ def _table(result: pd.DataFrame, width: int) -> Table:
         columns = ["argmax_mass", "kl", "concentrability", "expected_n", *shown]
         rows = [(_label(r), *(number(r[column]) for column in columns)) for _, r in result.iterrows()]
         title = f"exact laws over {len(responses)} responses, the likeliest {len(shown)} shown"
-        table = numbers(("law", "π(y*)", "KL", "C_π", "samples", *shown), rows, title)
+        table = number_table(("law", "π(y*)", "KL", "C_π", "samples", *shown), rows, title)
         if not shown or console.measure(table, options=console.options.update(max_width=10 * width)).maximum <= width:
             return table
         shown = shown[:-1]

@@ -12,6 +12,7 @@ from sharptheory.cli.limits import check_out, check_size
 from sharptheory.cli.options import Options
 from sharptheory.errors import UserError
 from sharptheory.measure.rewards import REWARDS
+from sharptheory.oracle import TextOracle
 from sharptheory.provenance import provenance
 from sharptheory.tasks import Task, load_task
 
@@ -27,7 +28,7 @@ class Subject:
 
     model: str
     task: str
-    oracle: object
+    oracle: TextOracle
     identity: dict
 
     @property
@@ -37,7 +38,7 @@ class Subject:
 
     def provenance(self, start: float, *, seed: int, **facts) -> dict:
         """Of a result that was begun at `start` by `time.perf_counter`."""
-        device, seconds = str(self.oracle.model.device), time.perf_counter() - start
+        device, seconds = str(self.oracle.device), time.perf_counter() - start
         return provenance(seed=seed, device=device, wall_seconds=seconds, model=self.model, task=self.task, **facts)
 
 

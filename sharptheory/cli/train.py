@@ -9,7 +9,7 @@ from typing import Annotated
 import pandas as pd
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, numbers, progress_bar, stages, write_json, writing
+from sharptheory.cli.app import app, console, examples, number_table, progress_bar, stages, write_json, writing
 from sharptheory.cli.limits import RANK, check_size
 from sharptheory.cli.models import Subject, check_sizes, load
 from sharptheory.cli.numbers import number
@@ -163,7 +163,7 @@ def _print(table: pd.DataFrame, base: dict, title: str) -> None:
     for _, row in table.iterrows():
         label = "base, one sample" if row["epoch"] == 0 else f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
         rows.append((label, *(form(name, row[name]) for name in shown)))
-    console.print(numbers(("policy", *shown.values()), rows, title))
+    console.print(number_table(("policy", *shown.values()), rows, title))
     if (gap := _gap(table, base)) is not None:
         console.print(
             "log π: under the base model; argmax: mass on the certified argmax; entropy in nats; distinct: of the samples.\n"
