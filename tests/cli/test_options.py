@@ -16,6 +16,7 @@ from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import Config
+from sharptheory.tasks import load_task
 from tests.cli.test_diagnose import run
 
 PROGRAM = typer.main.get_command(app)
@@ -340,3 +341,38 @@ def test_a_model_is_asked_within_its_context(shared, tmp_path, monkeypatch, caps
     assert code == 0, error
     assert "the model's context of 512 leaves no more" in printed
     assert pd.read_parquet(tmp_path / "out/pool.parquet")["p_true"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "target", "typed", "passed"),
+    [
+        ("diagnose", "sharptheory.llm.sampling.sample_pool", ("--samples", 4), {}),
+        ("argmax", "sharptheory.llm.decoding.search.search_task", ("--samples", 4, "--gamma", 0.5, "--budget", 7),
+         {"samples": 4, "gamma": 0.5, "budget": 7}),
+        ("compare", "sharptheory.llm.decoding.compare.compare_task",
+         ("--samples", 4, "--beams", "3", "--alpha", "2,3", "--particles", "5", "--steps", "none", "--delta", "0.2", "--budget", 7),
+         {"n": 4, "beams": [3], "alphas": [2.0, 3.0], "particles": [5], "steps": [], "deltas": [0.2], "budget": 7}),
+        ("train", "sharptheory.llm.training.sharpen.sharpen", ("--eval-prompts", 2, "--eval-samples", 3, "--no-certify"),
+         {"n_eval": 3, "certify": False, "pool": None, "foreign": False}),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_what_runs(tmp_path, monkeypatch, capsys, command, target, typed, passed):
+    """The seed decides the prompts and everything after them."""
+    seen = {}
+
+    def stop(oracle, task, *arguments, **options):
+        seen.update(options, oracle=oracle, prompts=task.prompts, arguments=arguments)
+        raise SystemExit
+
+    monkeypatch.setattr(target, stop)
+    given = (command, *MODEL, "--prompts", 2, "--seed", 3, "--force", "--max-new-tokens", 11, *typed, "--out", tmp_path)
+    run(monkeypatch, capsys, *given)
+    config = next((each for each in seen["arguments"] if isinstance(each, Config)), None)
+    assert (config.seed if config else seen["seed"]) == 3
+    assert (
+        seen["force"] is True
+        and seen["oracle"].max_new_tokens == 11
+        and set(seen["identity"]) == {"model", "dtype", "extract"}
+    )
+    assert seen["prompts"] == load_task("arithmetic", 2, seed=3, split="train" if config else "test").prompts
+    assert {name: seen[name] for name in passed} == passed
