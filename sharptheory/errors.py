@@ -7,7 +7,7 @@ from numbers import Integral
 class UserError(ValueError):
     """Something that was given is wrong: the message names it, what was found and what was expected.
 
-    The command line prints it as one line. Any other exception is a bug and shows its traceback.
+    The command line prints it as one line and ends with exit code 2. Any other exception is a bug and shows its traceback.
     """
 
 

@@ -25,7 +25,13 @@ def git_revision() -> str | None:
 
 
 def provenance(*, seed: int | None, device: str = "cpu", wall_seconds: float | None = None, **facts) -> dict:
-    """A JSON-ready record to store beside a result; `facts` are added as they are."""
+    """A JSON-ready record to store beside a result: what was run, on what, and with which versions.
+
+    Args:
+        seed: of all that was random; None if nothing was.
+        device: that the model was on. wall_seconds: from the start of the command.
+        facts: further JSON values, recorded as they are.
+    """
     versions = {}
     for package in PACKAGES:
         try:

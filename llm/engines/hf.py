@@ -96,23 +96,26 @@ class HuggingFaceOracle:
 
     # Text -------------------------------------------------------------------------------------------------------------
 
-    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+    def encode(self, prompts: Sequence[str], *, room: int | None = None) -> list[list[int]]:
         """Token ids of each prompt, special tokens and chat template included.
 
         Warns, once, of prompts that consist of unknown tokens for the most part.
 
+        Args:
+            room: tokens that the context must leave after each prompt; default the response budget.
+
         Raises:
-            UserError: a prompt cannot be tokenised, is empty, or leaves no room for the response budget in the model's
-                context.
+            UserError: a prompt cannot be tokenised, is empty, or leaves no such room in the model's context.
         """
         encoded = [self._tokenised(i, prompt) for i, prompt in enumerate(prompts)]
         for i, ids in enumerate(encoded):
             if not ids:
                 raise UserError(f"prompt {i} is empty after tokenisation; give it at least one token")
-            if self.context is not None and len(ids) + self.max_new_tokens > self.context:
+            if self.context is not None and len(ids) + (self.max_new_tokens if room is None else room) > self.context:
+                wanted = f"max_new_tokens={self.max_new_tokens}" if room is None else f"{room} for its response"
                 raise UserError(
-                    f"prompt {i} has {len(ids)} tokens; with max_new_tokens={self.max_new_tokens} it exceeds the "
-                    f"model's context of {self.context}; shorten the prompt or lower --max-new-tokens"
+                    f"prompt {i} has {len(ids)} tokens; with {wanted} it exceeds the model's context of {self.context}; "
+                    "shorten the prompt or lower --max-new-tokens"
                 )
         self._warn_of_unknown(prompts, encoded)
         return encoded
@@ -291,8 +294,8 @@ class HuggingFaceOracle:
         """
         if len(prompts) != len(responses):
             raise UserError(f"{len(prompts)} prompts but {len(responses)} lists of responses; expected one list each")
-        scores = []
-        for ids, given in zip(self.encode(prompts), responses):
+        scores, room = [], max((len(response) for given in responses for response in given), default=0)
+        for ids, given in zip(self.encode(prompts, room=room), responses):
             distinct = sorted({tuple(response) for response in given}, key=len)
             self._check_responses(distinct)
             known = dict(zip(distinct, self._scores(ids, distinct)))

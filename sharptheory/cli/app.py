@@ -1,118 +1,72 @@
-"""What the commands share: the app, options on models and tasks, progress, files."""
+"""What the commands share: the app, its help, progress, tables and the files they write."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-from sharptheory.errors import UserError
+#: In the order of a user's day; `--help` keeps it.
+COMMANDS = ("diagnose", "argmax", "compare", "train", "check", "curves", "law")
+
+#: Names, paths and answers are a user's: what looks like markup or an emoji in them is text.
+console = Console(markup=False, emoji=False, highlight=False)
+
+
+class _InOrder(typer.core.TyperGroup):
+    def list_commands(self, context) -> list[str]:
+        return list(COMMANDS)
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page: commands to copy, each on a line of its own."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
 
 app = typer.Typer(
+    cls=_InOrder,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Can this language model improve itself by sharpening? Coverage, exact laws, bounds and measurement.",
+    epilog=examples(
+        "sharptheory diagnose --model arithmetic-1m --task arithmetic",
+        "sharptheory law --probs 0.5,0.3,0.2 --n 1,4,16",
+        "sharptheory diagnose --help",
+    ),
 )
-console = Console()
 
 
-# Options that every command on a model shares.
-MODEL = typer.Option(help="Model folder, shipped model (arithmetic-1m, multihop-1m) or hub name.")
-TASKS = "arithmetic, multihop, gsm8k, game24, math500, mmlu, prontoqa, or a .jsonl file of prompt and answer"
-TASK = typer.Option(help=f"{TASKS}. How hard: arithmetic:max_terms=8,operators=+-*.")
-Prompts = Annotated[int, typer.Option(min=1, help="Number of prompts.")]
-Extract = Annotated[str, typer.Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")]
-Data = Annotated[
-    Path | None, typer.Option(help="Official file of gsm8k, game24, math500, mmlu or prontoqa, or its folder.")
-]
-Shots = Annotated[int | None, typer.Option(min=0, help="Worked examples before each question; default the task's.")]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Response budget; default the task's own.")]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 …, or auto to spread a model over all; default CUDA if any.")
-]
-Dtype = Annotated[
-    str | None, typer.Option(help="float32, bfloat16 …; default float32 on the CPU, the checkpoint's own on CUDA.")
-]
-Chat = Annotated[bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default iff there is one.")]
-Force = Annotated[bool, typer.Option("--force", help="Discard a different run held in --out.")]
-TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let a model folder run its own Python code.")
-]
+def _version(asked: bool) -> None:
+    if asked:
+        console.print(f"sharptheory {metadata.version('sharptheory')}")
+        raise typer.Exit()
 
 
-def names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
-def task_and_oracle(
-    model: str,
-    task,
-    prompts: int,
-    *,
-    seed: int,
-    extract: str,
-    data: Path | None,
-    shots: int | None,
-    device: str | None,
-    dtype: str | None,
-    trust_remote_code: bool,
-    max_new_tokens: int | None,
-    **options,
-):
-    """The task (by name, or one already loaded), the model as an oracle, and what identifies both in a run."""
-    from sharptheory.llm.engines.hf import HuggingFaceOracle
-    from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
-    from sharptheory.tasks import load_task
-
-    quiet_transformers()
-    if isinstance(task, str):
-        task = load_task(task, prompts, seed=seed, extract=extract, data=data, shots=shots)
-    loaded, tokenizer = load_model(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    oracle = HuggingFaceOracle(loaded, tokenizer, max_new_tokens=max_new_tokens or task.max_new_tokens, **options)
-    return task, oracle, {"model": fingerprint(model, loaded), "dtype": str(loaded.dtype), "extract": extract}
-
-
-def grid(text: str | None, option: str) -> list[float]:
-    """``0.1,0.2`` or ``start:stop:points`` (geometric)."""
-    if not text:
-        return []
-    try:
-        if text.count(":") == 2:
-            start, stop, points = text.split(":")
-            return np.geomspace(float(start), float(stop), int(points)).tolist()
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UserError(f"{option} {text}: expected numbers as 0.1,0.2 or a geometric grid as 0.001:0.1:9") from error
-
-
-def write_json(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    console.print(f"{path}")
-
-
-def stages(bar: Progress, label: str = "{stage}") -> Callable[[str, int, int], None]:
-    """``told(stage, done, total)``: a line of the bar per stage, from the first time it is heard of."""
-    lines: dict[str, int] = {}
-
-    def told(stage: str, done: int, total: int) -> None:
-        if stage not in lines:
-            lines[stage] = bar.add_task(label.format(stage=stage, total=total), total=total)
-        bar.update(lines[stage], completed=done, total=total)
-
-    return told
+# Progress -------------------------------------------------------------------------------------------------------------
 
 
 def progress_bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -120,3 +74,71 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+def stages(bar: Progress, label: str = "{stage}") -> Callable[[str, int, int], None]:
+    """A callback ``(stage, done, total)`` with a line of the bar per stage, from the first time that it is heard of."""
+    lines: dict[str, int] = {}
+
+    def callback(stage: str, done: int, total: int) -> None:
+        if stage not in lines:
+            lines[stage] = bar.add_task(label.format(stage=stage, total=total), total=total)
+        bar.update(lines[stage], completed=done, total=total)
+
+    return callback
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+
+def fact_table(rows: Sequence[tuple[str, str]], title: str) -> Table:
+    """Names and values, two columns."""
+    table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def number_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, *, words: int = 1) -> Table:
+    """A table whose first `words` columns are words, which may wrap, and the others numbers, which never are cut."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0)
+    )
+    for i, column in enumerate(header):
+        table.add_column(
+            column,
+            justify="left" if i < words else "right",
+            no_wrap=i >= words,
+            overflow="fold",
+            min_width=12 if i < words else None,
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let a failure to write name the path, which the system leaves out when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file, and say so."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    say_written(path)
+
+
+def say_written(path: Path) -> None:
+    """The path on one line, however long, to be copied."""
+    console.print(str(path), soft_wrap=True)

@@ -7,123 +7,97 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-import typer
-from rich import box
 from rich.table import Table
+from typer import Option
 
 from sharptheory.cli.app import (
-    MODEL,
-    TASK,
-    Chat,
-    Data,
-    Device,
-    Dtype,
-    Extract,
-    Force,
-    MaxNewTokens,
-    Prompts,
-    Shots,
-    TrustRemoteCode,
     app,
     console,
-    grid,
-    names,
+    examples,
+    number_table,
     progress_bar,
+    say_written,
     stages,
-    task_and_oracle,
     write_json,
+    writing,
 )
-from sharptheory.provenance import provenance
+from sharptheory.cli.limits import BUDGET, PARTICLES, STEPS, WIDTH
+from sharptheory.cli.models import load, read_task
+from sharptheory.cli.numbers import grid, number
+from sharptheory.cli.options import Options, takes_options
+from sharptheory.cli.rewards import MEASURED, measured_columns
 
 
 @app.command(
-    epilog="Examples:  [bold]sharptheory compare --model arithmetic-1m --task arithmetic[/]  ·  "
-    "[bold]sharptheory compare --model ./my-model --task gsm8k --data gsm8k/ --alpha 4 --beams 4 --samples 32[/]"
+    epilog=examples(
+        "sharptheory compare --model arithmetic-1m --task arithmetic",
+        "sharptheory compare --model ./my-model --task gsm8k --data gsm8k/ \\",
+        "  --alpha 4 --beams 4 --steps none",
+    )
 )
+@takes_options(prompts=50, out=Path("out/compare"))
 def compare(
-    model: Annotated[str, MODEL],
-    task: Annotated[str, TASK],
-    prompts: Prompts = 50,
-    samples: Annotated[int, typer.Option(min=1, help="Samples per prompt that the best-of-N methods share.")] = 64,
-    beams: Annotated[str, typer.Option(help="Widths of beam search: 2,4,8.")] = "2,4,8",
-    alpha: Annotated[str, typer.Option(help="Powers α = 1 + 1/β of power sampling: 2,4.")] = "2,4",
-    particles: Annotated[str, typer.Option(help="Particles of power sampling by SMC.")] = "8,32",
-    steps: Annotated[str, typer.Option(help="Proposals of power sampling by MCMC.")] = "8,32",
-    delta: Annotated[str, typer.Option(help="δ of adaptive best-of-N (threshold ln(2/δ)).")] = "0.5,0.1,0.01",
-    budget: Annotated[
-        int, typer.Option(min=1, help="Most prefixes that the argmax search expands per prompt.")
-    ] = 1_000,
-    seed: Annotated[int, typer.Option(min=0, help="Decides prompts, samples, chains and bootstrap.")] = 0,
-    out: Annotated[
-        Path, typer.Option(help="Folder for pool.parquet, decodings.jsonl, compare.parquet and .png.")
-    ] = Path("out/compare"),
-    extract: Extract = "last-number",
-    max_new_tokens: MaxNewTokens = None,
-    data: Data = None,
-    shots: Shots = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    chat: Chat = None,
-    rewards: Annotated[
-        str, typer.Option(help="Further self-rewards: self_certainty,negative_entropy,p_true.")
-    ] = "self_certainty",
-    force: Force = False,
-    trust_remote_code: TrustRemoteCode = False,
+    options: Options,
+    *,
+    samples: Annotated[int, Option(min=1, help="Samples per prompt that the best-of-N methods share.")] = 64,
+    beams: Annotated[str, Option(help="Widths of beam search; none leaves it out, as with the next four.")] = "2,4,8",
+    alpha: Annotated[str, Option(help="Powers α = 1 + 1/β of power sampling.")] = "2,4",
+    particles: Annotated[str, Option(help="Particles of power sampling by SMC.")] = "8,32",
+    steps: Annotated[str, Option(help="Proposals of power sampling by MCMC.")] = "8,32",
+    delta: Annotated[str, Option(help="δ of adaptive best-of-N (threshold ln(2/δ)).")] = "0.5,0.1,0.01",
+    budget: Annotated[int, Option(min=1, help="Most prefixes that the argmax search expands per prompt.")] = 1_000,
+    rewards: Annotated[str, Option(help=f"Further self-rewards: {','.join(MEASURED)}.")] = "self_certainty",
 ) -> None:
-    """Every way to decode side by side: accuracy and log-likelihood against the forward tokens they cost."""
+    """Every way to decode, side by side. Accuracy and log-likelihood against the forward tokens they cost.
+
+    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out.
+    """
+    grids = dict(
+        beams=grid(beams, "--beams", f"[1, {WIDTH}]", whole=True, optional=True),
+        alphas=grid(alpha, "--alpha", "(0, 1000]", optional=True),
+        particles=grid(particles, "--particles", f"[1, {PARTICLES}]", whole=True, optional=True),
+        steps=grid(steps, "--steps", f"[1, {STEPS}]", whole=True, optional=True),
+        deltas=grid(delta, "--delta", "(0, 1]", optional=True),
+    )
+    number(budget, "--budget", f"[1, {BUDGET}]")
+    columns = measured_columns(rewards, "--rewards")
+    start, out = time.perf_counter(), options.out
+    task = read_task(options, {"--samples": samples})
+    subject = load(options, task, columns=columns)
     from sharptheory.llm.decoding.compare import alignment, compare_task, summarize
     from sharptheory.report import plots as plotting
 
-    start = time.perf_counter()
-    problems, oracle, identity = task_and_oracle(
-        model, task, prompts, seed=seed, extract=extract, data=data, shots=shots, device=device, dtype=dtype, chat=chat,
-        max_new_tokens=max_new_tokens, trust_remote_code=trust_remote_code,
-        statistics=[name for name in names(rewards) if name != "p_true"],
-    )  # fmt: skip
-    with progress_bar() as bar:
+    with progress_bar() as bar, writing(out):
         table = compare_task(
-            oracle,
-            problems,
-            out,
-            n=samples,
-            beams=[int(width) for width in grid(beams, "--beams")],
-            alphas=grid(alpha, "--alpha"),
-            particles=[int(k) for k in grid(particles, "--particles")],
-            steps=[int(k) for k in grid(steps, "--steps")],
-            deltas=grid(delta, "--delta"),
-            budget=budget,
-            judge="p_true" in names(rewards),
-            seed=seed,
-            identity=identity,
-            force=force,
-            progress=stages(bar, "{stage} {total} prompts"),
+            subject.oracle, task, out, n=samples, **grids, budget=budget, judge="p_true" in columns, seed=options.seed,
+            identity=subject.identity, force=options.force, progress=stages(bar, "{stage} {total} prompts"),
+        )  # fmt: skip
+        table.to_parquet(out / "compare.parquet", index=False)
+    summary = summarize(table, seed=options.seed)
+    title = f"{subject.name} on {task.name}, {len(task.prompts)} prompts"
+    console.print(_table(summary, title))
+    if (likelier := alignment(table, seed=options.seed)) is not None:
+        console.print(
+            f"Of two of these methods the likelier is the more accurate with probability {likelier.value:.2f} "
+            f"[{likelier.low:.2f}, {likelier.high:.2f}]; what sharpening needs is that within a prompt (`diagnose`)."
         )
-    table.to_parquet(out / "compare.parquet", index=False)
-    summary = summarize(table, seed=seed)
-    title = f"{Path(model).name} on {problems.name}, {len(problems.prompts)} prompts"
-    printed = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for column in ("method", "setting", "tokens", "accuracy, %", "log π"):
-        printed.add_column(column, justify="left" if column in ("method", "setting") else "right", no_wrap=True)
+    with writing(out):
+        say_written(plotting.save_compare(summary, out / "compare.png", title))
+    rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
+    write_json(out / "compare.json", {"methods": rows, "provenance": subject.provenance(start, seed=options.seed)})
+
+
+def _table(summary: pd.DataFrame, title: str) -> Table:
+    """A row per method and setting; a method is named once."""
+    rows = []
     for method, group in summary.groupby("method", sort=False):
-        for place, (_, row) in enumerate(group.iterrows()):
+        for index, (_, row) in enumerate(group.iterrows()):
             value, low, high = (100 * row[column] for column in ("accuracy", "accuracy_low", "accuracy_high"))
-            printed.add_row(
-                "" if place else method,
+            rows.append((
+                "" if index else method,
                 row["setting"],
                 "" if pd.isna(row["forward_tokens"]) else f"{row['forward_tokens']:,.0f}",
                 "" if pd.isna(value) else f"{value:.1f} [{low:.0f}, {high:.0f}]",
                 "" if pd.isna(row["log_likelihood"]) else f"{row['log_likelihood']:.2f}",
-            )
-    console.print(printed)
-    if (level := alignment(table, seed=seed)) is not None:
-        console.print(
-            f"Of two of these methods the likelier is the more accurate with probability {level.value:.2f} "
-            f"[{level.low:.2f}, {level.high:.2f}]; what sharpening needs is that within a prompt (`diagnose`)."
-        )
-    path = plotting.save_compare(summary, out / "compare.png", title)
-    console.print(f"{path}")
-    facts = provenance(
-        seed=seed, device=str(oracle.model.device), wall_seconds=time.perf_counter() - start, model=model, task=task
-    )
-    rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
-    write_json(out / "compare.json", {"methods": rows, "provenance": facts})
+            ))  # fmt: skip
+    return number_table(("method", "setting", "tokens", "accuracy, %", "log π"), rows, title, words=2)

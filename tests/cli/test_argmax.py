@@ -31,7 +31,7 @@ def test_argmax_certifies_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     code, *_ = run(monkeypatch, capsys, *ARGUMENTS, "--seed", 1, "--out", out, "--force")
     assert code == 0 and (out / "argmax.jsonl").read_text().splitlines(keepends=True) != lines
     code, _, error = run(monkeypatch, capsys, *ARGUMENTS, "--gamma", 1, "--out", tmp_path / "other")
-    assert code == 2 and "gamma=1" in error
+    assert code == 2 and "--gamma 1: expected a number in [0, 1)" in error
 
 
 def test_argmax_of_a_public_model_brackets(shared, tmp_path, monkeypatch, capsys):

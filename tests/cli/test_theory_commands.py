@@ -1,6 +1,7 @@
 """`sharptheory check`, `curves` and `law`, run as a user runs them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -50,10 +51,10 @@ def test_curves_writes_data_and_figures(tmp_path, monkeypatch, capsys):
     assert set(table["kind"]) == {"exact", "bound", "rate"} and len(table) == 2 * 2 * 7
     assert (tmp_path / "curves-C3-d2.png").is_file() and (tmp_path / "curves-C5-d2.png").is_file()
     for arguments, message in (
-        (["--eps", "a,b"], "--eps a,b: expected numbers"),
-        (["--eps", "1.0"], "eps=1.0"),
-        (["--delta", "0.9"], "delta=0.9"),
-        (["--coverage", "1"], "coverage=1.0"),
+        (["--eps", "a,b"], "--eps 'a,b': expected numbers in (0, 1)"),
+        (["--eps", "1.0"], "--eps 1.0: found 1; expected numbers in (0, 1)"),
+        (["--delta", "0.9"], "--delta 0.9: expected a number in (0, 0.5]"),
+        (["--coverage", "1"], "--coverage 1: found 1; expected numbers in (1, 1e9]"),
     ):
         code, _, error = run(monkeypatch, capsys, "curves", "--out", tmp_path, *arguments)
         assert code == 2 and message in error
@@ -75,9 +76,9 @@ def test_law_prints_and_saves(tmp_path, monkeypatch, capsys):
     [
         (["law"], "give either --probs or --policy"),
         (["law", "--probs", "0.5,0.3"], "sums to 0.8"),
-        (["law", "--probs", "0.5,0.5", "--n", "0.5"], "n=0.5"),
-        (["law", "--probs", "0.5,0.5", "--delta", "2"], "delta=2"),
-        (["law", "--probs", "0.5,0.5", "--gamma", "1"], "gamma=1"),
+        (["law", "--probs", "0.5,0.5", "--n", "0.5"], "--n 0.5: found 0.5; expected numbers in [1, 1e15]"),
+        (["law", "--probs", "0.5,0.5", "--delta", "2"], "--delta 2: found 2; expected numbers in (0, 1]"),
+        (["law", "--probs", "0.5,0.5", "--gamma", "1"], "--gamma 1: expected a number in [0, 1)"),
         (["law", "--probs", "0.5,0.5", "--out", "law.txt"], "expected .csv or .parquet"),
     ],
 )
@@ -91,3 +92,78 @@ def test_user_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, mess
 def test_help_has_examples(monkeypatch, capsys, command):
     code, printed, _ = run(monkeypatch, capsys, command, "--help")
     assert code == 0 and "Examples" in printed
+
+
+def test_law_takes_a_row_of_a_table(tmp_path, monkeypatch, capsys):
+    (tmp_path / "table.csv").write_text("a,b,c\n0.5,0.3,0.2\n0.1,0.2,0.7\n")
+    given = ("law", "--policy", tmp_path / "table.csv", "--n", "2", "--out", tmp_path / "law.csv")
+    for row, best in ((0, 0.5), (1, 0.7)):
+        assert run(monkeypatch, capsys, *given, "--row", row)[0] == 0
+        table = pd.read_csv(tmp_path / "law.csv").set_index("law")
+        assert table.loc["base", "argmax_mass"] == pytest.approx(best)
+        assert table.loc["best-of-N", "argmax_mass"] == pytest.approx(1 - (1 - best) ** 2)
+    code, _, error = run(monkeypatch, capsys, *given, "--row", 2)
+    assert code == 2 and "--row 2: " in error and "has rows 0 to 1" in error
+    (tmp_path / "weights.csv").write_text("a,b,c\n5,3,2\n")
+    weights = ("law", "--policy", tmp_path / "weights.csv", "--out", tmp_path / "law.csv")
+    assert run(monkeypatch, capsys, *weights)[0] == 2
+    assert run(monkeypatch, capsys, *weights, "--normalize")[0] == 0
+    assert pd.read_csv(tmp_path / "law.csv")["p0"].iloc[0] == pytest.approx(0.5)
+
+
+def test_near_maximisers_count_as_argmax(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "law.csv"
+    code, *_ = run(
+        monkeypatch,
+        capsys,
+        "law",
+        "--probs",
+        "0.5,0.3,0.2",
+        "--gamma",
+        0.4,
+        "--n",
+        "none",
+        "--delta",
+        "none",
+        "--out",
+        out,
+    )
+    assert code == 0
+    table = pd.read_csv(out).set_index("law")
+    assert table.loc["base", "argmax_mass"] == pytest.approx(0.8) and table.loc["argmax", "parameter"] == 0.4
+
+
+def test_curves_prints_the_slopes_of_its_table(tmp_path, monkeypatch, capsys):
+    code, printed, _ = run(
+        monkeypatch, capsys, "curves", "--eps", "0.01:0.1:3", "--coverage", "3", "--dim", "2", "--out", tmp_path
+    )
+    assert code == 0
+    slopes = {
+        cells[0]: float(cells[-1])
+        for line in printed.splitlines()
+        if len(cells := re.split(r" {2,}", line.strip())) == 5 and cells[2] == "3"
+    }
+    table = pd.read_parquet(tmp_path / "curves.parquet").set_index(["curve", "eps"])["queries"]
+    assert len(slopes) == 7
+    for curve, slope in slopes.items():
+        ends = table[curve].sort_index()
+        assert slope == pytest.approx(np.log10(ends.iloc[-1] / ends.iloc[0]), abs=5.1e-3), curve
+    record = json.loads((tmp_path / "curves.json").read_text())["provenance"]
+    assert (
+        record["coverage"] == [3.0]
+        and record["dim"] == [2]
+        and record["eps"] == pytest.approx([0.01, 0.0316, 0.1], rel=1e-3)
+    )
+
+
+def test_check_prints_what_it_writes(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "check.json"
+    asked = ("check", "--instances", 20, "--search", 10, "--only", "best_of_n_kl", "--only", "set_margin_as_printed")
+    code, printed, _ = run(monkeypatch, capsys, *asked, "--out", out)
+    written = json.loads(out.read_text())
+    assert code == 0 and written["provenance"]["instances"] == 20 and written["provenance"]["search"] == 10
+    assert printed.startswith("checking 2 statements") and "2 statements, 20 instances each, seed 0" in printed
+    holds, erratum = written["statements"]
+    assert holds["verdict"] == "holds" and holds["tightest"] <= 1 < erratum["tightest"]
+    for row in (holds, erratum):
+        assert re.search(rf"│ +{row['tightest']:.4g} │", printed), row["name"]

@@ -1,0 +1,47 @@
+"""Rewards as options name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sharptheory.errors import UserError
+from sharptheory.measure.rewards import REWARDS, Reward, load_reward
+
+#: Columns that a model is asked for while or after sampling.
+MEASURED = tuple(reward.name for reward in REWARDS.values() if reward.measured)
+
+
+def measured_columns(text: str, option: str) -> list[str]:
+    """The columns in ``self_certainty,p_true``; an empty text names none.
+
+    Raises:
+        UserError: one that sampling cannot measure, or the same twice.
+    """
+    columns = [name.strip() for name in text.split(",") if name.strip()]
+    for name in columns:
+        if name not in MEASURED:
+            raise UserError(f"{option} {text}: {name!r} is not measured while sampling; expected {', '.join(MEASURED)}")
+    if len(set(columns)) < len(columns):
+        raise UserError(f"{option} {text}: name each reward once")
+    return columns
+
+
+def load_rewards(specs: Iterable[str] | None) -> list[Reward]:
+    """What ``--reward NAME`` and ``--reward ./file.py:name``, given any number of times, stand for.
+
+    Raises:
+        UserError: no such reward, one that reports compare anyway, or two of one name.
+    """
+    rewards = [load_reward(spec) for spec in specs or ()]
+    names = [reward.name for reward in rewards]
+    for name in names:
+        if name in REWARDS:
+            raise UserError(f"--reward {name}: compared anyway where a pool has it; --reward takes one of your own")
+        if names.count(name) > 1:
+            raise UserError(f"--reward: two are called {name}; rewards need different names")
+    return rewards
+
+
+def needed_columns(rewards: Iterable[Reward]) -> list[str]:
+    """The columns that a pool gets only when sampling is asked for them."""
+    return [column for column in MEASURED if any(column in reward.needs for reward in rewards)]

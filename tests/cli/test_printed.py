@@ -1,0 +1,241 @@
+"""What the commands print is what they computed, whole at 80 columns."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharptheory.cli import compare, law, train
+from sharptheory.cli.app import console, progress_bar, stages
+from sharptheory.measure.pool import Pool
+from sharptheory.measure.rewards import Reward
+from tests.cli.test_diagnose import run
+from tests.conftest import pool_from_table
+
+OWN = """
+from sharptheory.measure.rewards import Reward
+
+def shortness(pool):
+    return -pool["length"]
+
+surely = Reward("surely", lambda pool: pool["self_certainty"], needs=("self_certainty",))
+log_likelihood = Reward("log_likelihood", lambda pool: pool["log_likelihood"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    return str(tmp_path / "own.py")
+
+
+def pairs(printed: str) -> dict[str, str]:
+    """The two-column table on a page."""
+    return dict(re.findall(r"^│ (.+?) +│ (.+?) +│$", printed, flags=re.M))
+
+
+def rows(printed: str) -> list[list[str]]:
+    """The cells of a table without lines; two spaces at least tell them apart."""
+    body = printed.partition("────")[2].splitlines()[1:]
+    return [re.split(r" {2,}", line.strip()) for line in body if line.strip()]
+
+
+def rendered(table) -> str:
+    with console.capture() as page:
+        console.print(table)
+    assert max(map(len, page.get().splitlines())) <= 80
+    return page.get()
+
+
+def graded_pool(seed: int = 0) -> pd.DataFrame:
+    """Two responses: the likelier is right on prompts 0 to 5, the other on prompts 6 and 7; greedy takes the likelier."""
+    probs, correct = np.array([[0.8, 0.2]] * 8), np.array([[1, 0]] * 6 + [[0, 1]] * 2)
+    samples = pool_from_table(probs, 6, np.random.default_rng(seed), correct)
+    greedy = samples.drop_duplicates("prompt_id").assign(
+        sample_id=-1, source="greedy", log_likelihood=np.log(0.8), tokens=[(0,)] * 8, correct=correct[:, 0].astype(bool)
+    )
+    return pd.concat([samples, greedy], ignore_index=True)
+
+
+def test_diagnose_prints_what_the_pool_says(tmp_path, monkeypatch, capsys):
+    frame = graded_pool()
+    frame.to_parquet(tmp_path / "pool.parquet")
+    code, printed, error = run(
+        monkeypatch, capsys, "diagnose", "--pool", tmp_path / "pool.parquet", "--out", tmp_path / "out"
+    )
+    assert code == 0, error
+    said = pairs(printed)
+    samples = frame[frame["sample_id"] >= 0]
+    assert said["prompts × samples"] == "8 × 6"
+    assert said["one sample"].startswith(f"{100 * samples['correct'].mean():.1f} % [")
+    assert said["greedy decoding"].startswith("75.0 %")
+    any_right = samples.groupby("prompt_id")["correct"].any().mean()
+    assert said["any of 6 (pass@6)"].startswith(f"{100 * any_right:.1f} %")
+    assert said["best of 6 by log-likelihood"].startswith("75.0 % [")
+
+
+def test_argmax_prints_what_it_writes(tmp_path, monkeypatch, capsys):
+    code, printed, error = run(
+        monkeypatch, capsys, "argmax", "--model", "arithmetic-1m", "--task", "arithmetic:max_terms=3,max_value=20", "--prompts",
+        4, "--samples", 4, "--gamma", 0.5, "--budget", 300, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, error
+    said, table = pairs(printed), pd.read_parquet(tmp_path / "out/argmax.parquet")
+    written = json.loads((tmp_path / "out/argmax.json").read_text())
+    known = table[table["complete"]]
+    assert len(known) >= 2
+    assert said["argmax certified on"] == f"{table['certified'].sum()} of 4 prompts"
+    assert said["coverage coefficient E[1/p*], exact on those"] == f"{np.exp(-known['log_p']).mean():,.3g}"
+    assert said["C_cov at γ = 0.5, exact on those"] == f"{np.exp(-known['log_q'].astype(float)).mean():,.3g}"
+    gaps = known["log_p"] - known["log_runner_up"].astype(float)
+    assert said["margin, smallest / median"] == f"{np.expm1(gaps.min()):,.3g} / {np.expm1(gaps.median()):,.3g}"
+    certified = table[table["certified"]]
+    assert said["greedy decoding finds the argmax on"] == f"{100 * certified['greedy_is_argmax'].mean():.1f} %"
+    assert said["accuracy of the argmax"] == f"{100 * table['correct'].astype(float).mean():.1f} %"
+    assert said["accuracy of greedy decoding"] == f"{100 * table['greedy_correct'].astype(float).mean():.1f} %"
+    assert said["prefixes expanded, median / most"] == f"{table['expanded'].median():.0f} / {table['expanded'].max():,}"
+    assert written["n_certified"] == table["certified"].sum() and written["provenance"]["model"] == "arithmetic-1m"
+    assert f"\n{tmp_path}/out/argmax.json\n" in printed  # on a line of its own, however long
+
+
+def test_law_prints_what_it_writes(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "law.csv"
+    code, printed, _ = run(
+        monkeypatch, capsys, "law", "--probs", "0.1,0.4,0.1,0.2,0.1,0.1", "--n", "1,4,1e15", "--alpha", "2", "--beta", "0.5",
+        "--out", out,
+    )  # fmt: skip
+    assert code == 0 and "…" not in printed
+    title, header = printed.splitlines()[:2]
+    shown = header.split()[5:]
+    assert title.startswith(f"exact laws over 6 responses, the likeliest {len(shown)} shown")
+    assert shown[:2] == ["p1", "p3"] and len(shown) >= 3
+    table = pd.read_csv(out)
+    for (_, exact), cells in zip(table.iterrows(), rows(printed.partition(str(out))[0]), strict=True):
+        values = [exact[name] for name in ("argmax_mass", "kl", "concentrability", "expected_n", *shown)]
+        values = [value for value in values if not np.isnan(value)]
+        assert [float(cell) for cell in cells[1:]] == pytest.approx(values, rel=6e-3, abs=1e-15)
+        assert cells[0].startswith(exact["law"].removesuffix(" best-of-N"))
+    assert rows(printed)[3][0] == "best-of-N, N = 1e+15"
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_law_shows_as_many_responses_as_there_is_room_for(monkeypatch, width):
+    from sharptheory.theory.tables import law_table
+
+    table = law_table(np.log([0.4, 0.2, 0.1, 0.1, 0.1, 0.1]), n=[1e15, 3.0], delta=[0.1])
+    columns = len(law._table(table, width).columns) - 5
+    assert columns == {80: 3, 120: 5, 200: 5}[width]
+
+
+def test_compare_prints_every_setting_uncut():
+    summary = pd.DataFrame({
+        "method": ["greedy", "best-of-N, length normalized", "best-of-N, length normalized", "argmax search"],
+        "setting": ["", "2", "1024", "1000 prefixes"],
+        "forward_tokens": [25.4, 1_234.0, 98_765.4, np.nan],
+        "accuracy": [0.5, 0.625, 1.0, np.nan],
+        "accuracy_low": [0.1, 0.5, 1.0, np.nan],
+        "accuracy_high": [0.9, 0.75, 1.0, np.nan],
+        "log_likelihood": [-10.25, -123.456, -1.0, np.nan],
+    })  # fmt: skip
+    page = rendered(compare._table(summary, "a title"))
+    assert "…" not in page
+    assert rows(page) == [
+        ["greedy", "25", "50.0 [10, 90]", "-10.25"],
+        ["best-of-N, length normalized", "2", "1,234", "62.5 [50, 75]", "-123.46"],
+        ["1024", "98,765", "100.0 [100, 100]", "-1.00"],
+        ["argmax search", "1000 prefixes"],
+    ]
+    wide = rendered(compare._table(summary.assign(forward_tokens=1e13, setting="a setting of many words"), "a title"))
+    assert "…" not in wide and wide.count("10,000,000,000,000") == 4 and wide.count("100.0 [100, 100]") == 1
+
+
+def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
+    """From one sample at 40 % towards best-of-8 at 60 %: 55 % is three quarters of the way, 35 % a step back."""
+    base = {
+        "n": 8,
+        "sampled_accuracy": 0.4,
+        "best_of_n_accuracy": 0.6,
+        "greedy_accuracy": 0.5,
+        "greedy_log_likelihood": -3.0,
+    }
+    table = pd.DataFrame({"round": [0, 1], "epoch": [0, 2], "accuracy": [0.4, 0.55], "entropy": [2.345, 1.0]})
+    assert train._gap(table, base) == pytest.approx(0.75)
+    assert train._gap(table.assign(accuracy=[0.4, 0.35]), base) == pytest.approx(-0.25)
+    assert train._gap(table.drop(columns="accuracy"), base) is None
+    assert train._gap(table, base | {"best_of_n_accuracy": 0.4}) is None
+    train._print(table, base, "a title")
+    page = capsys.readouterr().out
+    assert rows(page)[:4] == [
+        ["base, greedy", "50.0 %"],
+        ["base, best of 8", "60.0 %"],
+        ["base, one sample", "40.0 %", "2.35"],
+        ["round 1, epoch 2", "55.0 %", "1.00"],
+    ]
+    assert "has come 75% of the way to best-of-8 of the base model" in " ".join(page.split())
+
+
+# Rewards of one's own -------------------------------------------------------------------------------------------------
+
+
+def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, capsys):
+    graded_pool().to_parquet(tmp_path / "pool.parquet")
+    from sharptheory.cli import diagnose
+
+    seen, real = [], diagnose.diagnose_pool
+    watch = lambda pool, *, rewards, **facts: seen.extend(rewards) or real(pool, rewards=rewards[:1], **facts)  # noqa: E731
+    monkeypatch.setattr(diagnose, "diagnose_pool", watch)
+    given = ("diagnose", "--pool", tmp_path / "pool.parquet", "--out", tmp_path / "out")
+    code, printed, error = run(monkeypatch, capsys, *given, "--reward", f"{own}:shortness", "--reward", f"{own}:surely")
+    assert code == 0, error
+    assert "shortness" in printed and "shortness" in (tmp_path / "out/summary.json").read_text()
+    assert [reward.name for reward in seen] == ["shortness", "surely"] and all(isinstance(r, Reward) for r in seen)
+    pool = Pool.from_frame(graded_pool())
+    assert seen[0](pool).tolist() == [-1.0] * 48
+    for twice, message in (
+        (f"{own}:shortness", "two are called shortness; rewards need different names"),
+        (f"{own}:log_likelihood", "--reward log_likelihood: compared anyway"),
+        (f"{own}:nothing", "has no 'nothing'; it has"),
+    ):
+        code, _, error = run(monkeypatch, capsys, *given, "--reward", f"{own}:shortness", "--reward", twice)
+        assert code == 2 and message in error
+
+
+def test_what_a_reward_of_ones_own_needs_is_measured_while_sampling(own, tmp_path, monkeypatch, capsys):
+    from sharptheory.llm.training import sharpen
+
+    seen = {}
+
+    def stop(oracle, *_, **__):
+        seen["statistics"] = oracle.statistics
+        raise SystemExit
+
+    model = ("--model", "arithmetic-1m", "--task", "arithmetic", "--prompts", 2, "--out", tmp_path / "out")
+    monkeypatch.setattr(sharpen, "sharpen", stop)
+    run(monkeypatch, capsys, "train", *model, "--eval-prompts", 2, "--reward", f"{own}:surely")
+    assert seen.pop("statistics") == ("self_certainty",)
+    monkeypatch.setattr("sharptheory.llm.sampling.sample_pool", stop)
+    run(monkeypatch, capsys, "diagnose", *model, "--reward", f"{own}:surely", "--rewards", "negative_entropy")
+    assert seen.pop("statistics") == ("negative_entropy", "self_certainty")
+    run(monkeypatch, capsys, "diagnose", *model, "--reward", f"{own}:shortness")
+    assert seen.pop("statistics") == ()
+
+
+# Progress -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_has_a_line_from_the_first_time_it_is_heard_of():
+    bar = progress_bar()
+    callback = stages(bar, "{stage} {total} prompts")
+    callback("sampling", 0, 5)
+    callback("decoding", 1, 3)
+    callback("sampling", 4, 6)
+    assert [(line.description, line.completed, line.total) for line in bar.tasks] == [
+        ("sampling 5 prompts", 4, 6), ("decoding 3 prompts", 1, 3)
+    ]  # fmt: skip
