@@ -19,7 +19,6 @@ PARTICLES = 10_000  # of power sampling
 STEPS = 100_000  # of its chains
 INSTANCES = 10_000_000  # of `check`
 BUDGET = 10_000_000  # prefixes that a search expands
-RANK = 4_096  # of low-rank adapters
 FAMILY = 1e7  # C/ε of `curves`: a minute
 FAMILIES = 10_000  # points of its grid
 

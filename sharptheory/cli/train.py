@@ -10,14 +10,13 @@ import pandas as pd
 from typer import Option
 
 from sharptheory.cli.app import app, console, examples, number_table, progress_bar, stages, write_json, writing
-from sharptheory.cli.limits import RANK, check_size
-from sharptheory.cli.models import Subject, check_sizes, load
-from sharptheory.cli.numbers import number
+from sharptheory.cli.limits import check_size
+from sharptheory.cli.models import check_sizes, load
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
-from sharptheory.llm.training.config import Config
-from sharptheory.measure.rewards import REWARDS, load_reward
+from sharptheory.llm.training.config import MAJORITY, METHODS, Config, training_reward
+from sharptheory.measure.rewards import REWARDS
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()
@@ -36,9 +35,10 @@ DEFAULT = Config()
 def train(
     options: Options,
     *,
-    method: Annotated[str, Option(help="sft, adaptive-sft, dpo, xpo, bon-sft, bon-rlb or bon-rlb-p.")] = DEFAULT.method,
+    method: Annotated[str, Option(help=f"{', '.join(METHODS)}.")] = DEFAULT.method,
     reward: Annotated[
-        str, Option(help=f"{', '.join(REWARDS)}, majority, or your own: ./my_reward.py:name. correctness is a control.")
+        str,
+        Option(help=f"{', '.join(REWARDS)}, {MAJORITY}, or your own: ./my_reward.py:name. correctness is a control."),
     ] = DEFAULT.reward,
     eval_prompts: Annotated[int, Option(min=2, help="Held-out prompts to measure on.")] = 100,
     samples: Annotated[
@@ -59,9 +59,7 @@ def train(
         float, Option("--lr", help="Peak learning rate; falls linearly to 0.")
     ] = DEFAULT.learning_rate,
     batch_size: Annotated[int, Option(min=1, help="Examples per step, over all processes.")] = DEFAULT.batch_size,
-    max_grad_norm: Annotated[
-        float, Option(help="Gradients are clipped to this norm; 0 leaves them.")
-    ] = DEFAULT.max_grad_norm,
+    max_grad_norm: Annotated[float, Option(help="Gradients are clipped to this norm.")] = DEFAULT.max_grad_norm,
     weight_decay: Annotated[
         float, Option(help="Decay of the weights towards 0, per step and rate.")
     ] = DEFAULT.weight_decay,
@@ -81,33 +79,20 @@ def train(
         raise UserError("--full trains all weights and --lora-rank a few; give one of them")
     if foreign and pool is None:
         raise UserError("--foreign says whose samples --pool holds; give --pool")
-    if lora_rank is not None:
-        number(lora_rank, "--lora-rank", f"[1, {RANK}]")
     config = Config(
-        method=method, reward=reward, n_samples=samples, n=n,
-        beta=number(beta, "--beta", "(0, 1e6]"),
-        delta=number(delta, "--delta", "(0, 1]"),
-        optimism=number(optimism, "--optimism", "[0, 1e6]"),
-        rounds=rounds, lora_rank=lora_rank, epochs=epochs,
-        learning_rate=number(learning_rate, "--lr", "(0, 1]"),
-        batch_size=batch_size,
-        max_grad_norm=number(max_grad_norm, "--max-grad-norm", "[0, 1e9]"),
-        weight_decay=number(weight_decay, "--weight-decay", "[0, 1]"),
-        seed=options.seed,
+        method=method, reward=reward, n_samples=samples, n=n, beta=beta, delta=delta, optimism=optimism, rounds=rounds,
+        lora_rank=lora_rank, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size,
+        max_grad_norm=max_grad_norm, weight_decay=weight_decay, seed=options.seed,
     )  # fmt: skip
-    columns = needed_columns([load_reward("answer_share" if reward == "majority" else reward)])
+    columns = needed_columns([training_reward(reward)])
     check_sizes(options, {"--samples": samples})
     check_size({"--eval-prompts": eval_prompts, "--samples": samples})
     check_size({"--eval-prompts": eval_prompts, "--eval-samples": eval_samples})
     start, out = time.perf_counter(), options.out
     task, held_out = _split(options, eval_prompts, pool)
-    from sharptheory.llm.training.examples import METHODS
     from sharptheory.llm.training.sharpen import sharpen
 
-    if method not in METHODS:
-        raise UserError(f"--method {method}: unknown; expected one of {', '.join(METHODS)}")
     subject = load(options, task, held_out, columns=columns)
-    _check_rank(lora_rank, subject)
     with progress_bar() as bar, writing(out):
         table, base = sharpen(
             subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
@@ -131,13 +116,6 @@ def _split(options: Options, eval_prompts: int, pool: Path | None) -> tuple[Task
         options.task, options.prompts, eval_prompts, seed=options.seed, extract=options.extract, data=options.data,
         shots=options.shots,
     )  # fmt: skip
-
-
-def _check_rank(rank: int | None, subject: Subject) -> None:
-    """An adapter as wide as the matrices it is added to saves nothing."""
-    width = getattr(subject.oracle.model.config.get_text_config(), "hidden_size", None)
-    if rank is not None and width is not None and rank > width:
-        raise UserError(f"--lora-rank {rank}: {subject.name} is {width} wide; at most {width} makes sense, or --full")
 
 
 def _gap(table: pd.DataFrame, base: dict) -> float | None:
