@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from typer import Option
 
@@ -102,10 +103,14 @@ def train(
     last = table.iloc[-1].dropna().to_dict()
     write_json(
         out / "summary.json",
-        {"baseline": base, "trained": last, "gap_closed": _gap(table, base),
+        {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
          "provenance": subject.provenance(start, seed=options.seed)},
     )  # fmt: skip
     console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
+
+
+#: Fields of an interval, and how the columns of a table end.
+ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def _split(options: Options, eval_prompts: int, pool: Path | None) -> tuple[Task, Task]:
@@ -118,12 +123,13 @@ def _split(options: Options, eval_prompts: int, pool: Path | None) -> tuple[Task
     )  # fmt: skip
 
 
-def _gap(table: pd.DataFrame, base: dict) -> float | None:
-    """Share of the way from one sample of the base model to its best-of-N that one sample of the trained model has come."""
-    if "accuracy" not in table or base["best_of_n_accuracy"] == base["sampled_accuracy"]:
-        return None
-    gained = float(table["accuracy"].iloc[-1] - base["sampled_accuracy"])
-    return gained / (base["best_of_n_accuracy"] - base["sampled_accuracy"])
+def _gap(last: pd.Series) -> dict | None:
+    """Share of the way from one sample of the base model to its best-of-N that one sample of the trained model has come.
+
+    With its interval over prompts, gap and gain resampled together; None where the base model shows no gap to close.
+    """
+    gap = {end: float(last.get(f"gap_closed{suffix}", np.nan)) for end, suffix in ENDS.items()}
+    return None if np.isnan(list(gap.values())).any() else gap
 
 
 def _print(table: pd.DataFrame, base: dict, title: str) -> None:
@@ -134,16 +140,26 @@ def _print(table: pd.DataFrame, base: dict, title: str) -> None:
     def form(name: str, value: float) -> str:
         return f"{100 * value:.1f} %" if name in ("accuracy", "distinct", "argmax_mass") else f"{value:.2f}"
 
-    rows = []
-    for kind, label in (("greedy", "base, greedy"), ("best_of_n", f"base, best of {base['n']}")):
-        known = (form(name, base[f"{kind}_{name}"]) if f"{kind}_{name}" in base else "" for name in shown)
-        rows.append((label, *known))
+    def beside(label: str, kind: str, values) -> tuple[str, ...]:
+        return (label, *(form(name, values[f"{kind}_{name}"]) if f"{kind}_{name}" in values else "" for name in shown))
+
+    rows = [beside("base, greedy", "greedy", base), beside(f"base, best of {base['n']}", "best_of_n", base)]
     for _, row in table.iterrows():
         label = "base, one sample" if row["epoch"] == 0 else f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
         rows.append((label, *(form(name, row[name]) for name in shown)))
+    last = table.iloc[-1]
+    if "greedy_log_likelihood" in last:
+        rows += [beside("trained, greedy", "greedy", last), beside("trained, best-of-N", "best_of_n", last)]
     console.print(number_table(("policy", *shown.values()), rows, title))
-    if (gap := _gap(table, base)) is not None:
+    console.print(
+        "log π: under the base model; argmax: mass on the certified argmax; entropy in nats; distinct: of the samples."
+    )
+    if (gap := _gap(last)) is not None:
         console.print(
-            "log π: under the base model; argmax: mass on the certified argmax; entropy in nats; distinct: of the samples.\n"
-            f"One sample of the trained model has come {gap:.0%} of the way to best-of-{base['n']} of the base model."
+            f"One sample of the trained model has come {gap['value']:.0%} [{gap['low']:.0%}, {gap['high']:.0%}] of the way to "
+            f"best-of-{base['n']} of the base model."
+        )
+    elif "accuracy" in last:
+        console.print(
+            f"These prompts show no gap between one sample and best-of-{base['n']} of the base model to close."
         )
