@@ -68,9 +68,11 @@ def greedy(config: Config, *, n_tokens: int = 2, horizon: int = 4) -> pd.DataFra
     table, responses = tree.table().log_probs, {y: i for i, y in enumerate(tree.responses)}
     found = table[np.arange(len(table)), [responses[y] for y in tree.greedy()]] >= table.max(axis=1) - 1e-12
     bins = np.linspace(0, 1, 21)
-    place = np.digitize(np.exp(table.max(axis=1)), bins) - 1
+    position = np.digitize(np.exp(table.max(axis=1)), bins) - 1
     rows = (
-        pd.DataFrame({"place": np.minimum(place, 19), "found": found}).groupby("place")["found"].agg(["mean", "size"])
+        pd.DataFrame({"position": np.minimum(position, 19), "found": found})
+        .groupby("position")["found"]
+        .agg(["mean", "size"])
     )
     return pd.DataFrame(
         {

@@ -12,12 +12,12 @@ from sharptheory.errors import UserError
 RUN_FILE = "run.json"
 
 
-def refuse_other_run(place: Path, held: dict, run: dict) -> None:
-    """Raise a ValueError that names the first field in which the run held at `place` differs from this one."""
+def refuse_other_run(where: Path, held: dict, run: dict) -> None:
+    """Raise a ValueError that names the first field in which the run held at `where` differs from this one."""
     for key in {**held, **run}:
         if held.get(key) != run.get(key):
             raise UserError(
-                f"{place} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
+                f"{where} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
                 "choose another --out, repeat its settings to resume it, or discard it with --force"
             )
 

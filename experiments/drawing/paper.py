@@ -34,7 +34,7 @@ def names(rows: pd.DataFrame) -> list[str]:
 
 
 def heat(ax: Axes, rows: pd.DataFrame, column: str, *, form: str, diverging: bool = True, scale: float = 1.0) -> None:
-    """Models × tasks, each cell with its value and, where there is one, its interval."""
+    """Models × tasks, each entry with its value and, where there is one, its interval."""
     grid = rows.pivot(index="model", columns="label", values=column)[list(dict.fromkeys(rows["label"]))]
     values = scale * grid.to_numpy(dtype=float)
     largest = np.nanmax(np.abs(values)) or 1.0
@@ -49,11 +49,11 @@ def heat(ax: Axes, rows: pd.DataFrame, column: str, *, form: str, diverging: boo
     ax.grid(False)
     ax.set_xticks(range(grid.shape[1]), grid.columns)
     ax.set_yticks(range(grid.shape[0]), grid.index, rotation=90, va="center")
-    cells = rows.set_index(["model", "label"])
+    entries = rows.set_index(["model", "label"])
     for (i, j), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
-        row, text = cells.loc[(grid.index[i], grid.columns[j])], form.format(value)
+        row, text = entries.loc[(grid.index[i], grid.columns[j])], form.format(value)
         if column == "gain":
             text += f"\n{row['certified']:.0%} certified"
         elif f"{column}_low" in row:
@@ -162,8 +162,8 @@ def paper_curves(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> 
     width=4.6,
 )
 def paper_likelihood(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> None:
-    drawn = typical(table[table["panel"] == "samples"])
-    for ax, (model, rows) in zip((left, middle), drawn.groupby("model", sort=False)):
+    samples = typical(table[table["panel"] == "samples"])
+    for ax, (model, rows) in zip((left, middle), samples.groupby("model", sort=False)):
         plotting.likelihood_histogram(
             rows["log_likelihood"].to_numpy(), rows["correct"].to_numpy(dtype=bool), ax, label="log-likelihood [nats]"
         )

@@ -17,7 +17,7 @@ COLORS = (BLUE, ORANGE, GREEN, PINK)
 
 
 def final(table: pd.DataFrame) -> pd.DataFrame:
-    """The trained models: the last epoch of the last round of each model, cell and seed."""
+    """The trained models: the last epoch of the last round of each model, setting and seed."""
     rows = table[table["panel"] == "training"].sort_values(["round", "epoch"])
     return rows.groupby(["model", "cell", "seed"], sort=False).tail(1).sort_index()
 
@@ -32,7 +32,7 @@ def over_seeds(rows: pd.DataFrame, column: str, by: str = "cell") -> pd.DataFram
 
 
 def factor(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Cells ``name=…`` with the reference cell of each model, the one with the largest N, of the seeds that have them."""
+    """Settings ``name=…`` with the reference setting of each model, the one with the largest N, of the seeds that have them."""
     cell = rows["cell"]
     varied = cell.str.startswith(f"{name}=")
     reference = cell.str.startswith("N=") & (rows["responses"] == rows["responses"].max())
@@ -109,7 +109,7 @@ METHOD_NAMES = {
 }  # fmt: skip
 
 
-def cell_name(row) -> str:
+def setting_name(row) -> str:
     key, value = row.cell.split("=")
     if key == "N":
         return f"SFT, N = {value}"
@@ -137,11 +137,11 @@ def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
         curve = over_seeds(rows[rows["cell"].str.startswith("N=")].sort_values("responses"), "gap_closed", "responses")
         spread(left, curve.index, curve, color=color, label=model)
         log_ticks(left, curve.index)
-        cells = pd.concat([factor(rows, name) for name in ("reward", "method", "beta")]).drop_duplicates(
+        settings = pd.concat([factor(rows, name) for name in ("reward", "method", "beta")]).drop_duplicates(
             ["cell", "seed"]
         )
-        cells = cells.assign(name=[cell_name(row) for row in cells.itertuples()])
-        summary = over_seeds(cells, "gap_closed", "name")
+        settings = settings.assign(name=[setting_name(row) for row in settings.itertuples()])
+        summary = over_seeds(settings, "gap_closed", "name")
         if order is None:
             order = list(summary["mean"].sort_values().index)
         for name, row in summary.iterrows():
@@ -174,8 +174,8 @@ def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
 def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: Axes) -> None:
     studied, sizes = models(final(table)), []
     for color, model, rows in studied:
-        cells = pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]).sort_values("n_prompts")
-        summary = over_seeds(cells, "gap_closed", "n_prompts")
+        settings = pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]).sort_values("n_prompts")
+        summary = over_seeds(settings, "gap_closed", "n_prompts")
         spread(prompts, summary.index, summary, color=color, label=model)
         sizes += list(summary.index)
         more = over_seeds(rows[rows["cell"].str.startswith("spread=")], "gap_closed", "n_prompts")
@@ -225,15 +225,17 @@ def amortisation(table: pd.DataFrame, *axes: Axes) -> None:
             (rows[rows["cell"].str.startswith("N=")], "responses", "N, responses per training prompt"),
             (pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]), "n_prompts", "n, training prompts"),
         )
-        for ax, (cells, column, label) in zip(pair, panels):
-            cells = cells.sort_values(column)
-            mean = cells.groupby(column)[
+        for ax, (settings, column, label) in zip(pair, panels):
+            settings = settings.sort_values(column)
+            mean = settings.groupby(column)[
                 ["law_sharpened_0.5", "bound_coverage_0.5", "bound_0.5", "base_sharpened"]
             ].mean()
             ax.plot(mean.index, mean["law_sharpened_0.5"], color=BLUE, label="exact law of best-of-N (n → ∞)")
             ax.plot(mean.index, mean["bound_coverage_0.5"], color=BLUE, ls="--", label="Theorem 4.1′ (n → ∞)")
             ax.plot(mean.index, mean["bound_0.5"], color=GREEN, ls="--", label="Theorem 4.1′ at this n")
-            spread(ax, mean.index, over_seeds(cells, "sharpened_0.5", column), color=ORANGE, label="trained, measured")
+            spread(
+                ax, mean.index, over_seeds(settings, "sharpened_0.5", column), color=ORANGE, label="trained, measured"
+            )
             ax.plot(mean.index, mean["base_sharpened"], color=GREY, ls=":", label="base model")
             log_ticks(ax, mean.index)
             ax.set(xlabel=label, ylim=(-0.03, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1], title=model)
@@ -279,7 +281,7 @@ def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
     rows = final(table)
     rows = rows[rows["cell"].str.match("N=|method|beta|reward=correct|full|spread")]
     rows = rows.assign(
-        name=["SFT, N = 50, all prompts" if row.cell == "full" else cell_name(row) for row in rows.itertuples()],
+        name=["SFT, N = 50, all prompts" if row.cell == "full" else setting_name(row) for row in rows.itertuples()],
         tokens=rows["sampling_tokens"] + rows["training_tokens"],
         seconds=rows["sampling_seconds"] + rows["training_seconds"],
     )
@@ -287,12 +289,12 @@ def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
     order = rows.groupby("name")["gap_closed"].mean().sort_values(ascending=False).index
     for ax, (_, model, part) in zip(axes, models(rows)):
         for color, name in zip(cycle(plt.colormaps["tab20"].colors), order):
-            cells = part[part["name"] == name]
-            if cells.empty:
+            settings = part[part["name"] == name]
+            if settings.empty:
                 continue
             took = " / ".join(f"{value:,.0f}" for value in seconds.loc[name].dropna())
             style = dict(fmt="s" if "verified" in name else "o", color=color, label=f"{name} ({took} s)")
-            spread(ax, [cells["tokens"].mean()], over_seeds(cells, "gap_closed"), **style)
+            spread(ax, [settings["tokens"].mean()], over_seeds(settings, "gap_closed"), **style)
         ax.set_xscale("log")
         ax.axhline(0, color=GREY, ls=":")
         ax.set(xlabel="forward tokens", title=model)
