@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/guide.md",
-    "docs/summary.md",
     "docs/paper.md",
     "docs/theory.md",
     "docs/architecture.md",

@@ -45,7 +45,7 @@ class Argmax:
     @property
     def certified(self) -> bool:
         """Whether `tokens` is proved to be the argmax (ties aside)."""
-        return self.tokens is not None and self.log_upper <= self.log_p
+        return bool(self.tokens is not None and self.log_upper <= self.log_p)
 
 
 def best_first(

@@ -120,7 +120,7 @@ def bootstrap_mean(
     if len(per_prompt) == 0:
         return Estimate.unknown()
     estimate = bootstrap((per_prompt,), np.mean, confidence=confidence, **options)
-    if not proportion:
+    if not proportion or len(per_prompt) < 2:
         return estimate
     slack = 1 - ((1 - confidence) / 2) ** (1 / len(per_prompt))
     high = np.where(np.all(per_prompt == 0, axis=0), slack, np.minimum(estimate.high, 1))

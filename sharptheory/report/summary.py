@@ -112,8 +112,8 @@ def _graded(pool: Pool) -> Pool | None:
     """The prompts whose correctness is known throughout; None if there are none."""
     if "correct" not in pool:
         return None
-    graded = pool.graded()
-    return graded if len(graded.samples) else None
+    throughout = pool["correct"].notna().groupby(pool["prompt_id"]).transform("all")
+    return pool.take(throughout) if throughout.any() else None
 
 
 def _sampling(

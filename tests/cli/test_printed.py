@@ -95,7 +95,7 @@ def test_argmax_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     assert said["coverage coefficient E[1/p*], exact on those"] == f"{np.exp(-known['log_p']).mean():,.3g}"
     assert said["C_cov at γ = 0.5, exact on those"] == f"{np.exp(-known['log_q'].astype(float)).mean():,.3g}"
     gaps = known["log_p"] - known["log_runner_up"].astype(float)
-    assert said["margin, smallest / median"] == f"{np.expm1(gaps.min()):,.3g} / {np.expm1(gaps.median()):,.3g}"
+    assert said["margin, smallest / median"] == f"{np.expm1(gaps.min()):,.3g} / {np.expm1(gaps).median():,.3g}"
     certified = table[table["certified"]]
     assert said["greedy decoding finds the argmax on"] == f"{100 * certified['greedy_is_argmax'].mean():.1f} %"
     assert said["accuracy of the argmax"] == f"{100 * table['correct'].astype(float).mean():.1f} %"
@@ -157,7 +157,7 @@ def test_compare_prints_every_setting_uncut():
 
 
 def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
-    """From one sample at 40 % towards best-of-8 at 60 %: 55 % is three quarters of the way, 35 % a step back."""
+    """From one sample at 40 % towards best-of-8 at 60 %: 55 % is three quarters of the way."""
     base = {
         "n": 8,
         "sampled_accuracy": 0.4,
@@ -165,20 +165,30 @@ def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
         "greedy_accuracy": 0.5,
         "greedy_log_likelihood": -3.0,
     }
-    table = pd.DataFrame({"round": [0, 1], "epoch": [0, 2], "accuracy": [0.4, 0.55], "entropy": [2.345, 1.0]})
-    assert train._gap(table, base) == pytest.approx(0.75)
-    assert train._gap(table.assign(accuracy=[0.4, 0.35]), base) == pytest.approx(-0.25)
-    assert train._gap(table.drop(columns="accuracy"), base) is None
-    assert train._gap(table, base | {"best_of_n_accuracy": 0.4}) is None
+    gap = {"gap_closed": [np.nan, 0.75], "gap_closed_low": [np.nan, -0.1], "gap_closed_high": [np.nan, 1.2]}
+    own = {
+        "greedy_accuracy": [np.nan, 0.58],
+        "greedy_log_likelihood": [np.nan, -2.0],
+        "best_of_n_accuracy": [np.nan, 0.61],
+    }
+    table = pd.DataFrame(
+        {"round": [0, 1], "epoch": [0, 2], "accuracy": [0.4, 0.55], "entropy": [2.345, 1.0]} | gap | own
+    )
+    assert train._gap(table.iloc[-1]) == {"value": 0.75, "low": -0.1, "high": 1.2}
+    assert train._gap(table.iloc[0]) is None and train._gap(table[["accuracy"]].iloc[-1]) is None
     train._print(table, base, "a title")
     page = capsys.readouterr().out
-    assert rows(page)[:4] == [
+    assert rows(page)[:6] == [
         ["base, greedy", "50.0 %"],
         ["base, best of 8", "60.0 %"],
         ["base, one sample", "40.0 %", "2.35"],
         ["round 1, epoch 2", "55.0 %", "1.00"],
+        ["trained, greedy", "58.0 %"],
+        ["trained, best-of-N", "61.0 %"],
     ]
-    assert "has come 75% of the way to best-of-8 of the base model" in " ".join(page.split())
+    assert "has come 75% [-10%, 120%] of the way to best-of-8 of the base model" in " ".join(page.split())
+    train._print(table.iloc[:1], base, "a title")
+    assert "show no gap between one sample and best-of-8 of the base model" in " ".join(capsys.readouterr().out.split())
 
 
 # Rewards of one's own -------------------------------------------------------------------------------------------------

@@ -27,12 +27,17 @@ def trained(tmp_path_factory):
 
 def test_it_says_what_training_gained(trained):
     out, printed = trained
-    assert "base, best of 8" in printed and "round 1, epoch 2" in printed and "of the way to best-of-8" in printed
+    assert "base, best of 8" in printed and "round 1, epoch 2" in printed and "trained, greedy" in printed
     table = pd.read_parquet(out / "evaluation.parquet")
     assert table[["round", "epoch"]].to_numpy().tolist() == [[0, 0], [1, 1], [1, 2]]
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
         assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
     summary = json.loads((out / "summary.json").read_text())
+    if gap := summary["gap_closed"]:
+        said = f"has come {gap['value']:.0%} [{gap['low']:.0%}, {gap['high']:.0%}] of the way to best-of-8"
+    else:
+        said = "no gap between one sample and best-of-8 of the base model"
+    assert said in " ".join(printed.split())
     assert summary["baseline"]["best_of_n_log_likelihood"] >= summary["baseline"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
 

@@ -68,7 +68,7 @@ def test_likelihood_by_hand(hand):
 
 def test_alignment_by_hand(hand):
     assert findings(hand)["alignment"].startswith(
-        "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 (the same on every prompt) "
+        "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 [0.59, 1.00] "
         "(7 prompts that have both). Likelihood knows which responses are right: the premise of sharpening holds here."
     )
 
