@@ -41,12 +41,13 @@ SMALL = {
 }
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
+def blocks(page: str) -> list[tuple[str, str]]:
+    """``(language, text)`` of the code of a page, in its order."""
+    return re.findall(r"```(bash|python)\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
 
 
-def commands(page: str) -> list[list[str]]:
-    lines = "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+def commands(block: str) -> list[list[str]]:
+    lines = block.replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line.replace(".venv/bin/", ""), comments=True))]
 
 
@@ -71,14 +72,18 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash") or blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_every_block_runs(page, workspace):
-    for words in commands(page):
-        run(words)
     namespace: dict = {}
     exec("import sharptheory as st", namespace)
-    for block in blocks(page, "python"):
-        exec(block, namespace)
+    for language, block in blocks(page):
+        if language == "bash":
+            for words in commands(block):
+                run(words)
+        elif named := re.match(r"# (\w+\.py)\n", block):  # the page shows a file
+            Path(named[1]).write_text(block)
+        else:
+            exec(block, namespace)
 
 
 def run(words: list[str]) -> None:
