@@ -17,16 +17,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 
+from sharptheory import extensions
 from sharptheory.errors import UserError
-from sharptheory.files import read_text
+from sharptheory.extensions import call
 from sharptheory.tasks.entry import STANDARD, Entry
 from sharptheory.tasks.task import Task
 
@@ -35,7 +32,7 @@ GROUP = "sharptheory.tasks"
 
 def installed() -> set[str]:
     """The names of the tasks of installed packages, none of them loaded."""
-    return set(entry_points(group=GROUP).names)
+    return extensions.installed(GROUP)
 
 
 def from_entry_point(name: str) -> Entry:
@@ -44,12 +41,8 @@ def from_entry_point(name: str) -> Entry:
     Raises:
         UserError: it cannot be loaded, is no such function, or several packages have one of this name.
     """
-    points = sorted({point.value: point for point in entry_points(group=GROUP, name=name)}.items())
-    if len(points) > 1:
-        raise UserError(f"task {name!r} is announced by several packages: {', '.join(value for value, _ in points)}")
-    [(value, point)] = points
-    where = f"task {name!r} ({value})"
-    return _entry(name, _run(where, "import", point.load), where)
+    where, load = extensions.load_entry_point(name, group=GROUP, kind="task")
+    return _entry(name, load, where)
 
 
 def from_file(path: str | Path) -> Entry:
@@ -58,11 +51,7 @@ def from_file(path: str | Path) -> Entry:
     Raises:
         UserError: it cannot be run, or defines no such function.
     """
-    source = read_text(path)
-    module = ModuleType(f"sharptheory_task_{Path(path).stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # where dataclasses look for the names of a module
-    _run(str(path), "running it", lambda: exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__))
+    module = extensions.load_file(path, kind="task")
     if not callable(load := getattr(module, "load", None)):
         raise UserError(f"{path} defines no function load(n_prompts, *, seed), which returns a sharptheory.tasks.Task")
     return _entry(Path(path).stem, load, str(path))
@@ -72,7 +61,7 @@ def _entry(name: str, load: Callable[..., Task], where: str) -> Entry:
     """An entry whose functions name `where` they are from when they fail."""
     if not callable(load):
         raise UserError(f"{where}: found a {type(load).__name__}; expected a function load(n_prompts, *, seed)")
-    arguments = list(_run(where, "load", inspect.signature, load).parameters.values())
+    arguments = list(call(where, "load", inspect.signature, load).parameters.values())
     named = {p.name: p for p in arguments[1:] if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     needed = [p for p, argument in named.items() if argument.default is argument.empty and p not in ("seed", "split")]
     if not arguments or "seed" not in named or needed:
@@ -83,7 +72,7 @@ def _entry(name: str, load: Callable[..., Task], where: str) -> Entry:
 
     @functools.wraps(load)
     def guarded(n_prompts: int, **given) -> Task:
-        task = _run(where, "load", load, n_prompts, **given)
+        task = call(where, "load", load, n_prompts, **given)
         if not isinstance(task, Task):
             raise UserError(f"{where}: load returned a {type(task).__name__}; expected a sharptheory.tasks.Task")
         if len(task.prompts) > n_prompts:
@@ -106,19 +95,9 @@ def _guard(function: Callable, where: str, what: str, kinds) -> Callable:
     """A function of a user's task, whose failures name `where` it is from."""
 
     def guarded(*arguments):
-        found = _run(where, what, function, *arguments)
+        found = call(where, what, function, *arguments)
         if not isinstance(found, kinds):
             raise UserError(f"{where}: {what} returned a {type(found).__name__}; expected a text or None")
         return found
 
     return guarded
-
-
-def _run(where: str, what: str, function: Callable, *arguments, **options):
-    """What a function of the user's returns; what it raises is theirs to mend, and says the line of their file."""
-    try:
-        return function(*arguments, **options)
-    except (Exception, SystemExit) as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == where]
-        line = f":{lines[-1]}" if lines else ""
-        raise UserError(f"{where}{line}: {what} failed with {type(error).__name__}: {error}") from error
