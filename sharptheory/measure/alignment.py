@@ -101,7 +101,9 @@ def auc_pooled(
     if np.isnan(value) or len(ids) < 2:
         return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), len(ids))
     weights = resampled(len(ids), resamples=resamples, seed=seed)
-    return from_replicates(value, np.array([rank_sum(scores, correct, w[prompt]) for w in weights]), len(ids))
+    return from_replicates(
+        value, np.array([rank_sum(scores, correct, w[prompt]) for w in weights]), len(ids), ends=(0.0, 1.0)
+    )
 
 
 # Four levels ----------------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, see
     if np.isnan(value):
         return Estimate.unknown()
     weights = resampled(len(means), resamples=resamples, seed=seed)
-    return from_replicates(value, concordance(scores, values, weights), len(means))
+    return from_replicates(value, concordance(scores, values, weights), len(means), ends=(0.0, 1.0))
 
 
 def across_methods(
@@ -150,7 +152,9 @@ def across_methods(
     if np.isnan(value):
         return Estimate.unknown()
     weights = resampled(len(accuracy), resamples=resamples, seed=seed)
-    return from_replicates(value, concordance(weights @ log_likelihood, weights @ accuracy), len(accuracy))
+    return from_replicates(
+        value, concordance(weights @ log_likelihood, weights @ accuracy), len(accuracy), ends=(0.0, 1.0)
+    )
 
 
 def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:

@@ -134,10 +134,12 @@ def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
     return rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples).astype(float)
 
 
-def from_replicates(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
-    """A concordance, in [0, 1], with the interval of its bootstrap replicates; NaN ones are left out."""
+def from_replicates(
+    value: float, replicates: np.ndarray, n_prompts: int, *, ends: tuple[float, float] = (-np.inf, np.inf)
+) -> Estimate:
+    """An estimate with the interval of its bootstrap replicates, cut to the `ends` it can have; NaN ones are left out."""
     if n_prompts < 2 or np.isnan(replicates).all():
         return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), n_prompts)
     low, high = np.nanquantile(replicates, [tail(n_prompts), 1 - tail(n_prompts)])
     low, high = _widened(value, low, high, np.nanstd(replicates, ddof=1), n_prompts)
-    return Estimate(np.asarray(value), np.maximum(low, 0), np.minimum(high, 1), n_prompts)
+    return Estimate(np.asarray(value), *np.clip([low, high], *ends), n_prompts)

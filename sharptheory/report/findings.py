@@ -74,7 +74,14 @@ def share(estimate: Interval) -> str:
     return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
 
 
-def span(estimate: Interval, *, scale: float = 1.0, digits: int = 2, sign: bool = False) -> str:
+def span(
+    estimate: Interval,
+    *,
+    scale: float = 1.0,
+    digits: int = 2,
+    sign: bool = False,
+    alike: str = "the same on every prompt",
+) -> str:
     """``0.80 [0.77, 0.83]``; in words where there is no interval, or one without width."""
     form = f"{{:{'+' if sign else ''}.{digits}f}}"
     # Adding 0 turns -0.0 into 0.0.
@@ -84,7 +91,7 @@ def span(estimate: Interval, *, scale: float = 1.0, digits: int = 2, sign: bool 
     if estimate.low is None:
         return f"{show(estimate.value)} (no interval: one prompt)"
     if estimate.point:
-        return f"{show(estimate.value)} (the same on every prompt)"
+        return f"{show(estimate.value)} ({alike})"
     return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"
 
 
@@ -365,7 +372,10 @@ def _levels(summary: Summary) -> str | None:
     known = {name: level for name, level in levels.items() if level.value is not None}
     if not known:
         return None
-    each = listed(f"{name if 'within' in name else f'across {name}'} {span(level)}" for name, level in known.items())
+    each = listed(
+        f"{name if 'within' in name else f'across {name}'} {span(level, alike='whatever the prompts')}"
+        for name, level in known.items()
+    )
     sentence = f"The probability that the more accurate of two has the higher log-likelihood is, {each}."
     if "within a prompt" not in known:
         return sentence

@@ -111,6 +111,14 @@ def test_gap_closed_is_a_ratio_of_means():
     assert estimate.value == pytest.approx(0.6 / 1.8) and estimate.low <= estimate.value <= estimate.high
 
 
+def test_a_step_back_and_one_beyond_best_of_n_have_intervals_around_them():
+    rng = np.random.default_rng(0)
+    sampled = rng.uniform(0.3, 0.4, 60)
+    for truth in (-0.5, 1.5):
+        estimate = gap_closed(sampled + 0.2 * truth + rng.normal(0, 0.05, 60), sampled, sampled + 0.2)
+        assert estimate.low < truth < estimate.high and abs(estimate.value - truth) < 0.1
+
+
 def test_gap_closed_has_no_interval_where_the_data_do_not_show_a_gap():
     nothing = gap_closed(np.array([0.5, 0.6]), np.array([0.4, 0.4]), np.array([0.4, 0.4]))
     assert np.isnan(nothing.value) and np.isnan(nothing.low)
