@@ -97,11 +97,17 @@ def diagnose(
 
 
 def curve_grid(largest: int, points: int = 64) -> np.ndarray:
-    """Every N up to `points`, then about `points` more up to `largest`, evenly on a logarithmic axis."""
+    """Every N up to `points`, then about `points` more up to `largest`, evenly on a logarithmic axis, doublings included."""
     if largest <= points:
         return np.arange(1, largest + 1)
     return np.unique(
-        np.concatenate([np.arange(1, points + 1), np.geomspace(points, largest, points).round().astype(int)])
+        np.concatenate(
+            [
+                np.arange(1, points + 1),
+                np.geomspace(points, largest, points).round().astype(int),
+                doubling_grid(largest),
+            ]
+        )
     )
 
 

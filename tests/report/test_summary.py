@@ -180,6 +180,12 @@ def test_the_pool_may_be_either_type_and_is_left_as_it_is():
     pd.testing.assert_frame_equal(frame, before)
 
 
+@pytest.mark.parametrize("m", [65, 130, 256, 600])
+def test_any_number_of_samples_is_diagnosed(m):
+    summary = diagnose(table_pool(aligned=1.0, n_prompts=6, m=m)).summary
+    assert summary.best_of_n[-1].n == summary.pass_at_n[-1].n == m
+
+
 def test_curve_grid():
     assert curve_grid(5).tolist() == [1, 2, 3, 4, 5]
     large = curve_grid(10_000)
