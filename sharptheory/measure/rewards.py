@@ -8,14 +8,16 @@ Majority vote is not best-of-N by `answer_share`, which knows the whole pool: it
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.extensions import load_object
+from sharptheory.extensions import call, load_object
 from sharptheory.measure.pool import Pool, as_pool, shown
 
 ENTRY_POINTS = "sharptheory.rewards"
@@ -155,11 +157,13 @@ def load_reward(spec: str) -> Reward:
     if spec in REWARDS:
         return REWARDS[spec]
     found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=list(REWARDS))
-    if isinstance(found, Reward):
-        return found
     if not callable(found):
         raise UserError(f"reward {spec!r} is a {type(found).__name__}; expected a function of a pool, or a Reward")
-    return Reward(getattr(found, "__name__", spec), found)
+    reward = found if isinstance(found, Reward) else Reward(getattr(found, "__name__", spec), found)
+    # What it raises is the user's to mend, and says the line of their file.
+    file = spec.rpartition(":")[0]
+    where = str(Path(file)) if file else f"reward {spec!r}"
+    return replace(reward, function=functools.partial(call, where, reward.name, reward.function))
 
 
 def reward_values(pool: Pool | pd.DataFrame, reward: str | Reward) -> np.ndarray:

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sharptheory.errors import UserError
@@ -169,3 +170,11 @@ def test_only_code_that_is_named_runs(package, mine, pool):
     assert not list(package.glob("*.ran")) and not mine.with_suffix(".ran").exists()
     load_reward(f"{mine}:brevity")
     assert [path.name for path in package.glob("*.ran")] == ["my_reward.ran"]
+
+
+def test_what_a_users_reward_raises_names_their_file_and_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def boom(pool):\n    return 1 / 0\n")
+    frame = pd.DataFrame({"prompt_id": [0, 0], "log_likelihood": [-1.0, -2.0]})
+    with pytest.raises(UserError, match=r"^\.?/?mine\.py:2: boom failed with ZeroDivisionError"):
+        load_reward("./mine.py:boom")(frame)
