@@ -21,3 +21,25 @@ def expect_integers(low: int, high: float = math.inf, /, **values) -> None:
         if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
             limits = f"≥ {low:,}" if high == math.inf else f"from {low:,} to {high:,}"
             raise UserError(f"{name}={value!r}; expected an integer {limits}")
+
+
+def expect_numbers(interval: str, /, **values) -> None:
+    """Refuse values that are not one number in an interval: ``expect_numbers("(0, 1]", delta=delta)``.
+
+    >>> expect_numbers("[0, inf)", beta=float("inf"))
+    Traceback (most recent call last):
+    sharptheory.errors.UserError: beta=inf; expected a number in [0, inf)
+
+    Raises:
+        UserError: naming the first such value; NaN is in no interval.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        try:
+            number = math.nan if isinstance(value, str) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        above = low <= number if interval[0] == "[" else low < number
+        below = number <= high if interval[-1] == "]" else number < high
+        if not (above and below):
+            raise UserError(f"{name}={value}; expected a number in {interval}")

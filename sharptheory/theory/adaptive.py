@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
 from sharptheory.theory.levels import TOLERANCE, level_bounds, ranked_rows
-from sharptheory.theory.rows import SUM_TOLERANCE, as_log_probs
+from sharptheory.theory.rows import SUM_TOLERANCE, as_floats, as_log_probs
+
+#: Least log-likelihood of a level set: beyond it the logarithm of a waiting time has no digits left for the time.
+LEAST_LIKELY = -1e9
 
 
 def stopping_threshold(delta: float) -> float:
@@ -22,15 +25,8 @@ def stopping_threshold(delta: float) -> float:
 
     Source: Theorem D.1 (arXiv 2412.01951).
     """
-    if not 0 < delta <= 1:
-        raise UserError(f"delta={delta}; expected a number in (0, 1]")
+    expect_numbers("(0, 1]", delta=delta)
     return float(np.log(2) - np.log(delta))
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise a UserError unless ``0 < μ_stop < ∞``."""
-    if not 0 < threshold < np.inf:
-        raise UserError(f"threshold={threshold}; expected a positive number, e.g. stopping_threshold(delta)")
 
 
 def entry_time(log_likelihood: np.ndarray, threshold: float) -> np.ndarray:
@@ -92,7 +88,7 @@ def adaptive_best_of_n(
         threshold: ``μ_stop > 0``, see `stopping_threshold`.
         log_likelihood: ``[..., Y]``, where an entry stands for a whole level set: the log-probability of each of its
             responses, `log_probs` being that of the set. So a policy over 10^12 responses is a row of its level sets.
-            It need not sum to 1: it is no law.
+            At least -1e9 where there is mass. It need not sum to 1: it is no law.
         tolerance: of ties, nats.
 
     Raises:
@@ -101,7 +97,8 @@ def adaptive_best_of_n(
 
     Source: (10), Appendix D (arXiv 2412.01951); [S1], proved in docs/theory.md.
     """
-    check_threshold(threshold)
+    expect_numbers("(0, inf)", threshold=threshold)
+    expect_numbers("[0, inf)", tolerance=tolerance)
     log_probs = as_log_probs(log_probs)
     table = log_probs.reshape(-1, log_probs.shape[-1])
     likelihood = table if log_likelihood is None else _of_level_sets(log_likelihood, log_probs).reshape(table.shape)
@@ -126,13 +123,17 @@ def adaptive_best_of_n(
 
 
 def _of_level_sets(log_likelihood: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    values = np.asarray(log_likelihood, dtype=float)
+    values = as_floats(log_likelihood, "log_likelihood")
     if values.shape != log_probs.shape:
         raise UserError(f"log_likelihood has shape {values.shape}; expected {log_probs.shape}, as log_probs")
-    wrong = ~(values <= SUM_TOLERANCE)
+    # What has mass and no likelihood would never stop the rule.
+    wrong = ~(values <= SUM_TOLERANCE) | ((values < LEAST_LIKELY) & (log_probs > -np.inf))
     if wrong.any():
         index = np.argwhere(wrong)[0].tolist()
-        raise UserError(f"log_likelihood{index} is {values[tuple(index)]:g}; expected a log-probability ≤ 0, in nats")
+        raise UserError(
+            f"log_likelihood{index} is {values[tuple(index)]:g}; expected a log-probability ≤ 0, in nats, and ≥ "
+            f"{LEAST_LIKELY:g} where there is mass"
+        )
     return values
 
 
@@ -175,12 +176,14 @@ def stopping_tail(log_probs: np.ndarray, threshold: float, k: np.ndarray) -> np.
         Probabilities ``[..., K]``; 1 at ``k = 0``.
 
     Raises:
-        UserError: a row is no law, or the threshold is not positive.
+        UserError: a row is no law, the threshold is not positive, or a k is no whole number.
 
     Source: [S1], proved in docs/theory.md.
     """
-    check_threshold(threshold)
-    log_probs, k = as_log_probs(log_probs), np.atleast_1d(np.asarray(k, dtype=float))
+    expect_numbers("(0, inf)", threshold=threshold)
+    log_probs, k = as_log_probs(log_probs), np.atleast_1d(as_floats(k, "k"))
+    if not np.all((k >= 0) & (k == np.floor(k))):
+        raise UserError(f"k={k}; expected whole numbers ≥ 0")
     with np.errstate(divide="ignore", invalid="ignore"):
         low = entry_time(log_probs, threshold)[..., None, :] > k[:, None]
         probs = np.exp(log_probs)[..., None, :]

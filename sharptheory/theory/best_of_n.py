@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
 from sharptheory.theory.levels import TOLERANCE, Levels, levels
-from sharptheory.theory.rows import SUM_TOLERANCE
+from sharptheory.theory.rows import SUM_TOLERANCE, as_floats
 
 #: Entries worked on at once, so that every pass over them stays in cache.
 BLOCK = 1 << 14
@@ -45,8 +45,7 @@ def best_of_n(
 
     Source: Appendix C (arXiv 2412.01951); proved in docs/theory.md.
     """
-    if not 1 <= n < np.inf:
-        raise UserError(f"n={n}; expected a real number ≥ 1")
+    expect_numbers("[1, inf)", n=n)
     if not isinstance(log_probs, Levels):
         ranking = levels(log_probs, rewards, tolerance=tolerance)
     elif rewards is None and tolerance == TOLERANCE:
@@ -140,7 +139,8 @@ def best_of_n_hit(mass: np.ndarray, n: np.ndarray) -> np.ndarray:
 
     Args:
         mass: ``q = π_base(y*_γ(x)|x)``, any shape, in [0, 1].
-        n: number of samples ``N ≥ 1``, real, broadcast against `mass`.
+        n: number of samples ``N ≥ 1``, real, broadcast against `mass`; at inf the limit, 1 for every positive mass and
+            0 for none.
 
     Returns:
         Probabilities, relative error near machine precision also where ``q`` is tiny and N huge.
@@ -150,11 +150,11 @@ def best_of_n_hit(mass: np.ndarray, n: np.ndarray) -> np.ndarray:
 
     Source: Proposition C.1 (arXiv 2412.01951).
     """
-    mass, n = np.asarray(mass, dtype=float), np.asarray(n, dtype=float)
+    mass, n = as_floats(mass, "mass"), as_floats(n, "n")
     # Masses that were added up may pass 1 by rounding.
     if not np.all((mass >= 0) & (mass <= 1 + SUM_TOLERANCE)):
         raise UserError(f"mass={mass}; expected numbers in [0, 1]")
     if not np.all(n >= 1):
         raise UserError(f"n={n}; expected numbers ≥ 1")
-    with np.errstate(divide="ignore"):
-        return -np.expm1(n * np.log1p(-np.minimum(mass, 1.0)))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.where(mass == 0, 0.0, -np.expm1(n * np.log1p(-np.minimum(mass, 1.0))))[()]

@@ -18,6 +18,7 @@ import numpy as np
 
 from sharptheory.errors import UserError
 from sharptheory.theory.laws import stopping_threshold
+from sharptheory.theory.rows import as_floats
 
 #: Hellinger price of missing mass δ where the target misses at most δ/2: ``D_H² ≥ κδ``; the paper uses 1/12.
 KAPPA = (1 - 1 / np.sqrt(2)) ** 2
@@ -59,14 +60,17 @@ _EXPECTED = {
     # Masses that were added up may pass 1 by rounding.
     **dict.fromkeys(("min_max_prob", "missing"), (lambda v: (v >= 0) & (v <= 1 + 1e-9), "a number in [0, 1]")),
     **dict.fromkeys(("disagreement", "hellinger"), (lambda v: v >= 0, "a number ≥ 0")),
-    "log_class": (lambda v: v >= 0, "log|Π| ≥ 0"),
+    "log_class": (lambda v: (v >= 0) & (v < np.inf), "a finite log|Π| ≥ 0"),
 }
+#: Those that may be arrays.
+_ARRAYS = {"mass", "max_prob", "n_maximizers", "missing", "n", "threshold"}
 
 
 def _check(**arguments: float) -> None:
     for name, value in arguments.items():
         test, expected = _EXPECTED[name]
-        if not np.all(test(np.asarray(value, dtype=float))):
+        numbers = as_floats(value, name)
+        if not np.all(test(numbers)) or (numbers.ndim and name not in _ARRAYS):
             raise UserError(f"{name}={value}; expected {expected}")
 
 
@@ -95,7 +99,8 @@ def best_of_n_kl(n: np.ndarray) -> np.ndarray:
     """
     _check(n=n)
     n = np.asarray(n, dtype=float)
-    return np.log(n) - (n - 1) / n
+    with np.errstate(invalid="ignore"):
+        return np.where(n == np.inf, np.inf, np.log(n) - (n - 1) / n)[()]
 
 
 def best_of_n_concentrability(n: np.ndarray) -> np.ndarray:
@@ -312,7 +317,10 @@ def reward_gap(margin: float, missing: np.ndarray, mu: np.ndarray) -> float:
     Source: docs/theory.md, Reward gap.
     """
     _check(margin=margin, missing=missing)
-    average = float(np.dot(missing, mu))
+    missing, mu = as_floats(missing, "missing"), as_floats(mu, "mu")
+    if missing.ndim != 1 or missing.shape != mu.shape:
+        raise UserError(f"missing has shape {missing.shape}, mu {mu.shape}; expected [X] both")
+    average = float(missing @ mu)
     return 0.0 if average == 0 else float(np.log1p(margin)) * average
 
 
@@ -339,7 +347,9 @@ def dpo_bad_prompts(disagreement: float, *, delta: float, c_max: float, min_max_
     _check(disagreement=disagreement, delta=delta, c_max=c_max, min_max_prob=min_max_prob, c_cov_bar=c_cov_bar)
     average = 2 * np.sqrt(disagreement * c_cov_bar)
     pointwise = disagreement / min_max_prob if min_max_prob > 0 else np.inf
-    return 4 * c_max * disagreement / delta**2 + min(pointwise, average)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        concentrated = np.divide(4 * c_max * disagreement, np.float64(delta) ** 2) if disagreement else 0.0
+    return float(concentrated + min(pointwise, average))
 
 
 def dpo_cost(
@@ -354,11 +364,13 @@ def dpo_cost(
     """
     _check(eps=eps, delta=delta, rho=rho, c_cov_bar=c_cov_bar, log_class=log_class)
     _check(c_max=c_max, min_max_prob=min_max_prob)
-    a = 4 * c_max / delta**2
-    pointwise = eps / (a + 1 / min_max_prob) if min_max_prob > 0 else 0.0
-    # a e + 2 √(C̄ e) = ε, solved for √e without cancellation.
-    average = (eps / (np.sqrt(c_cov_bar) + np.sqrt(c_cov_bar + a * eps))) ** 2
-    return Cost(float(max(np.ceil((log_class - np.log(rho)) / max(pointwise, average)), 1.0)), 2.0)
+    with np.errstate(divide="ignore", over="ignore"):
+        a = np.divide(4 * c_max, np.float64(delta) ** 2)
+        pointwise = eps / (a + np.divide(1.0, min_max_prob))
+        # a e + 2 √(C̄ e) = ε, solved for √e without cancellation.
+        average = (eps / (np.sqrt(c_cov_bar) + np.sqrt(c_cov_bar + a * eps))) ** 2
+        pairs = np.ceil(np.divide(log_class - np.log(rho), max(pointwise, average)))
+    return Cost(float(max(pairs, 1.0)), 2.0)
 
 
 def linear_pairs(dimension: int) -> Cost:

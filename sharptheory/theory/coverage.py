@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from sharptheory.errors import UserError
-from sharptheory.theory.levels import TOLERANCE, check_gamma, maximizers, maximizers_of_rows
+from sharptheory.errors import UserError, expect_numbers
+from sharptheory.theory.levels import TOLERANCE, maximizers, maximizers_of_rows
 from sharptheory.theory.policies import TabularPolicy, prompt_distribution
-from sharptheory.theory.rows import as_log_probs
+from sharptheory.theory.rows import as_floats, as_log_probs
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,8 @@ def argmax_summary(policy: TabularPolicy, gamma: float = 0.0, *, tolerance: floa
     Raises:
         UserError: γ is outside [0, 1).
     """
-    check_gamma(gamma)
+    expect_numbers("[0, 1)", gamma=gamma)
+    expect_numbers("[0, inf)", tolerance=tolerance)
     n_prompts = policy.shape[0]
     log_max, log_mass, runner_up = (np.empty(n_prompts) for _ in range(3))
     count = np.empty(n_prompts, dtype=np.int64)
@@ -84,8 +85,7 @@ def coverage_coefficient(of: TabularPolicy | ArgmaxSummary, gamma: float | None 
 
     Source: (6), Definition F.1 and Appendix H (arXiv 2412.01951).
     """
-    if not p > 0:
-        raise UserError(f"p={p}; expected a positive number or inf")
+    expect_numbers("(0, inf]", p=p)
     summary = _summary(of, gamma)
     return _inverse_moment(summary.mu, summary.log_mass, p)
 
@@ -112,11 +112,13 @@ def coverage_profile(of: TabularPolicy | ArgmaxSummary, t: np.ndarray, gamma: fl
         Probabilities, of the shape of `t`.
 
     Raises:
-        UserError: γ is out of range, or not that of the summary.
+        UserError: γ is out of range, or not that of the summary, or a t is negative.
     """
-    summary = _summary(of, gamma)
+    summary, t = _summary(of, gamma), as_floats(t, "t")
+    if not np.all(t >= 0):
+        raise UserError(f"t={t.tolist()}; expected numbers ≥ 0")
     with np.errstate(divide="ignore"):
-        log_t = np.log(np.asarray(t, dtype=float))
+        log_t = np.log(t)
     return (-summary.log_mass > log_t[..., None]) @ summary.mu
 
 
@@ -147,23 +149,26 @@ def concentrability(law: np.ndarray, base: np.ndarray, *, order: float = 1.0, mu
 
     Args:
         law, base: log-probabilities of ``π`` and ``π'`` in nats, ``[X, Y]``.
-        order: the exponent β.
+        order: the exponent β ≥ 0; at 0 the result is 1.
         mu: prompt probabilities ``[X]``; default uniform.
 
     Returns:
         A number; ``inf`` if ``π`` has mass where ``π'`` has none.
 
     Raises:
-        UserError: a row is no law, `mu` is no distribution, or the shapes differ.
+        UserError: a row is no law, the order is negative or infinite, `mu` is no distribution, or the shapes differ.
 
     Source: (9) (arXiv 2412.01951).
     """
+    expect_numbers("[0, inf)", order=order)
     law, base = np.atleast_2d(as_log_probs(law, "law")), np.atleast_2d(as_log_probs(base, "base"))
     if law.shape != base.shape:
         raise UserError(f"law has shape {law.shape}; expected {base.shape}, as base")
     terms = np.full(law.shape, -np.inf)
     support = law > -np.inf
-    terms[support] = law[support] + order * (law[support] - base[support])
+    with np.errstate(over="ignore"):
+        ratio = 0.0 if order == 0 else order * (law[support] - base[support])
+        terms[support] = law[support] + ratio
     per_prompt = logsumexp(terms, axis=1)
     weights = prompt_distribution(mu, len(law))
     with np.errstate(over="ignore"):
@@ -188,7 +193,7 @@ def missing_mass(
     Raises:
         UserError: a row of `law` is no law, its shape is not that of `base`, or γ is out of range.
     """
-    law = np.atleast_2d(law)
+    law = np.atleast_2d(as_floats(law, "law"))
     if law.shape != base.shape:
         raise UserError(f"law has shape {law.shape}; expected {base.shape}, as base")
     law = as_log_probs(law, "law")
@@ -205,9 +210,17 @@ def bad_prompts(missing: np.ndarray, delta: np.ndarray, mu: np.ndarray) -> np.nd
     Returns:
         Probabilities, of the shape of `delta`.
 
+    Raises:
+        UserError: shapes that differ, or a δ outside [0, 1].
+
     Source: Definitions 3.1 and F.1 (arXiv 2412.01951).
     """
-    return (missing > np.asarray(delta, dtype=float)[..., None]) @ mu
+    missing, delta, mu = as_floats(missing, "missing"), as_floats(delta, "delta"), as_floats(mu, "mu")
+    if missing.ndim != 1 or missing.shape != mu.shape:
+        raise UserError(f"missing has shape {missing.shape}, mu {mu.shape}; expected [X] both")
+    if not np.all((delta >= 0) & (delta <= 1)):
+        raise UserError(f"delta={delta.tolist()}; expected numbers in [0, 1]")
+    return (missing > delta[..., None]) @ mu
 
 
 def is_sharpened(law: np.ndarray, base: TabularPolicy, *, eps: float, delta: float, gamma: float = 0.0) -> bool:
@@ -221,9 +234,7 @@ def is_sharpened(law: np.ndarray, base: TabularPolicy, *, eps: float, delta: flo
 
     Source: Definitions 3.1 and F.1 (arXiv 2412.01951).
     """
-    for name, value in (("eps", eps), ("delta", delta)):
-        if not 0 <= value <= 1:
-            raise UserError(f"{name}={value}; expected a number in [0, 1]")
+    expect_numbers("[0, 1]", eps=eps, delta=delta)
     return bool(bad_prompts(missing_mass(law, base, gamma), delta, base.mu) <= eps)
 
 
@@ -240,7 +251,7 @@ def sharpness_curve(law: np.ndarray, base: TabularPolicy, gamma: float = 0.0) ->
         UserError: γ is out of range, or a row of `law` is no law.
     """
     missing = missing_mass(law, base, gamma)
-    delta = np.unique(np.concatenate([[0.0], missing]))
+    delta = np.unique(np.concatenate([[0.0], np.minimum(missing, 1.0)]))
     return delta, bad_prompts(missing, delta, base.mu)
 
 
@@ -253,9 +264,12 @@ def _summary(of: TabularPolicy | ArgmaxSummary, gamma: float | None) -> ArgmaxSu
 
 
 def _inverse_moment(mu: np.ndarray, log_mass: np.ndarray, p: float) -> float:
-    """``(E[m^{-p}])^{1/p}`` over the support of μ, in log space."""
-    support = mu > 0
+    """``(E[m^{-p}])^{1/p}`` over the support of μ, in log space; as p → 0 the geometric mean of 1/m."""
+    weights, log_inverse = mu[mu > 0], -log_mass[mu > 0]
+    worst, mean = log_inverse.max(), weights @ log_inverse
     with np.errstate(over="ignore"):
         if p == np.inf:
-            return float(np.exp(-log_mass[support].min()))
-        return float(np.exp(logsumexp(-p * log_mass[support], b=mu[support]) / p))
+            return float(np.exp(worst))
+        if p * (worst - log_inverse.min()) < 1:  # around the mean, so that dividing by a small p loses nothing
+            return float(np.exp(mean + np.log1p(weights @ np.expm1(p * (log_inverse - mean))) / p))
+        return float(np.exp(worst + np.log(weights @ np.exp(p * (log_inverse - worst))) / p))

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
 from sharptheory.theory.levels import TOLERANCE, levels
-from sharptheory.theory.rows import as_log_probs
+from sharptheory.theory.rows import as_floats, as_log_probs, as_rewards
 
 
 def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -69,7 +69,8 @@ def renyi_2(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """
     p, q = _pair(p, q)
     support = p > -np.inf
-    terms = np.where(support, 2 * p - np.where(support, q, 0.0), -np.inf)
+    with np.errstate(over="ignore"):  # in this order, to -inf at worst
+        terms = np.where(support, p + (np.where(support, p, 0.0) - np.where(support, q, 0.0)), -np.inf)
     return np.maximum(logsumexp(terms, axis=-1), 0.0)
 
 
@@ -96,15 +97,27 @@ def expected_reward(p: np.ndarray, rewards: np.ndarray) -> np.ndarray:
     """``E_p[r]``; a response of no mass counts nothing, whatever its reward.
 
     Args:
-        p: ``[..., Y]``, nats. rewards: ``[..., Y]``.
+        p: ``[..., Y]``, nats. rewards: broadcast to it.
+
+    Raises:
+        UserError: a row is no law, or the rewards have no mean.
     """
-    p, rewards = np.broadcast_arrays(as_log_probs(p, "p"), np.asarray(rewards, dtype=float))
+    p = as_log_probs(p, "p")
     weights = np.exp(p)
-    return np.where(weights > 0, weights * np.where(weights > 0, rewards, 0.0), 0.0).sum(axis=-1)
+    rewards = np.where(weights > 0, as_rewards(rewards, p.shape), 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = (weights * rewards).sum(axis=-1)
+    if np.isnan(expected).any():
+        raise UserError("rewards hold NaN, or inf and -inf beside each other; expected numbers that have a mean")
+    return expected
 
 
 def _pair(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    p, q = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
-    if p.shape[-1:] != q.shape[-1:]:
-        raise UserError(f"laws over {p.shape[-1:]} and {q.shape[-1:]} responses; expected the same responses")
+    p, q = as_floats(p, "p"), as_floats(q, "q")
+    try:
+        shape = np.broadcast_shapes(p.shape, q.shape)
+    except ValueError:
+        shape = ()
+    if not shape or p.shape[-1:] != q.shape[-1:]:
+        raise UserError(f"q has shape {q.shape}, p {p.shape}; expected the same responses, and prompts that broadcast")
     return np.broadcast_arrays(as_log_probs(p, "p"), as_log_probs(q, "q"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.theory.hard_family import (
     HardFamily,
     adaptive_on_hardest,
@@ -17,6 +17,7 @@ from sharptheory.theory.hard_family import (
 )
 from sharptheory.theory.occupancy import identification_error
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy
+from sharptheory.theory.rows import as_floats, expect_room
 from sharptheory.theory.votes import smallest
 
 __all__ = [
@@ -44,13 +45,13 @@ def greedy_fails(mass: float) -> AutoregressivePolicy:
     The first token 0 has probability `mass` and one continuation; token 1 has the rest, spread evenly.
 
     Args:
-        mass: in (0, 1/2).
+        mass: in (0, 1/2); the tree has ``1/mass²`` leaves.
 
     Raises:
-        UserError: `mass` is out of range.
+        UserError: `mass` is out of range, or so small that the tree has no room.
     """
-    if not 0 < mass < 0.5:
-        raise UserError(f"mass={mass}; expected a number in (0, 1/2)")
+    expect_numbers("(0, 0.5)", mass=mass)
+    expect_room((1 / mass) ** 2 if mass > 1e-150 else np.inf, mass=mass)
     width = max(2, int(np.floor((1 - mass) / mass)) + 1)
     first, second = np.full((1, 1, width + 1), -np.inf), np.full((1, width, width + 1), -np.inf)
     first[0, 0, :2] = np.log(mass), np.log1p(-mass)
@@ -70,14 +71,17 @@ def misspecified(n: int, strength: float | None = None, theta: np.ndarray | None
         theta: another member of the class, ``[2, 2]`` (θ_1, θ_2).
 
     Raises:
-        UserError: fewer than 3 tokens.
+        UserError: fewer than 3 tokens or too many, a strength that is not finite, or a theta of another shape.
 
     Source: Proposition E.2.
     """
-    if n < 3:
-        raise UserError(f"n={n}; expected at least 3 tokens")
+    expect_integers(3, n=n)
+    expect_room(n**2, n=n)
     strength = np.log(n) + 2 if strength is None else strength
-    theta = np.array([[strength, 0.0], [strength, 0.0]]) if theta is None else np.asarray(theta, dtype=float)
+    expect_numbers("(-inf, inf)", strength=strength)
+    theta = np.array([[strength, 0.0], [strength, 0.0]]) if theta is None else as_floats(theta, "theta")
+    if theta.shape != (2, 2) or not np.isfinite(theta).all():
+        raise UserError(f"theta={theta.tolist()}; expected finite numbers [2, 2]")
     first, second = np.full(n, theta[0, 1]), np.zeros((n, n))
     first[:2] = theta[0, 0]
     second[1] = theta[1, 1]
@@ -101,14 +105,13 @@ def max_cut_policy(n_vertices: int, edges: Sequence[tuple[int, int]], *, strengt
         n_vertices: n; edges: pairs of vertices; strength: B > 0. The tree has ``2^{n+|E|}`` leaves.
 
     Raises:
-        UserError: no edges, an edge is no pair of different vertices, or B is not positive.
+        UserError: no edges, an edge is no pair of different vertices, B is not positive, or the tree has no room.
 
     Source: Proposition E.1.
     """
-    if not edges or any(not (0 <= u < n_vertices and 0 <= v < n_vertices and u != v) for u, v in edges):
-        raise UserError(f"edges={list(edges)}; expected pairs of different vertices in 0..{n_vertices - 1}")
-    if not strength > 0:
-        raise UserError(f"strength={strength}; expected a positive number")
+    _check_graph(n_vertices, edges)
+    expect_numbers("(0, inf)", strength=strength)
+    expect_room(2.0 ** min(n_vertices + len(edges), 1_000), n_vertices=n_vertices, edges=f"{len(edges)} of them")
     depths = []
     for h in range(n_vertices + len(edges)):
         logits = np.zeros((2**h, 3))
@@ -121,6 +124,17 @@ def max_cut_policy(n_vertices: int, edges: Sequence[tuple[int, int]], *, strengt
     return AutoregressivePolicy(tuple(depths))
 
 
+def _check_graph(n_vertices: int, edges: Sequence[tuple[int, int]]) -> None:
+    expect_integers(2, n_vertices=n_vertices)
+    if not edges:
+        raise UserError("edges is empty; expected pairs of vertices")
+    for edge in edges:
+        if len(edge) != 2 or edge[0] == edge[1]:
+            raise UserError(f"edges holds {edge}; expected pairs of different vertices")
+        expect_integers(0, n_vertices - 1, **{"a vertex of edges": edge[0]})
+        expect_integers(0, n_vertices - 1, **{"a vertex of edges": edge[1]})
+
+
 def cut_size(sides: Sequence[int], edges: Sequence[tuple[int, int]]) -> int:
     """Number of edges between the two sides.
 
@@ -131,11 +145,16 @@ def cut_size(sides: Sequence[int], edges: Sequence[tuple[int, int]]) -> int:
 
 
 def max_cut(n_vertices: int, edges: Sequence[tuple[int, int]]) -> int:
-    """Size of a maximum cut, by brute force.
+    """Size of a maximum cut, by brute force over the ``2^n`` of them.
 
     Args:
         n_vertices: n. edges: pairs of vertices.
+
+    Raises:
+        UserError: as `max_cut_policy`.
     """
+    _check_graph(n_vertices, edges)
+    expect_room(2.0 ** min(n_vertices, 1_000), n_vertices=n_vertices)
     return max(cut_size(sides, edges) for sides in itertools.product((0, 1), repeat=n_vertices))
 
 
@@ -155,8 +174,9 @@ def packing_policy(dimension: int, n_points: int, *, seed: int = 0, scale: float
     Raises:
         UserError: no such packing was found among random points.
     """
-    if dimension < 2 or n_points < 2:
-        raise UserError(f"dimension={dimension}, n_points={n_points}; expected at least 2 of each")
+    expect_integers(2, dimension=dimension, n_points=n_points)
+    expect_room(dimension * n_points, dimension=dimension, n_points=n_points)
+    expect_numbers("(-inf, inf)", scale=scale)
     rng = np.random.default_rng(seed)
     points = np.empty((0, dimension))
     for _ in range(1_000):

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.theory.laws import adaptive_best_of_n, stopping_threshold
 from sharptheory.theory.occupancy import identification_error
 from sharptheory.theory.policies import TabularPolicy
+from sharptheory.theory.rows import expect_room
 from sharptheory.theory.votes import binomial_mean, crossing, fewest_prompts, outvoted
+
+#: Limits of M and of d, up to which numbers of queries are exact and quick.
+MOST_RESPONSES, MOST_PROMPTS = 10**9, 10**15
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,9 @@ class HardFamily:
     when more than half of the mass is on its response.
 
     Args:
-        m: number of responses M, an integer ≥ 3.
+        m: number of responses M, an integer from 3 to 10^9.
         mass: Δ in (0, 1].
-        d: number of hard prompts, an integer ≥ 1.
+        d: number of hard prompts, an integer from 1 to 10^15.
 
     Raises:
         UserError: naming the argument.
@@ -38,12 +42,9 @@ class HardFamily:
     d: int
 
     def __post_init__(self):
-        if self.m < 3 or self.m != int(self.m):
-            raise UserError(f"m={self.m}; expected an integer ≥ 3")
-        if not 0 < self.mass <= 1:
-            raise UserError(f"mass={self.mass}; expected a number in (0, 1]")
-        if self.d < 1 or self.d != int(self.d):
-            raise UserError(f"d={self.d}; expected an integer ≥ 1")
+        expect_integers(3, MOST_RESPONSES, m=self.m)
+        expect_numbers("(0, 1]", mass=self.mass)
+        expect_integers(1, MOST_PROMPTS, d=self.d)
 
     @property
     def coverage(self) -> float:
@@ -62,18 +63,18 @@ class HardFamily:
             hidden: ``[d]``.
 
         Raises:
-            UserError: `hidden` has another length.
+            UserError: `hidden` has another length or an impossible entry, or the table would be too large.
         """
         if len(hidden) != self.d:
             raise UserError(f"hidden has {len(hidden)} entries; expected d={self.d}")
+        for i, response in enumerate(hidden):
+            expect_integers(0, self.m - 1, **{f"hidden[{i}]": response})
+        expect_room((self.d + 1) * (self.m + 1), d=self.d, m=self.m)
         probs = np.zeros((self.d + 1, self.m + 1))
         probs[0, 0] = 1
         probs[1:, 1:] = (1 - 1 / (self.m - 1)) / self.m
         probs[np.arange(1, self.d + 1), 1 + np.asarray(hidden)] = 2 / self.m
-        return TabularPolicy.from_probs(probs, self._mu())
-
-    def _mu(self) -> np.ndarray:
-        return np.concatenate([[1 - self.mass], np.full(self.d, self.mass / self.d)])
+        return TabularPolicy.from_probs(probs, np.concatenate([[1 - self.mass], np.full(self.d, self.visit)]))
 
     @property
     def visit(self) -> float:
@@ -88,6 +89,8 @@ class HardFamily:
 
         Source: [S4], proved in docs/theory.md.
         """
+        expect_numbers("[0, inf)", n_prompts=n_prompts)
+        expect_numbers("[1, inf)", n_responses=n_responses)
         return self.mass * binomial_mean(lambda k: identification_error(self.m, k * n_responses), n_prompts, self.visit)
 
     def minimax_queries(self, eps: float) -> float:
@@ -99,7 +102,8 @@ class HardFamily:
         Args:
             eps: ε in (0, 1].
         """
-        return crossing(lambda m: self.minimax_risk(m, 1), _checked(eps))
+        expect_numbers("(0, 1]", eps=eps)
+        return crossing(lambda m: self.minimax_risk(m, 1), eps)
 
     def hit(self, n_responses: float) -> float:
         """Probability ``1-(1-2/M)^N`` that best-of-N at a hard prompt returns its hidden response.
@@ -107,6 +111,7 @@ class HardFamily:
         Args:
             n_responses: N ≥ 1.
         """
+        expect_numbers("[1, inf]", n_responses=n_responses)
         return float(-np.expm1(n_responses * np.log1p(-2 / self.m)))
 
     def sft_risk(self, n_prompts: float, n_responses: float) -> float:
@@ -119,9 +124,8 @@ class HardFamily:
 
         Source: docs/theory.md.
         """
-        return self._vote_risk(n_prompts, self.hit(n_responses))
-
-    def _vote_risk(self, n_prompts: float, hit: float) -> float:
+        expect_numbers("[0, inf)", n_prompts=n_prompts)
+        hit = self.hit(n_responses)
         return self.mass * binomial_mean(lambda k: outvoted(k, hit), n_prompts, self.visit)
 
     def sft_prompts(self, eps: float, n_responses: float, *, at_least: float = 0.0) -> float:
@@ -132,7 +136,8 @@ class HardFamily:
 
         Source: docs/theory.md, which says where the risk falls in n.
         """
-        return fewest_prompts(_checked(eps) / self.mass, self.hit(n_responses), self.visit, at_least=at_least)
+        expect_numbers("(0, 1]", eps=eps)
+        return fewest_prompts(eps / self.mass, self.hit(n_responses), self.visit, at_least=at_least)
 
     def sft_queries(self, eps: float) -> float:
         """Smallest m = nN with `sft_risk` ≤ ε, over all pairs of integers n, N ≥ 1; inf if there is none.
@@ -150,7 +155,8 @@ class HardFamily:
         Args:
             eps: ε in (0, 1].
         """
-        if self.mass <= _checked(eps):
+        expect_numbers("(0, 1]", eps=eps)
+        if self.mass <= eps:
             return 0.0, 1.0
         guesses = np.unique(np.ceil(np.geomspace(1 / self.m, 4.0, 25) * self.m))
         best, n_responses = min((n * self.sft_prompts(eps, n), n) for n in guesses)
@@ -172,9 +178,10 @@ class HardFamily:
 
         Source: [S1], proved in docs/theory.md.
         """
-        row = self.policy([0] * self.d).log_probs[1]
-        stopping = adaptive_best_of_n(row, threshold)
-        return float(np.exp(stopping.law[1])), float(stopping.expected_n)
+        # The other responses are one level set.
+        masses, each = np.log([2, self.m - 2]) - np.log(self.m), np.log([2, 1 - 1 / (self.m - 1)]) - np.log(self.m)
+        stopping = adaptive_best_of_n(masses, threshold, log_likelihood=each)
+        return float(np.exp(stopping.law[0])), float(stopping.expected_n)
 
     def adaptive_queries(self, eps: float, *, threshold: float = stopping_threshold(0.5)) -> float:
         """Expected queries of adaptive SFT-Sharpening with the fewest prompts that reach risk ε, exactly.
@@ -183,18 +190,10 @@ class HardFamily:
             eps: ε in (0, 1]. threshold: ``μ_stop > 0``.
         """
         hit, expected_n = self.adaptive_stopping(threshold)
-        prompts = fewest_prompts(_checked(eps) / self.mass, hit, self.visit)
+        expect_numbers("(0, 1]", eps=eps)
+        prompts = fewest_prompts(eps / self.mass, hit, self.visit)
         easy = max(np.ceil(threshold), 1.0)
         return prompts * ((1 - self.mass) * easy + self.mass * expected_n)
-
-
-def _checked(eps: float) -> float:
-    if not 0 < eps <= 1:
-        raise UserError(f"eps={eps}; expected a number in (0, 1]")
-    return eps
-
-
-# The hardest member ---------------------------------------------------------------------------------------------------
 
 
 def hardest(eps: float, coverage: float, d: int, cost: Callable[[HardFamily], float], *, points: int = 30) -> float:
@@ -211,10 +210,14 @@ def hardest(eps: float, coverage: float, d: int, cost: Callable[[HardFamily], fl
     Raises:
         UserError: naming the argument.
     """
-    if not 0 < eps < 1:
-        raise UserError(f"eps={eps}; expected a number in (0, 1)")
-    if not coverage > 1:
-        raise UserError(f"coverage={coverage}; expected a number above 1: at 1 there is nothing to sharpen")
+    expect_numbers("(0, 1)", eps=eps)
+    expect_numbers("(1, inf)", coverage=coverage)  # at 1 there is nothing to sharpen
+    expect_integers(1, points=points)
+    most = 2 + 2 * (coverage - 1) / (1.1 * eps)
+    if most > MOST_RESPONSES:
+        raise UserError(
+            f"coverage={coverage} at eps={eps}: families of {most:.3g} responses; expected at most {MOST_RESPONSES:,}"
+        )
     best = 0.0
     for mass in np.unique(np.minimum(np.geomspace(1.1, 20, points) * eps, 1.0)):
         m = int(np.floor(2 + 2 * (coverage - 1) / mass))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sharptheory.errors import UserError
-from sharptheory.theory.rows import as_log_probs, row_chunks
+from sharptheory.errors import UserError, expect_numbers
+from sharptheory.theory.rows import as_log_probs, as_rewards, row_chunks
 
 #: Log-probabilities (nats) closer than this are tied. Tight, for tables; language models need about 1e-4.
 TOLERANCE = 1e-12
@@ -64,12 +64,6 @@ def level_bounds(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, last
 
 
-def check_gamma(gamma: float) -> None:
-    """Raise a UserError unless ``γ ∈ [0, 1)``."""
-    if not 0 <= gamma < 1:
-        raise UserError(f"gamma={gamma}; expected a number in [0, 1)")
-
-
 def maximizers(log_probs: np.ndarray, gamma: float = 0.0, *, tolerance: float = TOLERANCE) -> np.ndarray:
     """The set ``y*_γ(x) = {y : π(y|x) ≥ (1-γ) max π(·|x)}``, as whole levels: one is inside iff its leader is.
 
@@ -80,9 +74,10 @@ def maximizers(log_probs: np.ndarray, gamma: float = 0.0, *, tolerance: float = 
         Boolean mask ``[..., Y]``.
 
     Raises:
-        UserError: γ is outside [0, 1), or a row is no law.
+        UserError: γ is outside [0, 1), the tolerance negative or infinite, or a row is no law.
     """
-    check_gamma(gamma)
+    expect_numbers("[0, 1)", gamma=gamma)
+    expect_numbers("[0, inf)", tolerance=tolerance)
     table = as_log_probs(log_probs)
     flat = table.reshape(-1, table.shape[-1])
     inside = np.empty(flat.shape, dtype=bool)
@@ -140,14 +135,16 @@ def levels(log_probs: np.ndarray, rewards: np.ndarray | None = None, *, toleranc
         log_probs: ``[..., Y]``, nats. rewards: broadcast to it; default the log-likelihood. tolerance: of ties.
 
     Raises:
-        UserError: a row is no law, or a reward is NaN.
+        UserError: a row is no law, a reward is NaN, or the tolerance is negative or infinite.
     """
+    expect_numbers("[0, inf)", tolerance=tolerance)
     log_probs = as_log_probs(log_probs)
     table = log_probs.reshape(-1, log_probs.shape[-1])
     if rewards is not None:
-        rewards = np.broadcast_to(np.asarray(rewards, dtype=float), log_probs.shape).reshape(table.shape)
+        rewards = as_rewards(rewards, log_probs.shape)
         if np.isnan(rewards).any():
             raise UserError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
+        rewards = rewards.reshape(table.shape)
     columns = tuple(np.empty(table.shape) for _ in range(4))
     for rows in row_chunks(table.shape):
         chunk = table[rows]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln, softmax
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 from sharptheory.theory.rows import as_log_probs
 
 
@@ -141,9 +141,7 @@ def majority(log_probs: np.ndarray, n: int) -> np.ndarray:
     Raises:
         UserError: n is no integer ≥ 1, or a row is no law.
     """
-    if n != int(n) or n < 1:
-        raise UserError(f"n={n}; expected an integer ≥ 1")
-    n = int(n)
+    expect_integers(1, n=n)
     log_probs = as_log_probs(log_probs)
     counts = np.arange(n + 1)
     with np.errstate(divide="ignore", invalid="ignore"):

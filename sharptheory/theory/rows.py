@@ -12,6 +12,8 @@ from sharptheory.errors import UserError
 SUM_TOLERANCE = 1e-6
 #: Elements that a pass over a large table holds at once: small enough to stay in cache.
 CHUNK = 1 << 16
+#: Entries of a table that a few numbers may ask for: 1 GiB.
+MOST_ENTRIES = 1 << 27
 
 
 def row_chunks(shape: tuple[int, int], elements: int = CHUNK) -> Iterator[slice]:
@@ -37,8 +39,58 @@ def log_sums(rows: np.ndarray) -> np.ndarray:
         return shift + np.log(np.exp(rows - shift[:, None]).sum(axis=1))
 
 
+def as_floats(values, name: str) -> np.ndarray:
+    """An array of floats, refused if the values are ragged, text or complex: the check at the public boundary.
+
+    Args:
+        values: numbers, any shape. name: of the argument, for the message.
+
+    Raises:
+        UserError: naming the argument.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"found {array.dtype}")
+        return np.asarray(array, dtype=float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{name} is no table of numbers ({error}); expected real numbers, rows of one length") from None
+
+
+def expect_room(entries: float, /, **asked) -> None:
+    """Refuse to build a table that no memory holds, where a few numbers decide its size.
+
+    Args:
+        entries: of the table. asked: the arguments that decide it, for the message.
+
+    Raises:
+        UserError: naming the arguments and the limit, `MOST_ENTRIES`.
+    """
+    if not entries <= MOST_ENTRIES:
+        given = ", ".join(f"{name}={value}" for name, value in asked.items())
+        raise UserError(f"{given}: a table of {float(entries):.3g} entries; expected at most {MOST_ENTRIES:,} (1 GiB)")
+
+
+def as_rewards(rewards, shape: tuple[int, ...], name: str = "rewards") -> np.ndarray:
+    """Rewards as floats of a table's shape, to which they are broadcast; they may be infinite.
+
+    Args:
+        rewards: numbers. shape: of the table, ``[..., Y]``. name: of the argument, for the message.
+
+    Raises:
+        UserError: they are no numbers, or of a shape that does not broadcast.
+    """
+    array = as_floats(rewards, name)
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise UserError(
+            f"{name} has shape {array.shape}; expected {shape}, as log_probs, or what broadcasts to it"
+        ) from None
+
+
 def as_log_probs(values: np.ndarray, name: str = "log_probs") -> np.ndarray:
-    """The same numbers as an array of floats, refused unless every row is a law: the check at the public boundary.
+    """The same numbers as an array of floats, refused unless every row is a law.
 
     Costs one pass of ``exp``, a cacheful at a time; probabilities that sum to 1 are at most 1, so the sums are enough.
 
@@ -47,9 +99,10 @@ def as_log_probs(values: np.ndarray, name: str = "log_probs") -> np.ndarray:
         name: of the argument, for the message.
 
     Raises:
-        UserError: a row is empty, holds NaN or a positive number, or misses a sum of 1 by more than `SUM_TOLERANCE`.
+        UserError: the values are no table of numbers, or a row is empty, holds NaN or a positive number, or misses a sum
+            of 1 by more than `SUM_TOLERANCE`.
     """
-    table = np.asarray(values, dtype=float)
+    table = as_floats(values, name)
     if table.ndim == 0 or table.shape[-1] == 0:
         raise UserError(f"{name} has shape {table.shape}; expected [..., Y] with Y ≥ 1")
     flat = table.reshape(-1, table.shape[-1])

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.theory import bounds, families, laws
 from sharptheory.theory.coverage import concentrability
 from sharptheory.theory.divergences import kl
 from sharptheory.theory.levels import maximizers
+from sharptheory.theory.rows import as_floats
 
 #: Kind of each curve: exact on the hard family, a bound with explicit constants, or a rate (constant 1).
 CURVES = {
@@ -52,12 +53,12 @@ def sample_complexity(
     Raises:
         UserError: δ is outside (0, 1/2], or a grid holds an impossible number.
     """
-    if not 0 < delta <= 0.5:
-        raise UserError(
-            f"delta={delta}; expected a number in (0, 1/2]: a solved prompt has more than half of its mass right"
-        )
+    expect_numbers("(0, 0.5]", delta=delta)  # a solved prompt has more than half of its mass right
     rows = []
     for c, d, e in itertools.product(coverage, dim, eps):
+        expect_numbers("(0, 1)", eps=e)
+        expect_numbers("(1, inf)", coverage=c)
+        expect_integers(1, dim=d)
         # The largest class of the search: M is largest at the smallest Δ.
         log_class = d * float(np.log(2 + 2 * (c - 1) / (1.1 * e)))
         pac = dict(eps=e / 2, delta=delta, rho=e / 2, log_class=log_class)
@@ -97,7 +98,7 @@ def law_table(
     Raises:
         UserError: `log_probs` is no row, or no law; or a parameter is out of range.
     """
-    base = np.asarray(log_probs, dtype=float)
+    base = as_floats(log_probs, "log_probs")
     if base.ndim != 1:
         raise UserError(f"log_probs has shape {base.shape}; expected one row [Y]")
     best = maximizers(base, gamma)
@@ -146,7 +147,13 @@ def sharpening_cost(
 
     Returns:
         One dict per method: `method, source, prompts, responses, queries, tokens`.
+
+    Raises:
+        UserError: an argument is out of range.
     """
+    expect_numbers("(0, inf]", largest_inverse=largest_inverse)
+    if tokens_per_response is not None:
+        expect_numbers("[0, inf]", tokens_per_response=tokens_per_response)
     common = dict(eps=eps, delta=delta, rho=rho, log_class=log_class)
     if np.isfinite(largest_inverse) and np.isfinite(coverage):
         dpo = bounds.dpo_cost(**common, c_max=largest_inverse, min_max_prob=1 / largest_inverse, c_cov_bar=coverage)

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_softmax
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
 from sharptheory.theory.levels import TOLERANCE, levels, maximizers
-from sharptheory.theory.rows import as_log_probs
+from sharptheory.theory.rows import as_log_probs, as_rewards
 
 
 def argmax_law(log_probs: np.ndarray, gamma: float = 0.0, *, tolerance: float = TOLERANCE) -> np.ndarray:
@@ -49,8 +49,7 @@ def tilted(log_probs: np.ndarray, beta: float, *, rewards: np.ndarray | None = N
 
     Source: (3) (arXiv 2412.01951).
     """
-    if not beta >= 0:
-        raise UserError(f"beta={beta}; expected a number ≥ 0")
+    expect_numbers("[0, inf]", beta=beta)
     log_probs = as_log_probs(log_probs)
     if beta == np.inf:
         return log_probs.copy()
@@ -67,7 +66,7 @@ def _rewards(log_probs: np.ndarray, rewards: np.ndarray | None) -> np.ndarray:
     """The rewards of a table, by default the log-likelihood; ``-inf`` where a response has no mass."""
     if rewards is None:
         return log_probs
-    rewards = np.broadcast_to(np.asarray(rewards, dtype=float), log_probs.shape)
+    rewards = as_rewards(rewards, log_probs.shape)
     support = log_probs > -np.inf
     if np.isnan(rewards[support]).any():
         raise UserError(f"rewards{np.argwhere(np.isnan(rewards) & support)[0].tolist()} is NaN; expected numbers")
@@ -104,8 +103,7 @@ def power(log_probs: np.ndarray, alpha: float) -> np.ndarray:
 
     Source: (3) (arXiv 2412.01951).
     """
-    if not alpha >= 0:
-        raise UserError(f"alpha={alpha}; expected a number ≥ 0")
+    expect_numbers("[0, inf]", alpha=alpha)
     if alpha == np.inf:
         return argmax_law(log_probs)
     log_probs = as_log_probs(log_probs)
@@ -131,27 +129,29 @@ def chi_squared(log_probs: np.ndarray, beta: float, *, rewards: np.ndarray | Non
 
     Source: Huang et al., arXiv 2503.21878.
     """
-    if not 0 < beta < np.inf:
-        raise UserError(f"beta={beta}; expected a positive number")
+    expect_numbers("(0, inf)", beta=beta)
     log_probs = as_log_probs(log_probs)
     rewards = finite_rewards(log_probs, rewards)
-    # Responses without mass may have any reward: the smallest, so that they come last.
-    rewards = np.maximum(rewards, np.where(rewards == -np.inf, np.inf, rewards).min(axis=-1, keepdims=True))
+    # Relative to the best, so that a small β is not lost beside them; what has no mass comes last.
+    with np.errstate(over="ignore"):
+        rewards = np.maximum(rewards - rewards.max(axis=-1, keepdims=True), -np.finfo(float).max)
     order = np.argsort(-rewards, axis=-1)
     r = np.take_along_axis(rewards, order, axis=-1)
     p = np.take_along_axis(np.exp(log_probs), order, axis=-1)
     mass = np.cumsum(p, axis=-1)
     # Σ_{i ≤ k} p_i (r_i - r_k): what the best k responses sum to, times β, when λ is the k-th reward.
-    at_reward = np.concatenate(
-        [np.zeros_like(r[..., :1]), np.cumsum(mass[..., :-1] * (r[..., :-1] - r[..., 1:]), axis=-1)], axis=-1
-    )
+    with np.errstate(over="ignore"):
+        at_reward = np.concatenate(
+            [np.zeros_like(r[..., :1]), np.cumsum(mass[..., :-1] * (r[..., :-1] - r[..., 1:]), axis=-1)], axis=-1
+        )
     k = np.maximum((at_reward < beta).sum(axis=-1, keepdims=True) - 1, 0)
-    # A leading response of no mass cannot carry the root.
-    k = np.maximum(k, (mass <= 0).sum(axis=-1, keepdims=True))
+    # Leading responses of no mass to speak of cannot carry the root.
+    k = np.maximum(k, (mass < 1e-300).sum(axis=-1, keepdims=True))
     r_k, at_k, mass_k = (np.take_along_axis(a, k, axis=-1) for a in (r, at_reward, mass))
-    root = r_k - (beta - at_k) / mass_k
+    scale = max(beta, 1.0)
+    weights = (rewards - r_k) / scale + (beta - at_k) / scale / mass_k
     with np.errstate(divide="ignore"):
-        return log_softmax(log_probs + np.log(np.maximum(rewards - root, 0.0)), axis=-1)
+        return log_softmax(log_probs + np.log(np.maximum(weights, 0.0)), axis=-1)
 
 
 def rank_tilt(n: float) -> float:
@@ -169,20 +169,22 @@ def rank_tilt(n: float) -> float:
 
     Source: Chow et al., arXiv 2412.15287.
     """
-    if not 1 <= n < np.inf:
-        raise UserError(f"n={n}; expected a real number ≥ 1")
-    target = np.log(n) - (n - 1) / n
+    expect_numbers("[1, inf)", n=n)
+    over = n - 1
+    # Near 1 and near 0 by series, for both divergences are differences of nearly equal numbers there.
+    target = np.log(n) - over / n if over > 1e-3 else over**2 * (1 / 2 - over * (2 / 3 - over * (3 / 4 - over * 4 / 5)))
     if target <= 0:
         return 0.0
 
     def excess(tilt: float) -> float:
-        # Both terms divided by e^λ, so that nothing overflows; near 0 the divergence is λ²/24.
-        if tilt < 1e-4:
-            return tilt**2 / 24 - target
+        # Both terms divided by e^λ, so that nothing overflows.
+        if tilt < 0.1:
+            u = tilt**2 / 4
+            return u * (1 / 6 - u * (3 / 180 - u * (5 / 2835 - u * 7 / 37_800))) - target
         rest = -np.expm1(-tilt)
         return (tilt - 1 + np.exp(-tilt)) / rest - tilt - np.log(rest) + np.log(tilt) - target
 
-    return float(brentq(excess, 0.0, 4 * n + 10, xtol=1e-13, rtol=1e-14))
+    return float(brentq(excess, 0.0, min(4 * n + 10, np.finfo(float).max), xtol=1e-300, rtol=1e-14))
 
 
 def rank_tilted(log_probs: np.ndarray, n: float, *, rewards: np.ndarray | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import bdtr
 from scipy.stats import binom
 
-from sharptheory.errors import UserError
+from sharptheory.errors import expect_numbers
 
 #: Visits of a prompt beyond which a search gives up. Only votes that are right hardly more often than not need as many.
 MOST_VISITS = 1e7
@@ -64,8 +64,7 @@ def smallest(
     Raises:
         UserError: ε is out of range.
     """
-    if not 0 < eps <= 1:
-        raise UserError(f"eps={eps}; expected a number in (0, 1]")
+    expect_numbers("(0, 1]", eps=eps)
     n = at_least
     while n <= limit:
         if risk(n) <= eps:

@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from sharptheory.theory import bounds, families, votes
+from sharptheory.errors import UserError
+from sharptheory.theory import bounds, families, laws, votes
 from sharptheory.theory.coverage import coverage_coefficient, margin
 from sharptheory.theory.families import HardFamily
 from sharptheory.theory.laws import best_of_n, stopping_threshold
@@ -266,3 +267,53 @@ def test_packing_separates_sft_from_rlhf_sharpening():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: HardFamily(np.nan, 0.5, 1), "m=nan; expected an integer from 3 to 1,000,000,000"),
+        (lambda: HardFamily(np.inf, 0.5, 1), "m=inf"),
+        (lambda: HardFamily(3, np.nan, 1), "mass=nan"),
+        (lambda: HardFamily(3, 0.5, np.inf), "d=inf; expected an integer from 1 to"),
+        (lambda: HardFamily(3, 0.5, 1).policy([3]), r"hidden\[0\]=3; expected an integer from 0 to 2"),
+        (lambda: HardFamily(3, 0.5, 1).policy([-1]), r"hidden\[0\]=-1"),
+        (
+            lambda: HardFamily(10**9, 0.5, 1).policy([0]),
+            "d=1, m=1000000000: a table of 2e.09 entries; expected at most",
+        ),
+        (lambda: HardFamily(3, 0.5, 1).minimax_risk(np.nan, 1), "n_prompts=nan"),
+        (lambda: HardFamily(3, 0.5, 1).minimax_risk(1, np.inf), "n_responses=inf"),
+        (lambda: HardFamily(3, 0.5, 1).minimax_queries(np.nan), "eps=nan"),
+        (lambda: HardFamily(3, 0.5, 1).sft_risk(np.inf, 1), "n_prompts=inf"),
+        (lambda: HardFamily(3, 0.5, 1).sft_prompts(0.1, 0.5), "n_responses=0.5"),
+        (lambda: HardFamily(3, 0.5, 1).adaptive_queries(0.1, threshold=np.inf), "threshold=inf"),
+        (lambda: families.minimax_lower_bound(0.1, np.inf, 1), "coverage=inf"),
+        (lambda: families.minimax_lower_bound(0.1, 1e300, 1), r"coverage=1e\+300 at eps=0.1: families of .* responses"),
+        (lambda: families.minimax_lower_bound(0.1, 2.0, 1, points=0), "points=0"),
+        (lambda: families.greedy_fails(1e-6), "mass=1e-06: a table of 1e.12 entries; expected at most 134,217,728"),
+        (lambda: families.greedy_fails(1e-300), "mass=1e-300: a table of inf entries"),
+        (lambda: families.misspecified(10**6), "n=1000000: a table of 1e.12 entries"),
+        (lambda: families.misspecified(3, np.nan), "strength=nan"),
+        (lambda: families.misspecified(3, theta=[1.0, 2.0]), r"theta=\[1.0, 2.0\]; expected finite numbers \[2, 2\]"),
+        (lambda: families.max_cut_policy(60, [(0, 1)]), "n_vertices=60, edges=1 of them: a table of"),
+        (lambda: families.max_cut_policy(3, [(0, 1, 2)]), r"edges holds \(0, 1, 2\)"),
+        (lambda: families.max_cut(60, [(0, 1)]), "n_vertices=60: a table of"),
+        (lambda: families.packing_policy(2, 10**9), "dimension=2, n_points=1000000000: a table of 2e.09"),
+        (lambda: families.packing_policy(2, 3, scale=np.inf), "scale=inf"),
+    ],
+)
+def test_families_that_no_memory_or_float_holds_are_refused(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def test_adaptive_sampling_at_a_hard_prompt_is_that_of_its_row():
+    family, threshold = HardFamily(7, 0.5, 2), 1.3
+    row = family.policy([0, 0]).log_probs[1]
+    exact = laws.adaptive_best_of_n(row, threshold)
+    hit, expected_n = family.adaptive_stopping(threshold)
+    assert hit == pytest.approx(float(np.exp(exact.law[1])), rel=1e-12)
+    assert expected_n == pytest.approx(float(exact.expected_n), rel=1e-12)
+    # A level set, so that a million responses cost as much as seven.
+    assert HardFamily(10**9, 0.5, 10**6).adaptive_stopping(threshold)[1] > 1e8

@@ -437,7 +437,7 @@ def test_iterated_curation_is_the_power_law():
         (lambda b: laws.adaptive_best_of_n(b, np.inf), "threshold=inf"),
         (lambda b: laws.curated(b, 2.5), "k=2.5"),
         (lambda b: laws.chi_squared(b, 1.0, rewards=np.array([0, np.inf, 0])), r"rewards\[1\] is not finite"),
-        (lambda b: laws.best_of_n(b, 2, rewards=np.array([0, np.nan, 1])), r"rewards\[0, 1\] is NaN"),
+        (lambda b: laws.best_of_n(b, 2, rewards=np.array([0, np.nan, 1])), r"rewards\[1\] is NaN"),
         (lambda b: laws.adaptive_best_of_n(b, 0.0), "threshold=0.0"),
         (lambda b: laws.stopping_threshold(0.0), "delta=0.0"),
         (lambda b: laws.tilted(b, -1.0), "beta=-1.0"),
