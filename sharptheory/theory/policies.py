@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import itertools
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
 from sharptheory.decoding.beam import beam_search
-from sharptheory.errors import UserError
-from sharptheory.theory.rows import SUM_TOLERANCE, log_sums, row_chunks
+from sharptheory.errors import UserError, expect_numbers
+from sharptheory.files import read_csv
+from sharptheory.theory.rows import SUM_TOLERANCE, as_floats, expect_room, log_sums, row_chunks
+from sharptheory.theory.tilts import power
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +34,11 @@ class TabularPolicy:
 
     Args:
         log_probs: log-probabilities in nats, ``[X, Y]`` (``[Y]`` for one prompt); ``-inf`` allowed, so prompts with
-            fewer responses are padded with it. A memory-mapped array is never copied as a whole.
+            fewer responses are padded with it. A memory-mapped array is not copied as a whole unless its rows must be
+            normalised: they miss a sum of 1 by more than 1e-9, or than 1e-6 where its numbers have less precision.
         mu: prompt probabilities, ``[X]``; default uniform.
-        normalize: take `log_probs` and `mu` as unnormalised weights instead of refusing those that do not sum to 1.
+        normalize: take `log_probs` and `mu` as unnormalised weights instead of refusing those that do not sum to 1
+            within 1e-6, or within what rounding to the precision of `log_probs` explains.
 
     Raises:
         UserError: naming argument, index and expectation.
@@ -43,7 +49,9 @@ class TabularPolicy:
     normalize: bool = False
 
     def __post_init__(self):
-        table = self.log_probs if isinstance(self.log_probs, np.memmap) else np.atleast_2d(_floats(self.log_probs))
+        mapped = isinstance(self.log_probs, np.memmap) and self.log_probs.dtype.kind in "fiu"
+        precision = _precision(self.log_probs)
+        table = np.atleast_2d(self.log_probs if mapped else as_floats(self.log_probs, "log_probs"))
         if table.ndim != 2 or 0 in table.shape:
             raise UserError(f"log_probs has shape {np.shape(self.log_probs)}; expected [X, Y] with X, Y ≥ 1")
         object.__setattr__(self, "log_probs", table)
@@ -53,28 +61,30 @@ class TabularPolicy:
             chunk = np.asarray(table[rows], dtype=float)
             bad = np.isnan(chunk) | (chunk == np.inf)
             if not self.normalize:
-                bad |= chunk > SUM_TOLERANCE
+                bad |= chunk > max(SUM_TOLERANCE, precision)
             if bad.any():
                 i, j = np.argwhere(bad)[0]
                 raise UserError(
                     f"log_probs[{rows.start + i}, {j}] is {chunk[i, j]:g}; expected a log-probability ≤ 0, in nats"
                 )
             sums[rows] = log_sums(chunk)
-        self._check_sums(sums)
+        self._check_sums(sums, np.inf if self.normalize else max(SUM_TOLERANCE, precision))
         # Rounding of the sum itself is left alone, sparing a copy of the table.
-        if np.any(np.abs(sums) > 1e-12) and not isinstance(table, np.memmap):
-            object.__setattr__(self, "log_probs", table - sums[:, None])
+        if np.any(np.abs(sums) > (min(max(1e-9, precision), SUM_TOLERANCE) if mapped else 1e-12)):
+            with np.errstate(over="ignore"):
+                object.__setattr__(self, "log_probs", np.asarray(table, dtype=float) - sums[:, None])
 
-    def _check_sums(self, sums: np.ndarray) -> None:
+    @staticmethod
+    def _check_sums(sums: np.ndarray, tolerance: float) -> None:
         if np.any(sums == -np.inf):
             raise UserError(f"log_probs[{int(np.argmin(sums))}] is all -inf; expected a response with positive mass")
-        tolerance = 1e-9 if isinstance(self.log_probs, np.memmap) else np.inf if self.normalize else SUM_TOLERANCE
-        off = np.abs(np.expm1(sums))
+        with np.errstate(over="ignore"):
+            off = np.abs(np.expm1(sums))
         if np.any(off > tolerance):
             i = int(np.argmax(off))
-            mend = "normalise the file" if isinstance(self.log_probs, np.memmap) else "pass normalize=True for weights"
             raise UserError(
-                f"log_probs[{i}] sums to {np.exp(sums[i]):.9g}, off by {np.expm1(sums[i]):+.3g}; expected 1 ({mend})"
+                f"log_probs[{i}] sums to {np.exp(sums[i]):.9g}, off by {np.expm1(sums[i]):+.3g}; expected 1 "
+                "(pass normalize=True for weights)"
             )
 
     @classmethod
@@ -88,7 +98,7 @@ class TabularPolicy:
         Raises:
             UserError: an entry is negative or infinite, or a row does not sum to 1.
         """
-        probs = np.atleast_2d(_floats(probs))
+        probs = np.atleast_2d(as_floats(probs, "probs"))
         bad = ~(probs >= 0) | (probs == np.inf)
         if bad.any():
             index = np.argwhere(bad)[0].tolist()
@@ -119,20 +129,26 @@ class TabularPolicy:
         """Read a table, one row per prompt.
 
         ``.npz`` with `log_probs` or `probs`, and `mu` if not uniform; ``.npy`` of log-probabilities (memory-mapped);
-        ``.csv`` or ``.parquet`` of probabilities, one column per response and optionally a column ``mu``.
+        ``.csv`` or ``.parquet`` of probabilities, one column per response and optionally a column ``mu``. Missing
+        entries are responses without mass.
+
+        The first line of a CSV file names its columns. A first line of numbers is data, like all others, unless they
+        are the numbers of the columns, ``0,1,2,…``, as pandas writes them; ``0,1`` could be either and is refused.
 
         Args:
             path: of the table. normalize: take its numbers as weights.
 
         Raises:
-            UserError: naming the file and what is wrong with it.
+            UserError: naming the file, the line of a CSV file, and what is wrong with it.
         """
         path = Path(path)
         if not path.is_file():
             raise UserError(f"policy file {path} does not exist")
+        if path.suffix == ".csv":
+            probs, mu = _read_csv(path)
         try:
             if path.suffix == ".npy":
-                return cls(np.load(path, mmap_mode="r", allow_pickle=False), normalize=normalize)
+                return cls(np.lib.format.open_memmap(path, mode="r"), normalize=normalize)
             if path.suffix == ".npz":
                 with np.load(path, allow_pickle=False) as held:
                     mu = held["mu"] if "mu" in held else None
@@ -141,16 +157,18 @@ class TabularPolicy:
                     if "probs" in held:
                         return cls.from_probs(held["probs"], mu, normalize=normalize)
                     raise UserError(f"has {sorted(held)}; expected an array named log_probs or probs")
-            if path.suffix in (".csv", ".parquet"):
-                frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-                mu = frame.pop("mu").to_numpy() if "mu" in frame else None
+            if path.suffix == ".parquet":
+                frame = pd.read_parquet(path)
                 text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
                 if text:
                     raise UserError(
                         f"column {text[0]!r} is not numeric; expected probabilities, one column per response"
                     )
-                return cls.from_probs(frame.fillna(0.0).to_numpy(dtype=float), mu, normalize=normalize)
-        except (ValueError, OSError) as error:
+                mu = frame.pop("mu").to_numpy() if "mu" in frame else None
+                probs = frame.fillna(0.0).to_numpy(dtype=float)
+            if path.suffix in (".csv", ".parquet"):
+                return cls.from_probs(probs, mu, normalize=normalize)
+        except (ValueError, OSError, EOFError, TypeError, AttributeError, MemoryError, BadZipFile, zlib.error) as error:
             raise UserError(f"{path}: {error}") from error
         raise UserError(f"{path}: expected .npz, .npy, .csv or .parquet")
 
@@ -198,7 +216,7 @@ class LinearSoftmaxPolicy:
     mu: np.ndarray | None = None
 
     def __post_init__(self):
-        features, theta = _floats(self.features), np.atleast_1d(_floats(self.theta))
+        features, theta = as_floats(self.features, "features"), np.atleast_1d(as_floats(self.theta, "theta"))
         features = features[None] if features.ndim == 2 else features
         if features.ndim != 3 or 0 in features.shape:
             raise UserError(f"features has shape {features.shape}; expected [X, Y, d] with X, Y, d ≥ 1")
@@ -234,7 +252,7 @@ class AutoregressivePolicy:
     mu: np.ndarray | None = None
 
     def __post_init__(self):
-        depths = tuple(_floats(conditional) for conditional in self.conditionals)
+        depths = tuple(as_floats(conditional, f"conditionals[{h}]") for h, conditional in enumerate(self.conditionals))
         if not depths or depths[0].ndim != 3:
             raise UserError("conditionals is empty or its first entry is not [X, 1, V + 1]")
         n_prompts, _, width = depths[0].shape
@@ -292,6 +310,8 @@ class AutoregressivePolicy:
 
     def table(self) -> TabularPolicy:
         """The law of the sequences, enumerated: ``[X, Σ_h V^h]``."""
+        leaves = self.conditionals[-1].shape[1] * (self.n_tokens + 1)
+        expect_room(len(self.mu) * leaves, n_tokens=self.n_tokens, horizon=self.horizon)
         prefix, columns = np.zeros((len(self.mu), 1)), []
         for conditional in self.conditionals:
             columns.append(prefix + conditional[..., -1])
@@ -320,22 +340,67 @@ class AutoregressivePolicy:
         """Token-level temperature: each conditional raised to ``1/T`` and renormalised. Not the sequence law's power.
 
         Args:
-            temperature: T > 0.
+            temperature: T > 0; at inf the uniform law on what is possible.
 
         Raises:
             UserError: T is not positive.
         """
-        if not temperature > 0:
-            raise UserError(f"temperature={temperature}; expected a positive number")
-        depths = []
-        for conditional in self.conditionals:
-            reachable = np.where(np.all(conditional == -np.inf, axis=-1, keepdims=True), 0.0, conditional)
-            depths.append(log_softmax(reachable / temperature, axis=-1))
-        return AutoregressivePolicy(tuple(depths), self.mu)
+        expect_numbers("(0, inf]", temperature=temperature)
+        uniform = -np.log(self.n_tokens + 1)
+        with np.errstate(over="ignore", divide="ignore"):
+            exponent = np.divide(1.0, temperature)
+        return AutoregressivePolicy(
+            tuple(
+                power(np.where(np.all(depth == -np.inf, axis=-1, keepdims=True), uniform, depth), exponent)
+                for depth in self.conditionals
+            ),
+            self.mu,
+        )
 
 
-def _floats(values) -> np.ndarray:
-    return np.asarray(values, dtype=float)
+def _precision(table) -> float:
+    """How much rounding to the type of a table can move a sum of its probabilities."""
+    kind = getattr(table, "dtype", np.dtype(float))
+    return 64 * float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
+
+
+def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The table of a CSV file, and its column ``mu`` if it has one."""
+    lines = list(read_csv(path))
+    if not lines:
+        raise UserError(f"{path} is empty; expected probabilities, one row per prompt")
+    names = [name.strip() for name in lines[0][1]]
+    width = len(names)
+    numbered = names == [str(i) for i in range(width)]
+    if numbered and width == 2:
+        raise UserError(f"{path}:1 is 0,1: numbers of columns or probabilities; expected names, like y0,y1")
+    if numbered or any(_number(name) is None for name in names):
+        if "" in names:
+            raise UserError(f"{path}:1: column {names.index('') + 1} has no name; expected one per response, or mu")
+        lines = lines[1:]
+    else:
+        names = []
+    table = np.zeros((len(lines), width))
+    for row, (line, fields) in zip(table, lines):
+        if len(fields) > width:
+            raise UserError(f"{path}:{line} has {len(fields)} fields; expected {width}, as line 1")
+        for y, field in enumerate(fields):
+            value = _number(field) if field.strip() else 0.0
+            if value is None:
+                name = f" ({names[y]})" if names else ""
+                raise UserError(f"{path}:{line}, column {y + 1}{name}: found {field!r}; expected a number")
+            row[y] = value
+    if "mu" not in names:
+        return table, None
+    return np.delete(table, names.index("mu"), axis=1), table[:, names.index("mu")]
+
+
+def _number(text: str) -> float | None:
+    """The number that a text is, and nothing that only Python takes for one."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
 
 
 def prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.ndarray:
@@ -349,13 +414,27 @@ def prompt_distribution(mu, n_prompts: int, *, normalize: bool = False) -> np.nd
     """
     if mu is None:
         return np.full(n_prompts, 1 / n_prompts)
-    mu = np.atleast_1d(_floats(mu))
-    if mu.shape != (n_prompts,):
-        raise UserError(f"mu has shape {mu.shape}; expected ({n_prompts},), one probability per prompt")
-    if not np.all(mu >= 0) or not np.isfinite(mu).all():
-        i = int(np.argmax(~((mu >= 0) & np.isfinite(mu))))
-        raise UserError(f"mu[{i}] is {mu[i]:g}; expected a probability")
-    total = mu.sum()
-    if total <= 0 or (not normalize and abs(total - 1) > SUM_TOLERANCE):
-        raise UserError(f"mu sums to {total:.9g}; expected 1")
-    return mu / total
+    return distribution(mu, n_prompts, "mu", normalize=normalize)
+
+
+def distribution(values, size: int, name: str, *, normalize: bool = False) -> np.ndarray:
+    """Probabilities ``[size]`` that sum to 1, refused unless they do within 1e-6 (or are weights to `normalize`).
+
+    Args:
+        values: ``[size]``. size: expected. name: of the argument, for the message. normalize: take them as weights.
+
+    Raises:
+        UserError: naming the argument and what is wrong with it.
+    """
+    values = np.atleast_1d(as_floats(values, name))
+    if values.shape != (size,):
+        raise UserError(f"{name} has shape {values.shape}; expected ({size},)")
+    wrong = ~((values >= 0) & np.isfinite(values))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise UserError(f"{name}[{i}] is {values[i]:g}; expected a probability")
+    with np.errstate(over="ignore"):
+        total = values.sum()
+    if not 0 < total < np.inf or (not normalize and abs(total - 1) > SUM_TOLERANCE):
+        raise UserError(f"{name} sums to {total:.9g}; expected 1")
+    return values / total

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
+from sharptheory.errors import UserError
+from sharptheory.theory.laws import best_of_n
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 
 
@@ -87,9 +89,9 @@ def test_files_round_trip(tmp_path):
             r"has \['table'\]; expected an array named log_probs or probs",
         ),
         ("a.csv", lambda p: p.write_text("a,b\n0.5,0.6\n"), "a.csv: .*sums to 1.1"),
-        ("b.csv", lambda p: p.write_text("a,b\n0.5,x\n"), "column 'b' is not numeric"),
+        ("b.csv", lambda p: p.write_text("a,b\n0.5,x\n"), r"b.csv:2, column 2 \(b\): found 'x'; expected a number"),
         ("a.txt", lambda p: p.write_text("0.5 0.5"), "expected .npz, .npy, .csv or .parquet"),
-        ("a.npy", lambda p: np.save(p, np.zeros((2, 2))), "a.npy: .*sums to 2.*normalise the file"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 2))), "a.npy: .*sums to 2.*normalize=True"),
         ("b.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "b.npy"),
     ],
 )
@@ -98,6 +100,109 @@ def test_bad_files_are_named(tmp_path, name, write, message):
         write(tmp_path / name)
     with pytest.raises(ValueError, match=message):
         TabularPolicy.from_file(tmp_path / name)
+
+
+def read(tmp_path, text: str, **options) -> TabularPolicy:
+    (tmp_path / "table.csv").write_text(text)
+    return TabularPolicy.from_file(tmp_path / "table.csv", **options)
+
+
+def test_a_csv_file_without_a_header_loses_no_row(tmp_path):
+    np.testing.assert_allclose(read(tmp_path, "0.5,0.5\n0.25,0.75\n").probs, [[0.5, 0.5], [0.25, 0.75]])
+    np.testing.assert_allclose(read(tmp_path, "1,3\n3,1\n", normalize=True).probs, [[0.25, 0.75], [0.75, 0.25]])
+
+
+def test_column_numbers_as_pandas_writes_them_are_a_header(tmp_path):
+    assert read(tmp_path, "0,1,2\n0.5,0.3,0.2\n").shape == (1, 3)
+    with pytest.raises(ValueError, match=r"table.csv:1 is 0,1: numbers of columns or probabilities"):
+        read(tmp_path, "0,1\n0.5,0.5\n")
+
+
+def test_a_csv_row_may_be_short_but_not_long(tmp_path):
+    np.testing.assert_allclose(read(tmp_path, "a,b,c\n0.5,0.5\n0.5,,0.5\n").probs, [[0.5, 0.5, 0], [0.5, 0, 0.5]])
+    with pytest.raises(ValueError, match=r"table.csv:3 has 3 fields; expected 2, as line 1"):
+        read(tmp_path, "a,b\n0.5,0.5\n0.2,0.3,0.5\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n-1_0,1\n", r"table.csv:2, column 1 \(a\): found '-1_0'; expected a number"),
+        ("0.5,0.5\n0.5,1_0\n", r"table.csv:2, column 2: found '1_0'; expected a number"),
+        (",0,1\n0,0.5,0.5\n", "table.csv:1: column 1 has no name"),
+        ("", "table.csv is empty"),
+        ("a,b\n", r"shape \(0, 2\)"),
+        ("a,b\n0.5,nan\n", r"probs\[0, 1\] is nan"),
+        ("a,mu\n1,0.5\n1,x\n", r"table.csv:3, column 2 \(mu\): found 'x'"),
+    ],
+)
+def test_a_bad_csv_file_is_named_with_its_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.longdouble])
+def test_files_of_any_precision_are_read(tmp_path, kind):
+    """What rounding to the type of the file explains is no error, and laws can be taken of what is read."""
+    logits = 3 * np.random.default_rng(0).normal(size=(20, 50))
+    np.save(tmp_path / "table.npy", log_softmax(logits, axis=1).astype(kind))
+    policy = TabularPolicy.from_file(tmp_path / "table.npy")
+    np.testing.assert_allclose(
+        np.exp(best_of_n(policy.log_probs, 2)), np.exp(best_of_n(log_softmax(logits, axis=1), 2)), atol=1e-3
+    )
+
+
+def test_a_mapped_table_is_copied_only_to_normalise_it(tmp_path):
+    exact = log_softmax(np.random.default_rng(0).normal(size=(20, 50)), axis=1)
+    for name, table, options, mapped in (
+        ("exact", exact, {}, True),
+        ("single", exact.astype(np.float32), {}, True),
+        ("weights", exact + 5, {"normalize": True}, False),
+        ("exact weights", exact, {"normalize": True}, True),
+        ("rounded", exact + 1e-7, {}, False),
+        ("row", exact[0], {}, True),
+    ):
+        np.save(tmp_path / "table.npy", table)
+        policy = TabularPolicy.from_file(tmp_path / "table.npy", **options)
+        assert isinstance(policy.log_probs, np.memmap) == mapped, name
+        np.testing.assert_allclose(policy.probs, np.exp(np.atleast_2d(exact)[: policy.shape[0]]), rtol=1e-5)
+    np.save(tmp_path / "table.npy", (exact + 1e-4).astype(np.float32))
+    with pytest.raises(ValueError, match=r"table.npy: .*off by .*normalize=True"):
+        TabularPolicy.from_file(tmp_path / "table.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.parquet"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no more", b"\x93NUMPY\x01\x00", b"a,b\n1,2\n"])
+def test_damaged_files_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        TabularPolicy.from_file(tmp_path / name)
+
+
+def test_an_archive_and_an_array_are_told_apart(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((1, 1)))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"a.npz"):
+        TabularPolicy.from_file(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        TabularPolicy,
+        TabularPolicy.from_probs,
+        TabularPolicy.from_logits,
+        TabularPolicy.from_counts,
+        lambda table: TabularPolicy([[0.0]], mu=table),
+        lambda table: LinearSoftmaxPolicy(table, [1.0]),
+        lambda table: LinearSoftmaxPolicy([[1.0]], table),
+        lambda table: AutoregressivePolicy((table,)),
+    ],
+)
+@pytest.mark.parametrize("table", [[[0.0], [0.0, 1.0]], "a", [["a"]], [[1j]], {}])
+def test_what_is_no_table_is_refused(build, table):
+    with pytest.raises(UserError):
+        build(table)
 
 
 def test_linear_softmax_table():
@@ -165,6 +270,16 @@ def test_token_temperature_is_not_sequence_power():
     np.testing.assert_allclose(tempered, powered, atol=1e-12)
     with pytest.raises(ValueError, match="temperature=0"):
         policy.tempered(0.0)
+
+
+def test_the_ends_of_token_temperature():
+    """T = ∞ is uniform over the possible tokens, the smallest T greedy decoding."""
+    policy = AutoregressivePolicy((np.log([[[0.5, 0.3, 0.2]]]), np.log([[[0.8, 0.1, 0.1], [0.5, 0.25, 0.25]]])))
+    for conditional in policy.tempered(np.inf).conditionals:
+        np.testing.assert_allclose(np.exp(conditional), 1 / 3)
+    never = AutoregressivePolicy((np.array([[[-np.log(2), -np.log(2), -np.inf]]]),))
+    np.testing.assert_allclose(np.exp(never.tempered(np.inf).conditionals[0]), [[[0.5, 0.5, 0]]])
+    np.testing.assert_allclose(np.exp(policy.tempered(1e-320).conditionals[1]), [[[1, 0, 0]] * 2])
 
 
 def test_unreachable_prefixes_need_no_conditionals():
