@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -146,9 +147,10 @@ class TableOracle:
             seed: the same one gives the same responses.
 
         Raises:
-            UserError: `n` or a prompt is none.
+            UserError: `n`, `seed` or a prompt is none.
         """
         expect_integers(1, n=n)
+        expect_integers(0, seed=seed)
         uniforms = np.random.default_rng(seed).random((len(prompts), n))
         sampled = []
         for x, u in zip(prompts, uniforms):
@@ -174,9 +176,10 @@ class TableOracle:
         for x, given in zip(prompts, responses):
             self._check_prompt(x)
             for response in given:
-                if len(response) != 1 or not 0 <= response[0] < n_responses:
+                column = response[0] if np.shape(response) == (1,) else None
+                if not isinstance(column, Integral) or not 0 <= column < n_responses:
                     raise UserError(
-                        f"responses: {tuple(response)} at prompt {x}; expected (column,) with column from 0 to {n_responses - 1}"
+                        f"responses: {response} at prompt {x}; expected (column,) with column from 0 to {n_responses - 1}"
                     )
         return [self._log_probs[x, [y for (y,) in given]] for x, given in zip(prompts, responses)]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sharptheory.errors import UserError, expect_integers
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.learners.classes import Pairs
 from sharptheory.oracle import CountingOracle, Oracle, Response
 from sharptheory.theory.adaptive import entry_time
@@ -70,8 +70,9 @@ def sft_sharpening(
     >>> learned.queries, np.exp(learned.log_probs).max(axis=1)
     (1600, array([1., 1.]))
     """
-    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "fit")
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, seed, "fit")
     expect_integers(1, n_responses=n_responses)
+    expect_numbers("[0, inf)", tolerance=tolerance)
     rng = np.random.default_rng([seed, 1])
     chosen = []
     step = max(1, CHUNK // n_responses)
@@ -89,16 +90,15 @@ def adaptive_sharpening(
     Args:
         oracle, policy_class, prompts, seed: see the module.
         threshold: ``μ_stop = ln(2/δ)``.
-        max_samples: per prompt.
+        max_samples: per prompt, at most.
 
     Raises:
-        RuntimeError: the rule has not stopped after `max_samples`.
+        UserError: the rule has not stopped after `max_samples`.
 
     Source: Appendix D.
     """
-    if not 0 < threshold < np.inf:
-        raise UserError(f"threshold={threshold}; expected a positive number")
-    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "fit")
+    expect_numbers("(0, inf)", threshold=threshold)
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, seed, "fit")
     expect_integers(1, max_samples=max_samples)
     rng = np.random.default_rng([seed, 1])
     chosen, spent = [], 0
@@ -113,15 +113,16 @@ def adaptive_sharpening(
 def _until_it_stops(oracle, x: int, threshold: float, max_samples: int, key: tuple[int, int]) -> list[Response]:
     """The samples at a prompt up to the first k with ``k ≥ μ_stop / max_{j≤k} π(y_j)``."""
     seen: list[Response] = []
-    block = max(1, int(np.ceil(min(threshold, max_samples))))
+    block = int(np.ceil(min(threshold, max_samples)))
     while len(seen) < max_samples:
+        block = min(block, max_samples - len(seen))
         seen += oracle.sample([x], block, seed=_stream(*key, len(seen)))[0]
         running = np.maximum.accumulate([response.log_likelihood for response in seen])
         stopped = np.arange(1, len(seen) + 1) >= entry_time(running, threshold)
         if stopped.any():
             return seen[: int(np.argmax(stopped)) + 1]
         block = len(seen)
-    raise RuntimeError(f"prompt {x}: the rule has not stopped after {len(seen):,} samples; raise max_samples")
+    raise UserError(f"max_samples={max_samples}: the rule has not stopped at prompt {x}; expected a larger number")
 
 
 def _best(responses: list[Response], rng: np.random.Generator, tolerance: float) -> int:
@@ -159,8 +160,8 @@ def rlhf_sharpening(oracle: Oracle, policy_class, prompts: np.ndarray, beta: flo
 
     Source: (4), (8), Theorem 4.2′.
     """
-    _check_beta(beta)
-    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "regress")
+    expect_numbers("(0, inf)", beta=beta)
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, seed, "regress")
     pairs = sample_pairs(oracle, prompts, seed=seed)
     _columns(policy_class, [*pairs.first, *pairs.second])
     return Learned(policy_class.regress(pairs, beta), len(prompts), 2.0, oracle.queries)
@@ -198,11 +199,10 @@ def xpo_sharpening(
 
     Source: Algorithm 1, Theorem 4.3.
     """
-    _check_beta(beta)
-    if not 0 <= optimism < np.inf:
-        raise UserError(f"optimism={optimism}; expected a number ≥ 0")
+    expect_numbers("(0, inf)", beta=beta)
+    expect_numbers("[0, inf)", optimism=optimism)
     expect_integers(1, held_out=held_out)
-    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, "optimistic")
+    oracle, prompts = CountingOracle(oracle), _checked(policy_class, prompts, seed, "optimistic")
     rng, sign = np.random.default_rng([seed, 2]), -1.0 if printed_sign else 1.0
     iterates: list[np.ndarray] = []
     current, seen = None, []
@@ -241,8 +241,9 @@ def _tilted_value(oracle, law: np.ndarray, prompts: np.ndarray, beta: float, n_s
 # What all share -------------------------------------------------------------------------------------------------------
 
 
-def _checked(policy_class, prompts: np.ndarray, question: str) -> np.ndarray:
-    """The prompts ``[n]``, rows of a class that can answer the question."""
+def _checked(policy_class, prompts: np.ndarray, seed: int, question: str) -> np.ndarray:
+    """The prompts ``[n]``, rows of a class that can answer the question; the seed is one."""
+    expect_integers(0, seed=seed)
     if not hasattr(policy_class, question):
         raise UserError(f"policy_class: {type(policy_class).__name__} has no {question}; expected another class")
     prompts = np.asarray(prompts)
@@ -263,11 +264,6 @@ def _columns(policy_class, responses: Iterable[int]) -> np.ndarray:
             f"oracle: sampled response {responses.max()}; the class has {policy_class.shape[1]}: expected one table for both"
         )
     return responses
-
-
-def _check_beta(beta: float) -> None:
-    if not 0 < beta < np.inf:
-        raise UserError(f"beta={beta}; expected a positive number")
 
 
 def _stream(*key: int) -> int:

@@ -14,9 +14,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import exprel, gammaln, log_softmax, xlog1py, xlogy
 
-from sharptheory.errors import UserError, expect_integers
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.theory import laws
 from sharptheory.theory.majority import log_choose
+from sharptheory.theory.policies import distribution
+from sharptheory.theory.rows import as_floats, as_rewards
 
 # Best-of-N ------------------------------------------------------------------------------------------------------------
 
@@ -36,7 +38,8 @@ def log_best_of_n(logits: np.ndarray, rewards: np.ndarray, n: float) -> tuple[np
     Raises:
         UserError: shapes that differ, NaN, or N below 1.
     """
-    log_probs, rewards = _law(logits), np.asarray(rewards, dtype=float)
+    log_probs = _law(logits)
+    rewards = as_rewards(rewards, log_probs.shape)
     ranking = laws.levels(log_probs, rewards)
     law = laws.best_of_n(ranking, n)
     log_cdf, log_ratio, log_share = (column[0] for column in (ranking.log_cdf, ranking.log_ratio, ranking.log_share))
@@ -58,7 +61,7 @@ def _conditioned(log_probs: np.ndarray, log_mass: np.ndarray, inside: np.ndarray
 
 
 def _law(logits: np.ndarray) -> np.ndarray:
-    logits = np.asarray(logits, dtype=float)
+    logits = as_floats(logits, "logits")
     if logits.ndim != 1 or not (logits.max(initial=-np.inf) > -np.inf and logits.max() < np.inf):
         raise UserError(
             f"logits: shape {logits.shape}, largest {logits.max(initial=-np.inf)}; expected [Y], one finite"
@@ -90,9 +93,13 @@ def bon_sft(logits, expert, rewards, n: float) -> tuple[float, np.ndarray]:
     Args:
         logits, rewards, n: as in `log_best_of_n`.
         expert: probabilities ``[Y]``; a response that it never gives may have no mass.
+
+    Raises:
+        UserError: as `log_best_of_n`, or an expert that is no distribution.
     """
     value, jacobian = log_best_of_n(logits, rewards, n)
-    return _expected(expert, value), np.asarray(expert, dtype=float) @ jacobian
+    expert = distribution(expert, len(value), "expert")
+    return _expected(expert, value), expert @ jacobian
 
 
 def bon_sft_surrogate(logits, expert, rewards, n: float) -> tuple[float, np.ndarray]:
@@ -101,8 +108,9 @@ def bon_sft_surrogate(logits, expert, rewards, n: float) -> tuple[float, np.ndar
     Args:
         logits, expert, rewards, n: as in `bon_sft`.
     """
-    log_probs, rewards = _law(logits), np.asarray(rewards, dtype=float)
-    probs, expert, level = np.exp(log_probs), np.asarray(expert, dtype=float), _level_index(rewards)
+    log_probs = _law(logits)
+    rewards, expert = as_rewards(rewards, log_probs.shape), distribution(expert, len(log_probs), "expert")
+    probs, level = np.exp(log_probs), _level_index(rewards)
     surrogate = laws.rank_tilted(log_probs, n, rewards=rewards)
     at_most = level <= level[:, None]
     gradient_q = probs * (at_most - (at_most @ probs)[:, None])
@@ -112,11 +120,6 @@ def bon_sft_surrogate(logits, expert, rewards, n: float) -> tuple[float, np.ndar
 
 def _expected(expert: np.ndarray, log_law: np.ndarray) -> float:
     """``Σ expert · log_law``, where 0 times -inf is 0."""
-    expert = np.asarray(expert, dtype=float)
-    if expert.shape != log_law.shape or not np.all(expert >= 0):
-        raise UserError(
-            f"expert: shape {expert.shape}, smallest {expert.min()}; expected probabilities {log_law.shape}"
-        )
     return float(np.sum(expert * np.where(expert > 0, log_law, 0.0)))
 
 
@@ -128,7 +131,9 @@ def bon_rl(logits, environment, n: float, *, verifier=None) -> tuple[float, np.n
         environment: ``R``, any real rewards, ``[Y]``.
         verifier: values ``[Y]`` that select (BoN-RL-V); default ``R`` itself (BoN-RL-S).
     """
-    environment = np.asarray(environment, dtype=float)
+    environment = as_rewards(environment, _law(logits).shape, "environment")
+    if not np.isfinite(environment).all():
+        raise UserError(f"environment: {environment[~np.isfinite(environment)][0]}; expected finite rewards")
     value, jacobian = log_best_of_n(logits, environment if verifier is None else verifier, n)
     weights = np.exp(value) * environment
     return float(weights.sum()), weights @ jacobian
@@ -144,9 +149,9 @@ def bon_rlb(logits, correct, n: float) -> tuple[float, np.ndarray]:
     Raises:
         UserError: rewards that are not 0 or 1, or N below 1.
     """
-    if not 1 <= n < np.inf:
-        raise UserError(f"n={n}; expected a real number ≥ 1")
-    probs, correct = np.exp(_law(logits)), _binary(correct)
+    expect_numbers("[1, inf)", n=n)
+    probs = np.exp(_law(logits))
+    correct = _binary(as_rewards(correct, probs.shape, "correct"))
     passed, failed = float(probs @ correct), float(probs @ (1 - correct))
     # The smaller of the two has all its digits.
     log_failed = (lambda k: xlog1py(k, -passed)) if passed < failed else (lambda k: xlogy(k, failed))
@@ -155,7 +160,7 @@ def bon_rlb(logits, correct, n: float) -> tuple[float, np.ndarray]:
 
 
 def _binary(correct: np.ndarray) -> np.ndarray:
-    correct = np.asarray(correct, dtype=float)
+    correct = as_floats(correct, "correct")
     if not np.isin(correct, (0.0, 1.0)).all():
         raise UserError(f"correct: {correct[~np.isin(correct, (0.0, 1.0))][0]}; expected 0 or 1 only")
     return correct
@@ -173,10 +178,8 @@ def bon_rlb_weights(p_fail: float, n: float) -> tuple[float, float]:
         p_fail: in (0, 1).
         n: real ``N ≥ 1``.
     """
-    if not 1 <= n < np.inf:
-        raise UserError(f"n={n}; expected a real number ≥ 1")
-    if not 0 < p_fail < 1:
-        raise UserError(f"p_fail={p_fail}; expected a number in (0, 1)")
+    expect_numbers("[1, inf)", n=n)
+    expect_numbers("(0, 1)", p_fail=p_fail)
     return float(n * p_fail ** (n - 1) / -np.expm1(n * np.log(p_fail))), float(n * p_fail / (1 - p_fail))
 
 
@@ -203,7 +206,7 @@ def pass_at_k_weights(correct: np.ndarray, k: int) -> np.ndarray:
 
     Source: PKPO, arXiv 2505.15201.
     """
-    correct = _binary(correct)
+    correct = np.atleast_1d(_binary(correct))
     n = correct.shape[-1]
     expect_integers(1, n, k=k)
     c = correct.sum(axis=-1, keepdims=True)
@@ -229,14 +232,19 @@ def max_at_k_weights(rewards: np.ndarray, k: int, *, binary: bool = False, posit
         ``[..., m]``.
 
     Raises:
-        UserError: k out of range.
+        UserError: k out of range, or rewards that are not finite, or not `binary` where they should be.
 
     Source: PKPO, arXiv 2505.15201 (binary and continuous rewards); binary rewards, arXiv 2412.15287.
     """
-    shape = np.shape(rewards)
-    rewards = np.asarray(rewards, dtype=float).reshape(-1, shape[-1])
+    rewards = np.atleast_1d(as_floats(rewards, "rewards"))
+    if not np.isfinite(rewards).all():
+        raise UserError(f"rewards: {rewards[~np.isfinite(rewards)][0]}; expected finite numbers")
+    if binary:
+        _binary(rewards)
+    shape = rewards.shape
     m, n = shape[-1], k
     expect_integers(1, m, k=k)
+    rewards = rewards.reshape(-1, m)
     order = np.argsort(rewards, axis=1, kind="stable")
     ranked = np.take_along_axis(rewards, order, axis=1)
     rank, subsets = np.arange(1, m + 1), log_choose(m - 1, n - 1)
@@ -277,12 +285,14 @@ def train(objective, starts: np.ndarray, *, base: np.ndarray, kl_penalty: float)
         UserError: logits that are not finite, or a penalty that is not positive.
         RuntimeError: not converged; names the residual.
     """
-    if not 0 < kl_penalty < np.inf:
-        raise UserError(f"kl_penalty={kl_penalty}; expected a positive number")
+    expect_numbers("(0, inf)", kl_penalty=kl_penalty)
+    base, starts = as_floats(base, "base"), np.atleast_2d(as_floats(starts, "starts"))
+    if base.ndim != 1 or starts.ndim != 2 or starts.shape[1:] != base.shape or 0 in starts.shape:
+        raise UserError(f"starts has shape {starts.shape}, base {base.shape}; expected [K, Y] and [Y]")
     for name, logits in (("starts", starts), ("base", base)):
         if not np.isfinite(logits).all():
-            raise UserError(f"{name}: {np.asarray(logits)[~np.isfinite(logits)][0]}; expected finite logits")
-    anchor = log_softmax(np.asarray(base, dtype=float))
+            raise UserError(f"{name}: {logits[~np.isfinite(logits)][0]}; expected finite logits")
+    anchor = log_softmax(base)
 
     def loss(logits):
         value, gradient = objective(logits)
@@ -292,8 +302,7 @@ def train(objective, starts: np.ndarray, *, base: np.ndarray, kl_penalty: float)
         return -(value - kl_penalty * divergence), -(gradient - kl_penalty * probs * (gap - divergence))
 
     results = [
-        minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 2_000})
-        for start in np.atleast_2d(np.asarray(starts, dtype=float))
+        minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 2_000}) for start in starts
     ]
     best = min(results, key=lambda result: result.fun)
     residual = float(np.abs(best.jac).max())

@@ -22,12 +22,11 @@ import numpy as np
 from scipy.optimize import brentq, linprog, minimize
 from scipy.special import log_softmax
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
+from sharptheory.theory.rows import SUM_TOLERANCE, as_floats
 
 #: Convex solves stop at a gradient this small per observation, or raise.
 GRADIENT_TOLERANCE = 1e-7
-#: Probabilities of a member may miss a sum of 1 by this much.
-SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +52,7 @@ class Simplex:
 
     def fit(self, counts: np.ndarray) -> np.ndarray:
         """Maximum-likelihood log-probabilities for counts ``[X, Y]``."""
+        counts = _counts(counts, self.shape)
         totals = counts.sum(axis=1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(totals > 0, np.log(counts) - np.log(totals), -np.log(self.shape[1]))
@@ -72,7 +72,7 @@ class FiniteClass:
     members: np.ndarray
 
     def __post_init__(self):
-        members = np.asarray(self.members, dtype=float)
+        members = as_floats(self.members, "members")
         if members.ndim != 3 or 0 in members.shape:
             raise UserError(f"members has shape {members.shape}; expected [K, X, Y] with K, X, Y ≥ 1")
         with np.errstate(over="ignore"):
@@ -95,6 +95,7 @@ class FiniteClass:
 
     def fit(self, counts: np.ndarray) -> np.ndarray:
         """The member of largest likelihood for counts ``[X, Y]``."""
+        counts = _counts(counts, self.shape)
         seen = counts > 0
         return self.members[int(np.argmax(self.members[:, seen] @ counts[seen]))]
 
@@ -112,6 +113,8 @@ class FiniteClass:
 
     def regress(self, pairs: Pairs, beta: float, *, tolerance: float = 1e-9) -> np.ndarray:
         """The member of smallest loss (8). Warns if it is not 0: then ``π_β`` is not in the class."""
+        expect_numbers("(0, inf)", beta=beta)
+        _check_pairs(pairs, self.shape)
         losses = self.regression_losses(pairs, beta)
         best = int(np.argmin(losses))
         if losses[best] > tolerance * max(1, len(pairs.prompts)):
@@ -144,13 +147,12 @@ class LinearClass:
     bound: float = np.inf
 
     def __post_init__(self):
-        features = np.asarray(self.features, dtype=float)
+        features = as_floats(self.features, "features")
         if features.ndim != 3 or 0 in features.shape:
             raise UserError(f"features has shape {features.shape}; expected [X, Y, d] with X, Y, d ≥ 1")
         if not np.isfinite(features).all():
             raise UserError(f"features{np.argwhere(~np.isfinite(features))[0].tolist()} is not finite")
-        if not self.bound > 0:
-            raise UserError(f"bound={self.bound}; expected a positive number")
+        expect_numbers("(0, inf]", bound=self.bound)
         object.__setattr__(self, "features", features)
 
     @property
@@ -160,6 +162,9 @@ class LinearClass:
 
     def table(self, theta: np.ndarray) -> np.ndarray:
         """Log-probabilities ``[X, Y]`` of ``π_θ``, for θ ``[d]``."""
+        theta = as_floats(theta, "theta")
+        if theta.shape != self.features.shape[2:]:
+            raise UserError(f"theta has shape {theta.shape}; expected {self.features.shape[2:]}, as features")
         return log_softmax(self.features @ theta, axis=1)
 
     # Maximum likelihood
@@ -175,9 +180,12 @@ class LinearClass:
         is returned as soon as its gradient is that small.
 
         Raises:
-            UserError: the data are separable and B is infinite.
+            UserError: the data are separable and B is infinite, or there are none.
             RuntimeError: the solve did not converge; names the residual.
         """
+        counts = _counts(counts, self.shape)
+        if not counts.any():
+            raise UserError("counts are all 0; expected a response that was seen")
         if self.bound == np.inf and self._separable(counts):
             raise UserError(
                 "bound=inf: the counts are separable, so their likelihood has no maximiser; give a finite B"
@@ -228,6 +236,8 @@ class LinearClass:
         Raises:
             UserError: a response without mass under the base, which every policy of the class gives some.
         """
+        expect_numbers("(0, inf)", beta=beta)
+        _check_pairs(pairs, self.shape)
         differences, goal = self._regression(pairs, beta)
         left, singular, right = np.linalg.svd(differences, full_matrices=False)
         target = left.T @ goal
@@ -292,6 +302,30 @@ class LinearClass:
 
     def _project(self, theta: np.ndarray) -> np.ndarray:
         return theta * min(1.0, self.bound / max(np.linalg.norm(theta), 1e-300))
+
+
+def _counts(counts: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Counts ``[X, Y]`` as floats: finite and not negative."""
+    counts = as_floats(counts, "counts")
+    if counts.shape != tuple(shape):
+        raise UserError(f"counts has shape {counts.shape}; expected {tuple(shape)}, as the class")
+    if not np.all((counts >= 0) & (counts < np.inf)):
+        raise UserError(f"counts: {counts[~((counts >= 0) & (counts < np.inf))][0]:g}; expected finite numbers ≥ 0")
+    return counts
+
+
+def _check_pairs(pairs: Pairs, shape: tuple[int, int]) -> None:
+    """Refuse pairs that are not of one length, or of a prompt or response that the class lacks."""
+    for name, size in (("prompts", shape[0]), ("first", shape[1]), ("second", shape[1])):
+        values = np.asarray(getattr(pairs, name))
+        if values.ndim != 1 or values.dtype.kind not in "iu" or not np.all((values >= 0) & (values < size)):
+            raise UserError(f"pairs.{name}: {values.tolist()}; expected whole numbers [n] from 0 to {size - 1}")
+    lengths = {name: len(getattr(pairs, name)) for name in ("prompts", "first", "second", "log_first", "log_second")}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"pairs: lengths {lengths}; expected one for all")
+    for name in ("log_first", "log_second"):
+        if np.isnan(as_floats(getattr(pairs, name), f"pairs.{name}")).any():
+            raise UserError(f"pairs.{name} holds NaN; expected log-probabilities, in nats")
 
 
 def _solve(loss, start: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pandas as pd
 
-from sharptheory.errors import UserError, expect_integers
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.learners.classes import FiniteClass, Pairs
 from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.theory import laws
@@ -55,7 +55,8 @@ def tabular_errors(
     Raises:
         UserError: an argument out of range.
     """
-    _check(delta, gamma)
+    expect_numbers("[0, 1]", delta=delta)
+    expect_numbers("[0, 1)", gamma=gamma)
     expect_integers(1, n_prompts=n_prompts, replications=replications)
     inside = maximizers(policy.log_probs, gamma)
     hit = np.clip(1 - missing_mass(law, policy, gamma), 0.0, 1.0)
@@ -121,10 +122,12 @@ def dpo_errors(
     Raises:
         UserError: an argument out of range.
     """
-    _check(delta, gamma)
+    expect_numbers("[0, 1]", delta=delta)
+    expect_numbers("[0, 1)", gamma=gamma)
     expect_integers(1, n_pairs=n_pairs, replications=replications)
-    if not 0 < beta < np.inf:
-        raise UserError(f"beta={beta}; expected a positive number")
+    expect_numbers("(0, inf)", beta=beta)
+    if members.shape != policy.shape:
+        raise UserError(f"members is a class of shape {members.shape}; expected {policy.shape}, as policy")
     bad = np.stack([missing_mass(member, policy, gamma) > delta for member in members.members]) @ policy.mu
     cdf = np.cumsum(policy.probs, axis=1)
     errors = np.empty(replications)
@@ -174,6 +177,7 @@ def sweep(
     Raises:
         UserError: an empty grid, or an argument out of range.
     """
+    expect_integers(0, seed=seed)
     methods = [("sft", float(n)) for n in n_responses] + [("adaptive", float(t)) for t in threshold]
     settings = list(itertools.product(methods, n_prompts, delta, gamma))
     if not settings:
@@ -201,8 +205,3 @@ def _setting(job: tuple) -> tuple:
     errors = tabular_errors(policy, law, n, delta=delta, gamma=gamma, replications=replications, rng=rng)
     estimate = bootstrap_mean(errors, proportion=True, resamples=500)
     return method, n, spent, delta, gamma, float(estimate.value), float(estimate.low), float(estimate.high), bound_term
-
-
-def _check(delta: float, gamma: float) -> None:
-    if not 0 <= delta <= 1 or not 0 <= gamma < 1:
-        raise UserError(f"delta={delta}, gamma={gamma}; expected numbers in [0, 1] and [0, 1)")

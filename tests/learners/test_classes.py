@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from sharptheory.errors import UserError
 from sharptheory.learners import FiniteClass, LinearClass, Pairs, Simplex
 
 
@@ -154,3 +155,69 @@ def test_bad_classes_are_named(build, message):
 def test_the_simplex_is_the_empirical_law():
     law = Simplex((2, 2)).fit(np.array([[3.0, 1.0], [0.0, 0.0]]))
     np.testing.assert_allclose(np.exp(law), [[0.75, 0.25], [0.5, 0.5]])
+
+
+CLASSES = {
+    "Simplex": Simplex((1, 3)),
+    "FiniteClass": FiniteClass(np.log([[[0.5, 0.3, 0.2]]])),
+    "LinearClass": LinearClass(np.eye(3)[None], bound=2.0),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([[1, 2]], r"counts has shape \(1, 2\); expected \(1, 3\), as the class"),
+        ([[1, 2], [1, 2, 3]], "counts is no table of numbers"),
+        ([["a", "b", "c"]], "counts is no table of numbers"),
+        ([[1, -2, 3]], "counts: -2; expected finite numbers ≥ 0"),
+        ([[1, np.nan, 3]], "counts: nan"),
+        ([[1, np.inf, 3]], "counts: inf"),
+    ],
+)
+def test_counts_are_finite_numbers_of_the_class(name, counts, message):
+    assert CLASSES[name].fit([[3, 2, 1]]).shape == (1, 3)
+    with pytest.raises(UserError, match=message):
+        CLASSES[name].fit(counts)
+
+
+def test_a_linear_class_needs_something_seen():
+    for bound in (2.0, np.inf):
+        with pytest.raises(UserError, match="counts are all 0"):
+            LinearClass(np.eye(3)[None], bound).fit(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("name", ["FiniteClass", "LinearClass"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompts": [1, 0]}, r"pairs.prompts: \[1, 0\]; expected whole numbers \[n\] from 0 to 0"),
+        ({"first": [0, 3]}, r"pairs.first: \[0, 3\]; expected whole numbers \[n\] from 0 to 2"),
+        ({"second": [0, -1]}, "pairs.second"),
+        ({"second": [0.5, 0]}, "pairs.second"),
+        ({"first": [0]}, "pairs: lengths .*'first': 1.*; expected one for all"),
+        ({"log_first": [np.nan, 0]}, "pairs.log_first holds NaN"),
+        ({"beta": 0.0}, "beta=0.0"),
+        ({"beta": np.nan}, "beta=nan"),
+    ],
+)
+def test_pairs_are_of_the_class(name, change, message):
+    good = dict(
+        prompts=[0, 0], first=[0, 1], second=[1, 2], log_first=np.log([0.5, 0.3]), log_second=np.log([0.3, 0.2])
+    )
+    given = {key: np.array(value) for key, value in {**good, **change}.items() if key != "beta"}
+    with pytest.raises(UserError, match=message):
+        CLASSES[name].regress(Pairs(**given), change.get("beta", 1.0))
+
+
+def test_classes_refuse_what_is_no_table():
+    for table in ([[["a"]]], [[[1.0]], [[1.0], [2.0]]]):
+        with pytest.raises(UserError, match="members is no table of numbers"):
+            FiniteClass(table)
+        with pytest.raises(UserError, match="features is no table of numbers"):
+            LinearClass(table)
+    with pytest.raises(UserError, match="bound=nan"):
+        LinearClass(np.eye(3)[None], np.nan)
+    with pytest.raises(UserError, match=r"theta has shape \(2,\); expected \(3,\)"):
+        CLASSES["LinearClass"].table([1.0, 2.0])

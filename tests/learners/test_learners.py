@@ -4,6 +4,7 @@ from scipy import stats
 from scipy.special import log_softmax
 
 from sharptheory import learners
+from sharptheory.errors import UserError
 from sharptheory.learners import FiniteClass, LinearClass, Simplex
 from sharptheory.oracle import CountingOracle, TableOracle
 from sharptheory.theory import bounds, laws
@@ -71,7 +72,7 @@ def test_adaptive_learner_follows_s1(policy):
     assert learned.queries == round(learned.n_responses * 8_000)
     assert learned.n_responses == pytest.approx(float(exact.expected_n), rel=0.05)
     assert np.exp(learned.log_probs[1]) == pytest.approx(np.exp(exact.law), abs=0.01)
-    with pytest.raises(RuntimeError, match="has not stopped"):
+    with pytest.raises(ValueError, match="max_samples=10: the rule has not stopped"):
         learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts[:1], 1e3, max_samples=10)
 
 
@@ -308,3 +309,50 @@ AT_0 = np.array([0])
 def test_bad_arguments_are_named(policy, call, message):
     with pytest.raises(ValueError, match=message):
         call(TableOracle(policy), Simplex((2, 3)), FiniteClass(policy.log_probs[None]))
+
+
+@pytest.mark.parametrize(("threshold", "max_samples"), [(3.0, 5), (0.5, 3), (2.0, 7), (1e300, 4)])
+def test_max_samples_caps_the_queries(threshold, max_samples):
+    """At (.5, .3, .2) the rule may stop after 6 samples or more: not beyond the cap, and not by sampling beyond it."""
+    oracle = CountingOracle(TableOracle(TabularPolicy.from_probs([[0.5, 0.3, 0.2]])))
+    for seed in range(20):
+        before = oracle.sampled
+        try:
+            learned = learners.adaptive_sharpening(
+                oracle, Simplex((1, 3)), np.zeros(1, int), threshold, seed=seed, max_samples=max_samples
+            )
+            assert learned.n_responses <= max_samples
+        except UserError as error:
+            assert f"max_samples={max_samples}" in str(error)
+        assert oracle.sampled - before <= max_samples
+
+
+@pytest.mark.parametrize(
+    "learn",
+    [
+        lambda oracle, members, prompts, seed: learners.sft_sharpening(oracle, members, prompts, 2, seed=seed),
+        lambda oracle, members, prompts, seed: learners.adaptive_sharpening(oracle, members, prompts, 1.0, seed=seed),
+        lambda oracle, members, prompts, seed: learners.rlhf_sharpening(oracle, members, prompts, 1.0, seed=seed),
+        lambda oracle, members, prompts, seed: learners.xpo_sharpening(
+            oracle, members, prompts, 1.0, optimism=0.0, seed=seed
+        ),
+    ],
+)
+@pytest.mark.parametrize("seed", [-1, 0.5, None, "a"])
+def test_a_seed_is_a_whole_number(policy, learn, seed):
+    members = learners.FiniteClass(policy.log_probs[None])
+    with pytest.raises(UserError, match=f"seed={seed!r}; expected an integer ≥ 0"):
+        learn(TableOracle(policy), members, np.array([0, 1]), seed)
+
+
+@pytest.mark.parametrize(
+    ("response", "message"), [(0, "responses: 0 at"), (("a",), "responses: "), ((0.5,), "0.5"), ((0, 1), r"\(0, 1\)")]
+)
+def test_the_oracle_scores_columns_only(policy, response, message):
+    with pytest.raises(UserError, match=message):
+        TableOracle(policy).evaluate([0], [[response]])
+
+
+def test_the_oracle_samples_with_whole_seeds_only(policy):
+    with pytest.raises(UserError, match="seed=-1"):
+        TableOracle(policy).sample([0], 1, seed=-1)

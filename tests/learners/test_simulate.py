@@ -97,7 +97,7 @@ def test_the_seed_decides(policy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delta": 1.5}, r"delta=1\.5, gamma=0\.0"),
+        ({"delta": 1.5}, r"delta=1\.5"),
         ({"gamma": 1.0}, r"gamma=1\.0"),
         ({"replications": 0}, "replications=0"),
         ({"n_prompts": 2.5}, r"n_prompts=2\.5"),
@@ -122,3 +122,9 @@ def test_sweep_does_not_depend_on_its_workers(policy):
     assert adaptive["error"].item() < 0.01 and 1 < adaptive["n_responses"].item() < 16
     with pytest.raises(ValueError, match="empty grid"):
         simulate.sweep(policy, n_prompts=[1])
+
+
+def test_the_class_is_one_of_the_policy(policy):
+    members = FiniteClass(np.log([[[0.5, 0.5]]]))
+    with pytest.raises(ValueError, match=r"members is a class of shape \(1, 2\); expected \(2, 3\), as policy"):
+        simulate.dpo_errors(policy, members, 3, 1.0, delta=0.1, rng=np.random.default_rng(0))
