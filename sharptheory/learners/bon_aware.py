@@ -229,7 +229,7 @@ def max_at_k_weights(rewards: np.ndarray, k: int, *, binary: bool = False, posit
         ``[..., m]``.
 
     Raises:
-        UserError: k out of range.
+        UserError: k out of range, or a reward that is not finite.
 
     Source: PKPO, arXiv 2505.15201 (binary and continuous rewards); binary rewards, arXiv 2412.15287.
     """
@@ -237,6 +237,8 @@ def max_at_k_weights(rewards: np.ndarray, k: int, *, binary: bool = False, posit
     rewards = np.asarray(rewards, dtype=float).reshape(-1, shape[-1])
     m, n = shape[-1], k
     expect_integers(1, m, k=k)
+    if not np.isfinite(rewards).all():
+        raise UserError(f"rewards: found {rewards[~np.isfinite(rewards)][0]}; expected finite numbers")
     order = np.argsort(rewards, axis=1, kind="stable")
     ranked = np.take_along_axis(rewards, order, axis=1)
     rank, subsets = np.arange(1, m + 1), log_choose(m - 1, n - 1)

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
-from sharptheory.measure.best_of_n import best_of_n_curve, doubling_grid
+from sharptheory.measure.best_of_n import best_of_n_curve, checked_n, doubling_grid
 from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
 from sharptheory.measure.pool import Pool, as_pool, rectangles, shown, token_codes
 from sharptheory.theory.laws import best_of_n_hit
@@ -167,11 +167,20 @@ def mean_at_least(values: np.ndarray, *, smallest: float = 1.0, confidence: floa
     Args:
         values: a sample, ``[n]``. smallest: lower end of the support. confidence: ``1 - α``.
 
+    Raises:
+        UserError: no values, one that is NaN or below `smallest`, or a confidence outside (0, 1).
+
     Source: Anderson, *Confidence Limits for the Expected Value of an Arbitrary Bounded Random Variable* (1969), with
     Massart's constant (1990).
     """
-    values = np.sort(np.asarray(values, dtype=float))
+    values = np.sort(np.atleast_1d(np.asarray(values, dtype=float)))
     n = len(values)
+    if values.ndim != 1 or n == 0 or not values.min() >= smallest - 1e-9 * abs(smallest):
+        raise UserError(
+            f"values: shape {values.shape}, least {values.min(initial=np.inf):g}; expected [n] from {smallest:g}"
+        )
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence={confidence}; expected a number between 0 and 1")
     kept = np.clip(1 - np.sqrt(-np.log(1 - confidence) / (2 * n)) - np.arange(n) / n, 0.0, 1 / n)
     above = np.where(kept > 0, values - smallest, 0.0)
     return float(smallest + kept @ above)
@@ -198,7 +207,7 @@ class HitRates:
 
     def law(self, n: np.ndarray) -> np.ndarray:
         """The prediction ``E_x[1 - (1-q)^N]`` at any N."""
-        return best_of_n_hit(self.mass[:, None], n).mean(axis=0)
+        return best_of_n_hit(self.mass[:, None], checked_n(n, whole=False)).mean(axis=0)
 
     def disagreements(self) -> int:
         """How many of the N have the prediction outside the measured interval."""
@@ -236,7 +245,8 @@ def argmax_hit_rates(
     argmax = pd.MultiIndex.from_frame(top.loc[top["log_likelihood"] >= low - LIKELIHOOD_NOISE, ["prompt_id", "key"]])
     fresh = fresh.take(fresh["prompt_id"].isin(certified.index))
     fresh = fresh.assign(hit=pd.MultiIndex.from_frame(fresh.samples[["prompt_id", "key"]]).isin(argmax).astype(float))
-    n = doubling_grid(int(fresh.sizes.min())) if n is None else np.asarray(n)
+    largest = int(fresh.sizes.min())
+    n = doubling_grid(largest) if n is None else checked_n(n, largest)
     measured, mass, variance = [], [], 0.0
     for ids, hits in rectangles(fresh, "hit"):
         q, m = np.exp(certified.loc[ids, "log_q"].to_numpy()), hits.shape[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
 from sharptheory.measure.certificate import distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool, shown
@@ -47,9 +47,7 @@ def predict_best_of_n(
 
     ```
     """
-    n = np.atleast_1d(np.asarray(n, dtype=float))
-    if not np.all(n >= 1):
-        raise UserError(f"n={n[~(n >= 1)][0]:g}; expected numbers of samples from 1")
+    n = checked_n(n, whole=False)
     name = reward.name if isinstance(reward, Reward) else reward
     # Another reward does not say how likely the better responses are.
     kind = dict(by_likelihood=name == "log_likelihood", of_itself=value == name)

@@ -149,6 +149,18 @@ def test_lower_confidence_bound_at_its_edges():
     assert mean_at_least(np.full(50, 3.0), confidence=0.5) > mean_at_least(np.full(50, 3.0), confidence=0.99)
 
 
+@pytest.mark.parametrize("values", [[], [np.nan, 2.0], [0.5, 2.0], [[2.0]]])
+def test_lower_confidence_bound_needs_values_of_its_support(values):
+    with pytest.raises(UserError, match=r"values: shape .*; expected \[n\] from 1"):
+        mean_at_least(values)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95, np.nan])
+def test_confidence_is_a_probability(confidence):
+    with pytest.raises(UserError, match=f"confidence={confidence}; expected a number between 0 and 1"):
+        mean_at_least([2.0], confidence=confidence)
+
+
 def test_coverage_bound_of_one_prompt_and_beyond_floats():
     certificate = pd.DataFrame({"log_p_low": [-2.0], "log_p_high": [-1.0]})
     bound = c_cov_bar_bound(certificate)
