@@ -66,6 +66,15 @@ class Pool:
         if "source" not in self.samples or (self.samples["source"] == GREEDY).any():
             raise UserError("samples are not apart from greedy rows; Pool.from_frame makes a pool of a data frame")
 
+    def __repr__(self) -> str:
+        """``Pool(2 prompts × 4 samples, 1 greedy response, 50% graded; prompt_id, …)``, not its two frames."""
+        some = lambda n, what: f"{n or 'no'} {what}{'' if n == 1 else 's'}"  # noqa: E731
+        least, most = (self.sizes.min(), self.sizes.max()) if len(self.samples) else (0, 0)
+        samples = some(most, "sample") if least == most else f"{least} to {some(most, 'sample')}"
+        graded = f"{self['correct'].notna().mean():.0%} graded" if "correct" in self else "not graded"
+        greedy = some(len(self.greedy), "greedy response")
+        return f"Pool({some(len(self.sizes), 'prompt')} × {samples}, {greedy}, {graded}; {self.names})"
+
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, where: Callable[[int], str] = "row {}".format) -> Pool:
         """A pool from one row per response, checked, completed and sorted; `frame` is left as it is.
