@@ -151,7 +151,9 @@ def c_cov_bar_bound(certificate: pd.DataFrame, *, seed: int = 0) -> CoverageBoun
     with np.errstate(over="ignore"):
         ends = [np.exp(-certificate[column].to_numpy(dtype=float)) for column in ("log_p_high", "log_p_low")]
     estimates = [
-        bootstrap_mean(end, seed=seed) if np.isfinite(end).all() else Estimate(*np.full(3, np.inf), len(end))
+        bootstrap_mean(end, ends=(1.0, np.inf), seed=seed)
+        if np.isfinite(end).all()
+        else Estimate(*np.full(3, np.inf), len(end))
         for end in ends
     ]
     low, high = (float(estimate.value) for estimate in estimates)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import checked_n, curve
-from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, bootstrap_mean
 from sharptheory.measure.certificate import distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool, shown
 from sharptheory.measure.rewards import Reward, reward_values
@@ -132,7 +132,7 @@ def predicted_curve(
 ) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
     table = predict_best_of_n(pool, n, reward=reward, value=value)
-    return bootstrap_mean(table.to_numpy(), proportion=value == "correct", seed=seed)
+    return bootstrap_mean(table.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
 
 
 def calibration(
@@ -174,7 +174,7 @@ def calibration(
     predicted = predict_best_of_n(few, n, reward=reward, value=value)
     measured = curve(rest, reward, value, n).loc[predicted.index]
     difference = predicted.to_numpy() - measured.to_numpy(dtype=float)
-    estimate = bootstrap_mean(predicted.to_numpy(), seed=seed)
+    estimate = bootstrap_mean(predicted.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
     error = difference.std(axis=0, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
     return pd.DataFrame(
         {
