@@ -36,8 +36,8 @@ def predict_best_of_n(
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: an N below 1, an unknown column, one that is not numeric, or likelihoods that are no probabilities
-            (`coverage_certificate`).
+        UserError: an N below 1, an unknown column, one that is not numeric, or, as in `certificate.distinct_responses`, it
+            is not known which responses are equal, or likelihoods are no probabilities.
 
     ```python
     >>> pool = pd.DataFrame({"prompt_id": 0, "response": 20 * ["a", "a", "b"], "correct": 20 * [True, True, False],

@@ -64,7 +64,8 @@ def diagnose(
 
     Returns:
         The pool, its numbers, and the per-prompt certificate. Likelihoods that cannot be those of samples (distinct
-        responses of total probability above 1) leave coverage and what follows from it out; the summary says why.
+        responses of total probability above 1) leave coverage and what follows from it out; responses that cannot be
+        recognised (neither text nor token ids) leave hit rates and the prediction out. The summary says why.
 
     Raises:
         UserError: not a pool, or a reward that it does not support.
@@ -83,7 +84,8 @@ def diagnose(
     n = curve_grid(int(pool.sizes.min()))
     log_likelihood = curve(pool, REWARD, REWARD, n)
     accuracy = None if graded is None else curve(graded, REWARD, "correct", n)
-    proved, rates, refusal = _certified(pool)
+    unidentified = certificate.unidentified(pool)
+    proved, rates, refusal = _certified(pool, identified=unidentified is None)
     summary = Summary(
         sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
         greedy=_greedy(pool, accuracy, seed),
@@ -93,11 +95,12 @@ def diagnose(
         gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
         peak=None if accuracy is None else _peak(accuracy, seed),
         rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
-        prediction=None if graded is None or refusal else _prediction(graded, int(n[-1]), seed),
+        prediction=None if graded is None or refusal or unidentified else _prediction(graded, int(n[-1]), seed),
         alignment=None if graded is None else _alignment(graded, seed),
         length=_length(pool, graded, n[[0, -1]], seed) if "length" in pool else None,
         coverage=None if proved is None else _coverage(proved, seed),
         coverage_refused=refusal,
+        unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
         cost=() if proved is None else _cost(proved, pool),
         provenance=provenance or {},
@@ -278,10 +281,11 @@ def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> sch
 # What the pool proves -------------------------------------------------------------------------------------------------
 
 
-def _certified(pool: Pool) -> tuple[pd.DataFrame | None, certificate.HitRates | None, str | None]:
-    """Certificate and hit rates, or why the likelihoods allow neither."""
+def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, certificate.HitRates | None, str | None]:
+    """Certificate and, of responses that can be recognised, hit rates; or why the likelihoods allow neither."""
     try:
-        return certificate.coverage_certificate(pool), certificate.argmax_hit_rates(pool), None
+        proved = certificate.coverage_certificate(pool)
+        return proved, certificate.argmax_hit_rates(pool) if identified else None, None
     except UserError as refusal:
         return None, None, str(refusal)
 
