@@ -15,7 +15,7 @@ from sharptheory.llm.decoding.search import find_argmax
 from sharptheory.llm.sampling import sample_pool, task_identity
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
-from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ENDS, Estimate, bootstrap_mean
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_power
 from sharptheory.measure.rewards import selecting
@@ -259,7 +259,7 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         for column in ("accuracy", "log_likelihood"):
             values = group[column].dropna().to_numpy()
             unknown = Estimate(np.nan, np.nan, np.nan)
-            estimate = bootstrap_mean(values, proportion=column == "accuracy", seed=seed) if len(values) else unknown
+            estimate = bootstrap_mean(values, ends=ENDS[column], seed=seed) if len(values) else unknown
             row |= estimate.columns(column)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -8,14 +8,22 @@ import pandas as pd
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.training.pools import Evaluate, score
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import RESAMPLES, Estimate, bootstrap_mean, from_replicates, resampled, tail
+from sharptheory.measure.bootstrap import (
+    ENDS,
+    PROPORTION,
+    RESAMPLES,
+    Estimate,
+    bootstrap_mean,
+    from_replicates,
+    resampled,
+    tail,
+)
 from sharptheory.measure.pool import Pool
 from sharptheory.oracle import Response
 from sharptheory.tasks import Task
 
 #: Missing masses δ of Definition 3.1 at which prompts count as sharpened.
 DELTAS = (0.5, 0.1)
-PROPORTIONS = ("accuracy", "pass_at_n", "argmax_mass", *(f"sharpened_{delta:g}" for delta in DELTAS))
 
 
 class Evaluation:
@@ -57,7 +65,7 @@ class Evaluation:
             columns |= self._of_argmax(policy)
         row = {}
         for name, values in columns.items():
-            estimate = bootstrap_mean(values, proportion=name in PROPORTIONS, seed=self.seed)
+            estimate = bootstrap_mean(values, ends=ENDS.get(name, PROPORTION), seed=self.seed)
             row |= estimate.columns(name)
         if "accuracy" in columns:
             row |= gap_closed(columns["accuracy"], *self.ends.loc[self._graded].to_numpy().T, seed=self.seed).columns(

@@ -15,7 +15,14 @@ import pandas as pd
 from scipy import stats
 
 from sharptheory.measure.best_of_n import curve, doubling_grid
-from sharptheory.measure.bootstrap import Estimate, bootstrap_mean, from_replicates, resampled
+from sharptheory.measure.bootstrap import (
+    DIFFERENCE,
+    PROPORTION,
+    Estimate,
+    bootstrap_mean,
+    from_replicates,
+    resampled,
+)
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.rewards import reward_values, selecting
 
@@ -102,7 +109,7 @@ def auc_pooled(
         return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), len(ids))
     weights = resampled(len(ids), resamples=resamples, seed=seed)
     return from_replicates(
-        value, np.array([rank_sum(scores, correct, w[prompt]) for w in weights]), len(ids), ends=(0.0, 1.0)
+        value, np.array([rank_sum(scores, correct, w[prompt]) for w in weights]), len(ids), ends=PROPORTION
     )
 
 
@@ -137,7 +144,7 @@ def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, see
     if np.isnan(value):
         return Estimate.unknown()
     weights = resampled(len(means), resamples=resamples, seed=seed)
-    return from_replicates(value, concordance(scores, values, weights), len(means), ends=(0.0, 1.0))
+    return from_replicates(value, concordance(scores, values, weights), len(means), ends=PROPORTION)
 
 
 def across_methods(
@@ -153,7 +160,7 @@ def across_methods(
         return Estimate.unknown()
     weights = resampled(len(accuracy), resamples=resamples, seed=seed)
     return from_replicates(
-        value, concordance(weights @ log_likelihood, weights @ accuracy), len(accuracy), ends=(0.0, 1.0)
+        value, concordance(weights @ log_likelihood, weights @ accuracy), len(accuracy), ends=PROPORTION
     )
 
 
@@ -357,7 +364,7 @@ def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfou
     ]
     by_pair = np.array(pairs).reshape(-1, 2)
     return LengthConfound(
-        bootstrap_mean(np.array(correlations), seed=seed),
+        bootstrap_mean(np.array(correlations), ends=DIFFERENCE, seed=seed),
         *(bootstrap_mean(by_pair[:, side], proportion=True, seed=seed) for side in (0, 1)),
         *accuracies,
         slope,

@@ -8,11 +8,37 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, reward_values
 from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.majority import log_choose
+
+
+def checked_n(n: np.ndarray, largest: float = np.inf, *, whole: bool = True) -> np.ndarray:
+    """Values of N as an array ``[K]`` of integers (of floats if they need not be `whole`): what every N here goes through.
+
+    Args:
+        n: a number or several. largest: what they may be, usually the smallest number of samples of a prompt.
+
+    Raises:
+        UserError: none, or one that is no number from 1 to `largest`.
+    """
+    limits = (
+        f"{'an integer' if whole else 'a number'} from 1{f' to the pool size {largest:,}' if largest < np.inf else ''}"
+    )
+    try:
+        values = np.atleast_1d(np.asarray(n, dtype=float))
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"n={n!r:.60}; expected {limits}") from None
+    if values.ndim > 1 or values.size == 0:
+        raise UserError(f"n has shape {values.shape}; expected a number or [K]")
+    good = (values >= 1) & (values <= largest) & np.isfinite(values)
+    if whole:
+        good &= values == np.round(values)
+    if not good.all():
+        raise UserError(f"n={values[~good][0]:g}; expected {limits}")
+    return values.astype(np.int64) if whole else values
 
 
 def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
@@ -30,11 +56,7 @@ def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
     Raises:
         UserError: an N is not an integer from 1 to M.
     """
-    n = np.atleast_1d(n)
-    if np.any((n < 1) | (n > m) | (n != np.round(n))):
-        raise UserError(
-            f"n={n[(n < 1) | (n > m) | (n != np.round(n))][0]}: expected an integer from 1 to the pool size {m}"
-        )
+    n = checked_n(n, m)
     j = np.arange(m, 1, -1)
     ratios = np.maximum(j - n[:, None], 0) / (j - 1)
     descending = np.concatenate([n[:, None] / m, ratios], axis=1)
@@ -56,7 +78,7 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
         ``[X, K]``, one curve per prompt.
 
     Raises:
-        UserError: shapes differ, a reward is NaN, or an N is out of range.
+        UserError: shapes differ, a reward is NaN, a value is infinite, or an N is out of range.
 
     ```python
     >>> best_of_n_curve([[-3.0, -1.0, -2.0]], [[0, 1, 0]], [1, 2, 3]).round(3).tolist()
@@ -69,6 +91,8 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
         raise UserError(f"rewards {rewards.shape} and values {values.shape} differ in shape; expected both [X, M]")
     if np.isnan(rewards).any():
         raise UserError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
+    if np.isinf(values).any():
+        raise UserError(f"values{np.argwhere(np.isinf(values))[0].tolist()} is infinite; expected numbers with a mean")
     order = np.argsort(rewards, axis=1)
     ranked = np.take_along_axis(rewards, order, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
@@ -109,6 +133,7 @@ def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.nda
     """
     pool = as_pool(pool)
     known = pool.graded(value)
+    n = checked_n(n, int(known.sizes.min()))
     known = known.assign(_reward=reward_values(known, reward))
     blocks = [
         pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n)
@@ -166,5 +191,6 @@ def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.n
 
 
 def doubling_grid(largest: int) -> np.ndarray:
-    """1, 2, 4, … and `largest` itself."""
+    """1, 2, 4, … and `largest` itself, an integer from 1."""
+    expect_integers(1, largest=largest)
     return np.unique(np.append(2 ** np.arange(int(np.log2(largest)) + 1), largest))

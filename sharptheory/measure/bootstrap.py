@@ -9,10 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from sharptheory.errors import UserError
+
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
 #: With fewer prompts the interval is no shorter than Student's: resamples cannot look beyond the few values there are.
 FEW = 10
+#: Ends between which a quantity lies by its nature, whatever the data: no limit of an interval lies beyond.
+ANY, POSITIVE, NEGATIVE = (-np.inf, np.inf), (0.0, np.inf), (-np.inf, 0.0)
+PROPORTION, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
+#: Those of what a pool or an evaluation has under this name.
+ENDS = {"correct": PROPORTION, "accuracy": PROPORTION, "log_likelihood": NEGATIVE, "length": POSITIVE,
+        "entropy": POSITIVE}  # fmt: skip
+#: A value this far beyond an end of its range is rounding (float32 sums over tokens), and counts as the end.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ def bootstrap(
     data: tuple[np.ndarray, ...],
     statistic: Callable,
     *,
+    ends: tuple[float, float] = ANY,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -64,6 +75,7 @@ def bootstrap(
     Args:
         data: arrays whose first axis is the prompt, resampled together.
         statistic: ``statistic(*data, axis=0)``, vectorised over further axes.
+        ends: between which it lies by its nature; limits are cut to them.
 
     Returns:
         The statistic on `data` with its interval; limits are NaN when there is a single prompt.
@@ -88,26 +100,41 @@ def bootstrap(
             rng=np.random.default_rng(seed),
         )
     low, high = map(np.asarray, result.confidence_interval)
-    return Estimate(value, *_widened(value, low, high, result.standard_error, n_prompts, confidence), n_prompts)
+    return Estimate(value, *_widened(value, low, high, result.standard_error, n_prompts, ends, confidence), n_prompts)
 
 
-def _widened(value, low, high, spread, n_prompts: int, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-    """Below `FEW` prompts, limits no nearer than Student's; `spread` is the standard deviation of the resamples."""
-    if n_prompts >= FEW:
-        return low, high
-    margin = stats.t.ppf((1 + confidence) / 2, n_prompts - 1) * np.sqrt(n_prompts / (n_prompts - 1)) * spread
-    return np.minimum(low, value - margin), np.maximum(high, value + margin)
+def _widened(
+    value, low, high, spread, n_prompts: int, ends: tuple[float, float], confidence: float = CONFIDENCE
+) -> np.ndarray:
+    """Below `FEW` prompts, limits no nearer than Student's; `spread` is the standard deviation of the resamples.
+
+    Limits ``[2, …]`` are cut to the `ends`: Student's know nothing of the range of a quantity.
+    """
+    if n_prompts < FEW:
+        margin = stats.t.ppf((1 + confidence) / 2, n_prompts - 1) * np.sqrt(n_prompts / (n_prompts - 1)) * spread
+        low, high = np.minimum(low, value - margin), np.maximum(high, value + margin)
+    return np.clip(np.stack([low, high]), *ends)
 
 
 def bootstrap_mean(
-    per_prompt: np.ndarray, *, proportion: bool = False, confidence: float = CONFIDENCE, **options
+    per_prompt: np.ndarray,
+    *,
+    ends: tuple[float, float] = ANY,
+    proportion: bool = False,
+    confidence: float = CONFIDENCE,
+    **options,
 ) -> Estimate:
     """Mean over prompts ``[X, …]`` with its bootstrap interval.
 
     Args:
-        proportion: the values lie in [0, 1], and so do the limits. Where all prompts have 0 (or all 1) the bootstrap
-            returns a point; the exact limit ``1 - (α/2)^{1/X}`` (or its mirror) is used instead.
+        ends: between which the values lie by their nature, and so do the limits. Where all prompts have one of two finite
+            ends, the bootstrap returns a point; the limit on its far side is then exact, ``1 - (α/2)^{1/X}`` of their
+            distance away.
+        proportion: short for ``ends=(0, 1)``.
         options: `resamples` and `seed` of `bootstrap`.
+
+    Raises:
+        UserError: a value beyond the ends.
 
     ```python
     >>> estimate = bootstrap_mean([0.2, 0.4, 0.9, 0.5], seed=0)
@@ -116,16 +143,28 @@ def bootstrap_mean(
 
     ```
     """
-    per_prompt = np.asarray(per_prompt, dtype=float)
+    bottom, top = ends = PROPORTION if proportion else ends
+    per_prompt = _within(np.asarray(per_prompt, dtype=float), ends)
     if len(per_prompt) == 0:
         return Estimate.unknown()
-    estimate = bootstrap((per_prompt,), np.mean, confidence=confidence, **options)
-    if not proportion or len(per_prompt) < 2:
+    estimate = bootstrap((per_prompt,), np.mean, ends=ends, confidence=confidence, **options)
+    if not np.isfinite(ends).all() or len(per_prompt) < 2:
         return estimate
-    slack = 1 - ((1 - confidence) / 2) ** (1 / len(per_prompt))
-    high = np.where(np.all(per_prompt == 0, axis=0), slack, np.minimum(estimate.high, 1))
-    low = np.where(np.all(per_prompt == 1, axis=0), 1 - slack, np.maximum(estimate.low, 0))
+    slack = (top - bottom) * (1 - ((1 - confidence) / 2) ** (1 / len(per_prompt)))
+    high = np.where(np.all(per_prompt == bottom, axis=0), bottom + slack, estimate.high)
+    low = np.where(np.all(per_prompt == top, axis=0), top - slack, estimate.low)
     return Estimate(estimate.value, low, high, estimate.n_prompts)
+
+
+def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """Values with what rounding did at the ends of their range undone: weights that add up to 1 do so up to rounding."""
+    bottom, top = ends
+    if np.any((values < bottom - ROUNDING) | (values > top + ROUNDING)):
+        found = values[(values < bottom - ROUNDING) | (values > top + ROUNDING)][0]
+        raise UserError(f"per_prompt: found {found:g}; expected values from {bottom:g} to {top:g}")
+    for end in ends:
+        values = np.where(np.abs(values - end) < 1e-9, end, values)
+    return np.clip(values, bottom, top)
 
 
 def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
@@ -135,11 +174,11 @@ def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
 
 
 def from_replicates(
-    value: float, replicates: np.ndarray, n_prompts: int, *, ends: tuple[float, float] = (-np.inf, np.inf)
+    value: float, replicates: np.ndarray, n_prompts: int, *, ends: tuple[float, float] = ANY
 ) -> Estimate:
     """An estimate with the interval of its bootstrap replicates, cut to the `ends` it can have; NaN ones are left out."""
     if n_prompts < 2 or np.isnan(replicates).all():
         return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), n_prompts)
     low, high = np.nanquantile(replicates, [tail(n_prompts), 1 - tail(n_prompts)])
-    low, high = _widened(value, low, high, np.nanstd(replicates, ddof=1), n_prompts)
-    return Estimate(np.asarray(value), *np.clip([low, high], *ends), n_prompts)
+    limits = _widened(value, low, high, np.nanstd(replicates, ddof=1), n_prompts, ends)
+    return Estimate(np.asarray(value), *limits, n_prompts)

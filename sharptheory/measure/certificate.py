@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
-from sharptheory.measure.best_of_n import best_of_n_curve, doubling_grid
+from sharptheory.measure.best_of_n import best_of_n_curve, checked_n, doubling_grid
 from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
 from sharptheory.measure.pool import Pool, as_pool, rectangles, shown, token_codes
 from sharptheory.theory.laws import best_of_n_hit
@@ -28,12 +28,14 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     With ``p̂`` the largest sampled probability and ``S`` the total probability of the *distinct* sampled finished
     responses, ``p̂ ≤ p* ≤ max(p̂, 1 - S)``; the argmax is certified when ``1 - S ≤ p̂``.
 
-    Distinct means distinct token ids; without them distinct text, and without that likelihoods more than
-    `LIKELIHOOD_NOISE` apart. Merging different responses only loosens the upper bound.
+    Distinct means distinct token ids, or distinct text without them. Of a pool with neither, responses whose likelihoods
+    are within `LIKELIHOOD_NOISE` count as one: merging different ones only loosens the upper bound (but equal ones scored
+    further apart, in half precision, would count twice). What needs to know which are equal, `log_q`, is NaN.
 
     Returns:
         One row per prompt, indexed by prompt_id: `log_p_low`, `log_p_high` (nats; ``-inf, 0`` without any finished
-        response), `certified`, `log_q` (mass of the sampled maximisers, tied within `LIKELIHOOD_NOISE`), `n_samples`.
+        response), `certified`, `log_q` (mass of the sampled maximisers, tied within `LIKELIHOOD_NOISE`; NaN if responses
+            have neither text nor token ids), `n_samples`.
 
     Raises:
         UserError: distinct responses of a prompt have a total probability above 1: these are not log-likelihoods of
@@ -50,7 +52,8 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     """
     pool = as_pool(pool)
     counts = pool.sizes
-    values = distinct_responses(pool)
+    known = unidentified(pool) is None
+    values = _distinct(pool, response_keys(pool) if known else _clusters(pool))
     table = pd.DataFrame(
         {"log_p_low": -np.inf, "log_p_high": 0.0, "certified": False, "log_q": -np.inf}, index=counts.index
     )
@@ -64,6 +67,8 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
         found = {"log_p_low": low, "log_p_high": high, "certified": rest <= np.exp(low),
                  "log_q": np.minimum(_log_sums(tied), 0.0)}  # fmt: skip
         table = pd.DataFrame(found).reindex(counts.index).fillna(table).astype(table.dtypes)
+    if not known:
+        table["log_q"] = np.nan
     return table.assign(n_samples=counts)
 
 
@@ -71,10 +76,16 @@ def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
     """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``.
 
     Raises:
-        UserError: those of one prompt have a total probability above 1, by more than the scatter of equal responses.
+        UserError: it is not known which responses are equal (`unidentified`); or those of one prompt have a total
+            probability above 1, by more than the scatter of equal responses.
     """
     pool = as_pool(pool)
-    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=response_keys(pool))[pool.finished]
+    return _distinct(pool, response_keys(pool))
+
+
+def _distinct(pool: Pool, keys: np.ndarray) -> pd.Series:
+    """`distinct_responses`, where responses of one key are one."""
+    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=keys)[pool.finished]
     groups = keyed.groupby(["prompt_id", "key"])["log_likelihood"]
     values = groups.max()
     excess = _log_sums(values) - np.log(TOTAL_MASS)
@@ -104,19 +115,34 @@ def _has_tokens(pool: Pool) -> bool:
     return "tokens" in pool and bool(pool["tokens"].notna().all())
 
 
-def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
-    """A label per sample that equal responses share: token ids, else text, else close likelihoods."""
+def unidentified(pool: Pool | pd.DataFrame) -> str | None:
+    """Why it is not known which samples are the same response; None if it is: all have token ids, or all have text."""
     pool = as_pool(pool)
-    if _has_tokens(pool):
-        return token_codes(pool["tokens"])
-    if "response" in pool and pool["response"].notna().all():
-        return pool["response"].to_numpy()
-    return _clusters(pool["prompt_id"].to_numpy(), pool.numbers("log_likelihood"))
+    columns = [column for column in ("response", "tokens") if column in pool]
+    if any(pool[column].notna().all() for column in columns):
+        return None
+    what = f"{columns[0]!r} is null on some samples" if columns else "'response' or 'tokens' is missing"
+    return (
+        f"column {what}; the pool has {pool.names}. Responses as likely as each other can be told apart only by their text "
+        "or token ids"
+    )
 
 
-def _clusters(prompts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Labels of single-linkage clusters of `values` within `LIKELIHOOD_NOISE`, per prompt."""
-    codes = pd.factorize(prompts)[0]
+def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
+    """A label per sample that equal responses of a prompt share: token ids, else text.
+
+    Raises:
+        UserError: there is neither (`unidentified`): equal likelihoods do not make responses equal.
+    """
+    pool = as_pool(pool)
+    if reason := unidentified(pool):
+        raise UserError(reason)
+    return token_codes(pool["tokens"]) if _has_tokens(pool) else pool["response"].to_numpy()
+
+
+def _clusters(pool: Pool) -> np.ndarray:
+    """Labels of single-linkage clusters of log-likelihoods within `LIKELIHOOD_NOISE`, per prompt."""
+    codes, values = pd.factorize(pool["prompt_id"])[0], pool.numbers("log_likelihood")
     order = np.lexsort((values, codes))
     jump = np.ones(len(values), dtype=bool)
     jump[1:] = (np.diff(values[order]) > LIKELIHOOD_NOISE) | (np.diff(codes[order]) != 0)
@@ -151,7 +177,9 @@ def c_cov_bar_bound(certificate: pd.DataFrame, *, seed: int = 0) -> CoverageBoun
     with np.errstate(over="ignore"):
         ends = [np.exp(-certificate[column].to_numpy(dtype=float)) for column in ("log_p_high", "log_p_low")]
     estimates = [
-        bootstrap_mean(end, seed=seed) if np.isfinite(end).all() else Estimate(*np.full(3, np.inf), len(end))
+        bootstrap_mean(end, ends=(1.0, np.inf), seed=seed)
+        if np.isfinite(end).all()
+        else Estimate(*np.full(3, np.inf), len(end))
         for end in ends
     ]
     low, high = (float(estimate.value) for estimate in estimates)
@@ -167,11 +195,20 @@ def mean_at_least(values: np.ndarray, *, smallest: float = 1.0, confidence: floa
     Args:
         values: a sample, ``[n]``. smallest: lower end of the support. confidence: ``1 - α``.
 
+    Raises:
+        UserError: no values, one that is NaN or below `smallest`, or a confidence outside (0, 1).
+
     Source: Anderson, *Confidence Limits for the Expected Value of an Arbitrary Bounded Random Variable* (1969), with
     Massart's constant (1990).
     """
-    values = np.sort(np.asarray(values, dtype=float))
+    values = np.sort(np.atleast_1d(np.asarray(values, dtype=float)))
     n = len(values)
+    if values.ndim != 1 or n == 0 or not values.min() >= smallest - 1e-9 * abs(smallest):
+        raise UserError(
+            f"values: shape {values.shape}, least {values.min(initial=np.inf):g}; expected [n] from {smallest:g}"
+        )
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence={confidence}; expected a number between 0 and 1")
     kept = np.clip(1 - np.sqrt(-np.log(1 - confidence) / (2 * n)) - np.arange(n) / n, 0.0, 1 / n)
     above = np.where(kept > 0, values - smallest, 0.0)
     return float(smallest + kept @ above)
@@ -198,7 +235,7 @@ class HitRates:
 
     def law(self, n: np.ndarray) -> np.ndarray:
         """The prediction ``E_x[1 - (1-q)^N]`` at any N."""
-        return best_of_n_hit(self.mass[:, None], n).mean(axis=0)
+        return best_of_n_hit(self.mass[:, None], checked_n(n, whole=False)).mean(axis=0)
 
     def disagreements(self) -> int:
         """How many of the N have the prediction outside the measured interval."""
@@ -220,7 +257,7 @@ def argmax_hit_rates(
         None if no prompt is certified or a prompt has fewer than 2 samples.
 
     Raises:
-        UserError: as `coverage_certificate`.
+        UserError: as `distinct_responses`.
     """
     pool = as_pool(pool)
     distinct_responses(pool)  # refuses likelihoods that are no probabilities: half a pool may not show it
@@ -236,7 +273,8 @@ def argmax_hit_rates(
     argmax = pd.MultiIndex.from_frame(top.loc[top["log_likelihood"] >= low - LIKELIHOOD_NOISE, ["prompt_id", "key"]])
     fresh = fresh.take(fresh["prompt_id"].isin(certified.index))
     fresh = fresh.assign(hit=pd.MultiIndex.from_frame(fresh.samples[["prompt_id", "key"]]).isin(argmax).astype(float))
-    n = doubling_grid(int(fresh.sizes.min())) if n is None else np.asarray(n)
+    largest = int(fresh.sizes.min())
+    n = doubling_grid(largest) if n is None else checked_n(n, largest)
     measured, mass, variance = [], [], 0.0
     for ids, hits in rectangles(fresh, "hit"):
         q, m = np.exp(certified.loc[ids, "log_q"].to_numpy()), hits.shape[1]

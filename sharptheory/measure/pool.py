@@ -37,8 +37,8 @@ from sharptheory.errors import UserError
 GREEDY = "greedy"
 #: One token sequence scored twice may differ by this much (nats, low precision); by more, it is not one policy's.
 SAME_RESPONSE = 1.0
-#: No response is longer than this many tokens.
-LONGEST = 10**9
+#: No response is longer than this many tokens, nor less likely than this many nats: sums of squares stay finite.
+LONGEST, UNLIKELIEST = 10**9, -1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,15 @@ class Pool:
     def __post_init__(self):
         if "source" not in self.samples or (self.samples["source"] == GREEDY).any():
             raise UserError("samples are not apart from greedy rows; Pool.from_frame makes a pool of a data frame")
+
+    def __repr__(self) -> str:
+        """``Pool(2 prompts × 4 samples, 1 greedy response, 50% graded; prompt_id, …)``, not its two frames."""
+        some = lambda n, what: f"{n or 'no'} {what}{'' if n == 1 else 's'}"  # noqa: E731
+        least, most = (self.sizes.min(), self.sizes.max()) if len(self.samples) else (0, 0)
+        samples = some(most, "sample") if least == most else f"{least} to {some(most, 'sample')}"
+        graded = f"{self['correct'].notna().mean():.0%} graded" if "correct" in self else "not graded"
+        greedy = some(len(self.greedy), "greedy response")
+        return f"Pool({some(len(self.sizes), 'prompt')} × {samples}, {greedy}, {graded}; {self.names})"
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, where: Callable[[int], str] = "row {}".format) -> Pool:
@@ -283,7 +292,11 @@ def _log_likelihoods(values: pd.Series, refuse: Refuse) -> pd.Series:
     numbers = _numbers(values)
     refuse(numbers.isna(), "log_likelihood", "a number of nats")
     refuse(numbers > 0, "log_likelihood", "log π(y|x) ≤ 0 (is it a negative log-likelihood?)")
-    refuse(np.isneginf(numbers), "log_likelihood", "a finite number: a sampled response has positive probability")
+    refuse(
+        numbers < UNLIKELIEST,
+        "log_likelihood",
+        f"a finite number, at least {UNLIKELIEST:g}: a sampled response has positive probability",
+    )
     return numbers
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
+from sharptheory.measure.best_of_n import checked_n, curve
+from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, bootstrap_mean
 from sharptheory.measure.certificate import distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool, shown
 from sharptheory.measure.rewards import Reward, reward_values
@@ -36,8 +36,8 @@ def predict_best_of_n(
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: an N below 1, an unknown column, one that is not numeric, or likelihoods that are no probabilities
-            (`coverage_certificate`).
+        UserError: an N below 1, an unknown column, one that is not numeric, or, as in `certificate.distinct_responses`, it
+            is not known which responses are equal, or likelihoods are no probabilities.
 
     ```python
     >>> pool = pd.DataFrame({"prompt_id": 0, "response": 20 * ["a", "a", "b"], "correct": 20 * [True, True, False],
@@ -47,9 +47,7 @@ def predict_best_of_n(
 
     ```
     """
-    n = np.atleast_1d(np.asarray(n, dtype=float))
-    if not np.all(n >= 1):
-        raise UserError(f"n={n[~(n >= 1)][0]:g}; expected numbers of samples from 1")
+    n = checked_n(n, whole=False)
     name = reward.name if isinstance(reward, Reward) else reward
     # Another reward does not say how likely the better responses are.
     kind = dict(by_likelihood=name == "log_likelihood", of_itself=value == name)
@@ -134,7 +132,7 @@ def predicted_curve(
 ) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
     table = predict_best_of_n(pool, n, reward=reward, value=value)
-    return bootstrap_mean(table.to_numpy(), proportion=value == "correct", seed=seed)
+    return bootstrap_mean(table.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
 
 
 def calibration(
@@ -176,7 +174,7 @@ def calibration(
     predicted = predict_best_of_n(few, n, reward=reward, value=value)
     measured = curve(rest, reward, value, n).loc[predicted.index]
     difference = predicted.to_numpy() - measured.to_numpy(dtype=float)
-    estimate = bootstrap_mean(predicted.to_numpy(), seed=seed)
+    estimate = bootstrap_mean(predicted.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
     error = difference.std(axis=0, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
     return pd.DataFrame(
         {

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sharptheory.errors import UserError
-from sharptheory.measure.best_of_n import curve
+from sharptheory.errors import UserError, expect_integers
+from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.rewards import Reward, available, reward_values
 from sharptheory.theory.majority import log_choose, plurality
@@ -29,7 +29,8 @@ def accuracy_curves(
     Returns:
         By name, one row per prompt_id and one column per N; the majority vote has fewer N if they are large.
     """
-    pool, n = as_pool(pool), np.asarray(n)
+    pool = as_pool(pool)
+    n = checked_n(n, int(pool.sizes.min()))
     # The share in the whole pool has seen all of it, however small N is.
     by = [reward for reward in available(pool) if reward.name != "answer_share"] + list(further)
     curves = {reward.name: curve(pool, reward, "correct", n) for reward in by}
@@ -55,10 +56,8 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
     Raises:
         UserError: an N is out of range.
     """
-    n = np.atleast_1d(n)
     m = len(answers)
-    if np.any((n < 1) | (n > m)):
-        raise UserError(f"n={n[(n < 1) | (n > m)][0]}; expected an integer from 1 to the pool size {m}")
+    n = checked_n(n, m)
     voting = np.array([answer is not None and answer == answer for answer in answers], dtype=bool)
     codes, classes = pd.factorize(np.asarray(answers, dtype=object)[voting])
     if len(classes) == 0:
@@ -67,7 +66,7 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
     right = np.bincount(codes, np.asarray(correct, dtype=float)[voting]) / sizes
     silent = m - sizes.sum()
     values = np.empty(len(n))
-    for i, votes in enumerate(n.astype(int)):
+    for i, votes in enumerate(n):
         if votes == m:  # the whole pool votes
             values[i] = right[sizes == sizes.max()].mean()
             continue
@@ -90,12 +89,13 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
         UserError: a column is missing, or an N is out of range.
     """
     pool = as_pool(pool)
+    n = checked_n(n, int(pool.sizes.min()))
     answers, correct = _answers(pool), pool.numbers("correct")
     rows = {
-        prompt_id: majority_accuracy(answers[index], correct[index], np.asarray(n))
+        prompt_id: majority_accuracy(answers[index], correct[index], n)
         for prompt_id, index in pool.samples.groupby("prompt_id").indices.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(n))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=n)
 
 
 def _answers(pool: Pool) -> np.ndarray:
@@ -117,17 +117,23 @@ def borda(pool: Pool | pd.DataFrame, reward: str | Reward = "self_certainty", *,
         One value per sample, in the order of `Pool.samples`.
 
     Raises:
-        UserError: no answers, or no such reward.
+        UserError: no answers, no such reward, or an exponent that cannot be.
 
     Source: Kang et al., *Scalable Best-of-N Selection via Self-Certainty*, arXiv 2502.18581.
     """
-    pool = as_pool(pool)
+    pool, p = as_pool(pool), _exponent(p)
     prompt, answer = pool["prompt_id"], pool["answer"]
     values = pd.Series(reward_values(pool, reward), index=prompt.index)
     rank = values.groupby(prompt).rank(ascending=False, method="average") - 1
     size = prompt.groupby(prompt).transform("size")
     votes = ((size - rank) ** p).where(answer.notna(), 0.0)
     return votes.groupby([prompt, answer], dropna=False).transform("sum")
+
+
+def _exponent(p: float) -> float:
+    if not 0 <= p < np.inf:
+        raise UserError(f"p={p}; expected a finite exponent from 0")
+    return p
 
 
 def borda_curve(
@@ -145,15 +151,19 @@ def borda_curve(
     N = 1 and N = M are exact.
 
     Args:
-        n: values of N, ``[K]``. reward, p: as in `borda`. subsets: random subsets of each prompt's pool for each N.
+        n: values of N, integers from 1 to the smallest number of samples, ``[K]``. reward, p: as in `borda`.
+        subsets: random subsets of each prompt's pool for each N.
 
     Returns:
         One row per prompt_id, one column per N.
 
     Raises:
-        UserError: no answers or correctness, or no such reward.
+        UserError: no answers or correctness, no such reward, an exponent or number of subsets that cannot be, or an N out
+            of range.
     """
     pool, rng = as_pool(pool), np.random.default_rng(seed)
+    n, p = checked_n(n, int(pool.sizes.min())), _exponent(p)
+    expect_integers(1, subsets=subsets)
     scores, answers, correct = reward_values(pool, reward), pool["answer"], pool.numbers("correct")
     rows = {}
     for prompt_id, index in pool.samples.groupby("prompt_id").indices.items():
@@ -166,7 +176,7 @@ def borda_curve(
             else _borda_accuracy(scores[index], codes, right, int(k), 1 if k == m else subsets, p, rng)
             for k in n
         ]  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(n))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=n)
 
 
 def _borda_accuracy(score, codes, right, n: int, subsets: int, p: float, rng: np.random.Generator) -> float:

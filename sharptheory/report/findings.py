@@ -417,6 +417,8 @@ def _coverage(summary: Summary) -> list[str]:
 def _theory(summary: Summary) -> str | None:
     if summary.coverage is None:
         return None
+    if summary.unidentified:
+        return f"The test of the exact law and the prediction beyond the pool are left out: {summary.unidentified}."
     rates = summary.hit_rates
     if rates is None:
         return (

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from sharptheory.errors import UserError
 
 #: Rises whenever a field changes its name, its type or its meaning.
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 #: Fewer prompts decide nothing: their signs all agree by chance in more than 5 % of cases (``2·2^-n``).
 FEWEST_PROMPTS = 6
 #: Above this share of unfinished responses no verdict is given.
@@ -271,6 +271,9 @@ class Summary:
     coverage: Annotated[Coverage | None, "what is proved about the likeliest responses; null if refused"]
     coverage_refused: Annotated[
         str | None, "why likelihoods cannot be those of samples: coverage, hit rates, prediction, cost are left out"
+    ]
+    unidentified: Annotated[
+        str | None, "why equal responses cannot be recognised: hit rates and prediction are left out; null if they can"
     ]
     hit_rates: Annotated[HitRates | None, "null if half of the samples certify no prompt"]
     cost: Annotated[tuple[Cost, ...], "what training would cost by the bounds; empty if coverage is refused"]

@@ -12,7 +12,16 @@ from scipy.special import logsumexp
 from sharptheory.errors import UserError
 from sharptheory.measure import alignment, certificate, prediction
 from sharptheory.measure.best_of_n import curve, doubling_grid, pass_at_n
-from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import (
+    ANY,
+    CONFIDENCE,
+    DIFFERENCE,
+    NEGATIVE,
+    POSITIVE,
+    PROPORTION,
+    Estimate,
+    bootstrap_mean,
+)
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.rewards import Reward
 from sharptheory.measure.selection import accuracy_curves
@@ -55,7 +64,8 @@ def diagnose(
 
     Returns:
         The pool, its numbers, and the per-prompt certificate. Likelihoods that cannot be those of samples (distinct
-        responses of total probability above 1) leave coverage and what follows from it out; the summary says why.
+        responses of total probability above 1) leave coverage and what follows from it out; responses that cannot be
+        recognised (neither text nor token ids) leave hit rates and the prediction out. The summary says why.
 
     Raises:
         UserError: not a pool, or a reward that it does not support.
@@ -74,7 +84,8 @@ def diagnose(
     n = curve_grid(int(pool.sizes.min()))
     log_likelihood = curve(pool, REWARD, REWARD, n)
     accuracy = None if graded is None else curve(graded, REWARD, "correct", n)
-    proved, rates, refusal = _certified(pool)
+    unidentified = certificate.unidentified(pool)
+    proved, rates, refusal = _certified(pool, identified=unidentified is None)
     summary = Summary(
         sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
         greedy=_greedy(pool, accuracy, seed),
@@ -84,11 +95,12 @@ def diagnose(
         gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
         peak=None if accuracy is None else _peak(accuracy, seed),
         rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
-        prediction=None if graded is None or refusal else _prediction(graded, int(n[-1]), seed),
+        prediction=None if graded is None or refusal or unidentified else _prediction(graded, int(n[-1]), seed),
         alignment=None if graded is None else _alignment(graded, seed),
         length=_length(pool, graded, n[[0, -1]], seed) if "length" in pool else None,
         coverage=None if proved is None else _coverage(proved, seed),
         coverage_refused=refusal,
+        unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
         cost=() if proved is None else _cost(proved, pool),
         provenance=provenance or {},
@@ -136,8 +148,8 @@ def _sampling(
         n_samples_max=int(sizes.max()),
         n_responses=len(pool.samples),
         n_graded_prompts=0 if accuracy is None else len(accuracy),
-        accuracy=None if accuracy is None else _mean(accuracy[1], seed, proportion=True),
-        log_likelihood=_mean(log_likelihood[1], seed),
+        accuracy=None if accuracy is None else _mean(accuracy[1], seed, PROPORTION),
+        log_likelihood=_mean(log_likelihood[1], seed, NEGATIVE),
         unfinished=float(1 - finished.mean()) if len(finished) else None,
         unreadable=unreadable,
     )
@@ -148,8 +160,8 @@ def _greedy(pool: Pool, accuracy: pd.DataFrame | None, seed: int) -> schema.Gree
         return None
     correct = _greedy_correct(pool, accuracy)
     return schema.Greedy(
-        accuracy=None if correct is None else _mean(correct, seed, proportion=True),
-        log_likelihood=_mean(pool.greedy[REWARD], seed),
+        accuracy=None if correct is None else _mean(correct, seed, PROPORTION),
+        log_likelihood=_mean(pool.greedy[REWARD], seed, NEGATIVE),
     )
 
 
@@ -167,17 +179,18 @@ def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | No
 
 def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> tuple[schema.BestOfN, ...]:
     n = log_likelihood.columns
-    accuracies = [None] * len(n) if accuracy is None else _means(accuracy, seed, proportion=True)
-    return tuple(map(schema.BestOfN, map(int, n), accuracies, _means(log_likelihood, seed)))
+    accuracies = [None] * len(n) if accuracy is None else _means(accuracy, seed, PROPORTION)
+    return tuple(map(schema.BestOfN, map(int, n), accuracies, _means(log_likelihood, seed, NEGATIVE)))
 
 
 def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
-    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, seed, proportion=True)))
+    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, seed, PROPORTION)))
 
 
 def _gain_over_sampling(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> schema.Gain:
-    over_one = lambda table: _mean(table.iloc[:, -1] - table.iloc[:, 0], seed)  # noqa: E731
-    return schema.Gain(None if accuracy is None else over_one(accuracy), over_one(log_likelihood))
+    over_one = lambda table, ends: _mean(table.iloc[:, -1] - table.iloc[:, 0], seed, ends)  # noqa: E731
+    # The best of several by log-likelihood has no less of it than one.
+    return schema.Gain(None if accuracy is None else over_one(accuracy, DIFFERENCE), over_one(log_likelihood, POSITIVE))
 
 
 def _gain_over_greedy(
@@ -188,8 +201,8 @@ def _gain_over_greedy(
     greedy, correct = pool.greedy.set_index("prompt_id")[REWARD], _greedy_correct(pool, accuracy)
     greedy = greedy[greedy.index.intersection(log_likelihood.index)]
     return schema.Gain(
-        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, seed),
-        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, seed),
+        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, seed, DIFFERENCE),
+        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, seed, ANY),
     )
 
 
@@ -200,7 +213,7 @@ def _peak(accuracy: pd.DataFrame, seed: int) -> schema.Peak | None:
     best = int(means.idxmax())
     if means[best] <= means[n[-1]] + 1e-12:
         return None
-    over = _mean(accuracy[best] - accuracy[n[-1]], seed, comparisons=len(n) - 1)
+    over = _mean(accuracy[best] - accuracy[n[-1]], seed, DIFFERENCE, comparisons=len(n) - 1)
     return schema.Peak(best, float(means[best]), over)
 
 
@@ -210,7 +223,7 @@ def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) 
     tables.pop("correctness")
     own = tables[REWARD].iloc[:, -1]
     over = {
-        name: _mean(table.iloc[:, -1].loc[own.index] - own, seed, comparisons=len(tables) - 1)
+        name: _mean(table.iloc[:, -1].loc[own.index] - own, seed, DIFFERENCE, comparisons=len(tables) - 1)
         for name, table in tables.items()
         if name != REWARD
     }
@@ -268,10 +281,11 @@ def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> sch
 # What the pool proves -------------------------------------------------------------------------------------------------
 
 
-def _certified(pool: Pool) -> tuple[pd.DataFrame | None, certificate.HitRates | None, str | None]:
-    """Certificate and hit rates, or why the likelihoods allow neither."""
+def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, certificate.HitRates | None, str | None]:
+    """Certificate and, of responses that can be recognised, hit rates; or why the likelihoods allow neither."""
     try:
-        return certificate.coverage_certificate(pool), certificate.argmax_hit_rates(pool), None
+        proved = certificate.coverage_certificate(pool)
+        return proved, certificate.argmax_hit_rates(pool) if identified else None, None
     except UserError as refusal:
         return None, None, str(refusal)
 
@@ -323,15 +337,15 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 # Estimates as numbers of a summary ------------------------------------------------------------------------------------
 
 
-def _mean(per_prompt: pd.Series, seed: int, *, proportion: bool = False, comparisons: int = 1) -> Interval:
+def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
     confidence = 1 - (1 - CONFIDENCE) / comparisons
-    return _interval(bootstrap_mean(per_prompt, proportion=proportion, confidence=confidence, seed=seed))
+    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=confidence, seed=seed))
 
 
-def _means(table: pd.DataFrame, seed: int, *, proportion: bool = False) -> list[Interval]:
+def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float]) -> list[Interval]:
     """Mean over prompts of each column."""
-    return _intervals(bootstrap_mean(table.to_numpy(dtype=float), proportion=proportion, seed=seed))
+    return _intervals(bootstrap_mean(table.to_numpy(dtype=float), ends=ends, seed=seed))
 
 
 def _interval(estimate: Estimate) -> Interval:

@@ -15,8 +15,13 @@ import regex
 
 from sharptheory.errors import UserError
 
-NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?(?:[eE][-+]?\d++)?|[-+]?\.\d++")
-PARTS = re.compile(r"([-+]?)([0-9]*+)(?:\.([0-9]*+))?([eE][-+]?[0-9]++)?")
+#: Digits in groups, decimals, an exponent. A sign belongs to a number unless it follows what it would join or subtract
+#: from: a digit, a letter, a closing bracket, a unit, another dash ("pages 3-5", "5%-10%", "x-5").
+NUMBER = re.compile(
+    r"(?P<sign>(?<![^\W_])(?<![)\]}%°-])(?<!\d[$€£¥])[-+−])?"
+    r"(?:(?P<groups>\d++(?:,\d++)*+)(?P<rest>(?:\.\d++)?(?:[eE][-+−]?\d++)?)|(?<!\d)(?P<decimals>\.\d++))"
+)
+PARTS = re.compile(r"([-+]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([-+]?[0-9]++))?")
 #: A repeat in a pattern, for the least that it repeats: ``{3}``, ``{3,}``, ``{3,9}``.
 REPEAT = re.compile(r"\{([0-9]++)(?:,[0-9]*+)?\}")
 #: Repeats of repeats that a pattern may ask for in all; its compiler writes them out.
@@ -28,33 +33,52 @@ SECONDS = 2.0
 def last_number(text: str) -> str | None:
     """The last number in a text, without thousands separators and in canonical form; None if there is none.
 
+    A hyphen after a digit, a letter or a closing bracket is no sign: the last number of "pages 3-5" is 5. Commas between
+    digits separate thousands, also where they stand wrong ("1,2345" is 12345, as graders read it that delete commas); but
+    one or two digits at the end, or more than three at both ends, make a list ("1,2,3" is 3, "1990,1995" is 1995).
+
     >>> last_number("It costs 1,234.50 dollars")
     '1234.5'
     """
     last = None
     for last in NUMBER.finditer(text):  # noqa: B007
         pass
-    return canonical_number(last.group()) if last else None
+    if last is None:
+        return None
+    sign, groups, rest = last["sign"] or "", last["groups"] or "", last["rest"] or last["decimals"] or ""
+    first, *others = groups.split(",")
+    if others and (len(others[-1]) < 3 or min(len(first), len(others[-1])) > 3):
+        sign, groups = "", others[-1]
+    return canonical_number(sign + groups + rest)
 
 
 def canonical_number(text: str) -> str | None:
-    """A number's shortest spelling: ``-0`` is ``0``, ``5.0`` is ``5``, ``1e3`` is ``1000``.
+    """A number's digits, exact and without an exponent: ``-0`` is ``0``, ``5.0`` is ``5``, ``1e3`` is ``1000``.
 
     None if the text is no number, or one with decimals or an exponent that no float can tell from infinity or zero.
     """
-    text = text.replace(",", "").strip()
+    text = text.replace(",", "").replace("−", "-").strip()
     if not text.isascii():  # digits of another script
         text = "".join(str(unicodedata.decimal(character, character)) for character in text)
     found = PARTS.fullmatch(text)
     if not found or not (found[2] or found[3]):
         return None
-    sign, whole, fraction, exponent = found[1], found[2].lstrip("0"), (found[3] or "").rstrip("0"), found[4]
-    if not fraction and not exponent:
-        return ("-" if sign == "-" and whole else "") + (whole or "0")
-    value = float(text)
-    if math.isinf(value) or (value == 0 and (whole or fraction)):
+    sign, whole, fraction, exponent = found[1], found[2], found[3] or "", found[4]
+    digits = (whole + fraction).lstrip("0")
+    if (fraction.rstrip("0") or exponent) and not _fits_a_float(text, digits):
         return None
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    if not digits:
+        return "0"
+    point = len(digits) - len(fraction) + int(float(exponent or 0))  # digits before the point; more than Python reads
+    digits = digits.rstrip("0")
+    whole, fraction = digits[: max(point, 0)].ljust(point, "0"), "0" * -point + digits[max(point, 0) :]
+    return ("-" if sign == "-" else "") + (whole or "0") + (f".{fraction}" if point < len(digits) else "")
+
+
+def _fits_a_float(text: str, digits: str) -> bool:
+    """Whether a float can tell a number from infinity, and from zero unless it is zero."""
+    value = float(text)
+    return math.isfinite(value) and (value != 0 or not digits)
 
 
 def exact(text: str) -> str | None:

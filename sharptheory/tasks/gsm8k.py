@@ -44,7 +44,7 @@ def extract(response: str) -> str | None:
             text = sign[1] + text[sign.end() :]
         found = UNITS.match(text)
         return canonical_number(found.group(1).rstrip(".,")) if found else last_number(text)
-    return last_number(response.replace("−", "-"))
+    return last_number(response)
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:

@@ -45,9 +45,9 @@ class Task:
                 "both, at least one"
             )
         for i, (prompt, answer) in enumerate(zip(self.prompts, self.answers)):
-            if not prompt or not _is_text(prompt):
+            if not prompt or not is_text(prompt):
                 raise UserError(f"task {self.name!r}, prompt {i}: found {prompt!r}; expected a non-empty text")
-            if answer is not None and not _is_text(answer):
+            if answer is not None and not is_text(answer):
                 raise UserError(f"task {self.name!r}, answer {i}: found {answer!r}; expected a text or None")
         if not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
             raise UserError(f"task {self.name!r}: max_new_tokens={self.max_new_tokens!r}; expected at least 1")
@@ -104,5 +104,6 @@ def choose(task: Task, n_prompts: int | None, *, seed: int) -> Task:
     return task.select(order[:n_prompts].tolist())
 
 
-def _is_text(value) -> bool:
+def is_text(value) -> bool:
+    """Whether a value is a text that UTF-8 can hold: without half of a surrogate pair."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -25,7 +25,7 @@ from sharptheory import extensions
 from sharptheory.errors import UserError
 from sharptheory.extensions import call
 from sharptheory.tasks.entry import STANDARD, Entry
-from sharptheory.tasks.task import Task
+from sharptheory.tasks.task import Task, is_text
 
 GROUP = "sharptheory.tasks"
 
@@ -82,22 +82,30 @@ def _entry(name: str, load: Callable[..., Task], where: str) -> Entry:
             )
         return replace(
             task,
-            extract=_guard(task.extract, where, "extract", (str, type(None))),
-            equal=_guard(task.equal, where, "equal", object),
-            readable=task.readable and _guard(task.readable, where, "readable", object),
+            extract=_guarded_extract(task.extract, where),
+            equal=_guarded_test(task.equal, where, "equal"),
+            readable=task.readable and _guarded_test(task.readable, where, "readable"),
         )
 
     options = {p: a.default for p, a in named.items() if p not in STANDARD and type(a.default) in (int, float, str)}
     return Entry(name, guarded, (inspect.getdoc(load) or "").partition("\n")[0], options=options)
 
 
-def _guard(function: Callable, where: str, what: str, kinds) -> Callable:
-    """A function of a user's task, whose failures name `where` it is from."""
+def _guarded_extract(extract: Callable, where: str) -> Callable[[str], str | None]:
+    """A user's reading of answers, whose failures name `where` it is from."""
+    code = getattr(extract, "__code__", None)
+    line = f":{code.co_firstlineno}" if code and code.co_filename == where else ""
 
-    def guarded(*arguments):
-        found = call(where, what, function, *arguments)
-        if not isinstance(found, kinds):
-            raise UserError(f"{where}: {what} returned a {type(found).__name__}; expected a text or None")
-        return found
+    def guarded(response: str) -> str | None:
+        answer = call(where, "extract", extract, response)
+        if answer is None or is_text(answer):
+            return answer
+        found = "half of a surrogate pair" if isinstance(answer, str) else f"a {type(answer).__name__}"
+        raise UserError(f"{where}{line}: extract returned {found}; expected a text or None")
 
     return guarded
+
+
+def _guarded_test(test: Callable, where: str, what: str) -> Callable[..., bool]:
+    """A user's function of answers as one of true and false, whose failures name `where` it is from."""
+    return lambda *answers: call(where, what, lambda: bool(test(*answers)))

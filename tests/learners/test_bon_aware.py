@@ -113,6 +113,9 @@ def test_max_at_k_weights_are_what_a_sample_adds():
     assert np.isfinite(many).all() and (many >= 0).all() and many.max() > 0
     with pytest.raises(ValueError, match="k=7; expected an integer from 1 to 6"):
         bon.max_at_k_weights(rewards, 7)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"rewards: found {bad}; expected finite numbers"):
+            bon.max_at_k_weights([bad, 1.0], 2)
 
 
 def test_value_and_gradient_agree_on_what_is_tied():

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
-from sharptheory.measure.best_of_n import adaptive_weights, best_of_n_curve, best_of_n_weights, curve, pass_at_n
+from sharptheory.measure.best_of_n import (
+    adaptive_weights,
+    best_of_n_curve,
+    best_of_n_weights,
+    curve,
+    doubling_grid,
+    pass_at_n,
+)
 from sharptheory.theory.laws import adaptive_best_of_n
 
 
@@ -61,6 +68,17 @@ def test_n_outside_the_pool_is_refused(n):
 def test_nan_rewards_are_refused():
     with pytest.raises(UserError, match=r"rewards\[0, 1\] is NaN"):
         best_of_n_curve(np.array([[0.0, np.nan]]), np.zeros((1, 2)), np.array([1]))
+
+
+def test_infinite_values_have_no_mean():
+    with pytest.raises(UserError, match=r"values\[0, 1\] is infinite"):
+        best_of_n_curve(np.zeros((1, 2)), np.array([[0.0, -np.inf]]), np.array([1]))
+
+
+@pytest.mark.parametrize("largest", [0, -1, 2.5, np.nan])
+def test_a_grid_ends_at_a_number_of_samples(largest):
+    with pytest.raises(UserError, match=f"largest={largest}; expected an integer ≥ 1"):
+        doubling_grid(largest)
 
 
 def test_best_of_n_curve_is_unbiased_for_the_exact_law():

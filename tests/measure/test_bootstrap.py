@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sharptheory.measure.bootstrap import bootstrap_mean, tail
+from sharptheory.errors import UserError
+from sharptheory.measure.bootstrap import (
+    DIFFERENCE,
+    NEGATIVE,
+    POSITIVE,
+    PROPORTION,
+    bootstrap_mean,
+    from_replicates,
+    tail,
+)
 
 
 def test_bootstrap_interval_covers_the_mean():
@@ -24,6 +33,39 @@ def test_interval_of_few_prompts_holds_the_mean(n):
 def test_limits_of_a_proportion_are_proportions():
     estimate = bootstrap_mean(np.array([[0.1, 0.9], [0.2, 1.0], [0.0, 0.5]]), proportion=True)
     assert np.all(estimate.low >= 0) and np.all(estimate.high <= 1) and np.any(estimate.low == 0)
+
+
+@pytest.mark.parametrize("ends", [PROPORTION, DIFFERENCE, NEGATIVE, POSITIVE, (1.0, np.inf)])
+@pytest.mark.parametrize("n", [2, 3, 9, 10])
+def test_limits_stay_where_the_quantity_can_be(ends, n):
+    """Student's limits of few prompts know nothing of its range; those of a quantity without one stay as they are."""
+    inside = np.clip(np.append(np.full(n - 1, 0.0), 100.0) * np.sign(sum(np.clip(ends, -9, 9)) or 1), *ends)
+    estimate, free = bootstrap_mean(inside, ends=ends), bootstrap_mean(inside)
+    assert ends[0] <= estimate.low <= estimate.value <= estimate.high <= ends[1]
+    assert (estimate.low, estimate.high) == tuple(np.clip([free.low, free.high], *ends))
+    if n == 2:
+        assert free.low < ends[0] or free.high > ends[1]
+
+
+def test_values_beyond_the_ends_are_refused_and_rounding_is_not():
+    with pytest.raises(UserError, match=r"per_prompt: found 1\.5; expected values from 0 to 1"):
+        bootstrap_mean([0.5, 1.5], proportion=True)
+    rounded = bootstrap_mean(np.full(20, 1 + 2e-16), proportion=True)
+    assert rounded.value == rounded.high == 1 and rounded.low == pytest.approx(0.025 ** (1 / 20))
+    assert bootstrap_mean([-2.0, 1e-5], ends=NEGATIVE).high <= 0
+
+
+def test_unanimous_differences_are_no_points_either():
+    """An exact limit on the far side, over the whole range from -1 to 1."""
+    all_worse = bootstrap_mean(np.full(8, -1.0), ends=DIFFERENCE)
+    assert (all_worse.low, all_worse.high) == (-1, pytest.approx(-1 + 2 * (1 - 0.025 ** (1 / 8))))
+    same = bootstrap_mean(np.zeros(8), ends=DIFFERENCE)
+    assert same.low == same.high == 0
+
+
+def test_replicates_of_few_prompts_are_cut_to_the_ends():
+    estimate = from_replicates(0.9, np.linspace(0.2, 1.0, 100), 3, ends=PROPORTION)
+    assert (estimate.low, estimate.high) == (0, 1)
 
 
 def test_expanded_tails_tend_to_the_nominal_ones():

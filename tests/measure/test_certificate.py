@@ -9,8 +9,15 @@ from scipy import stats
 
 from sharptheory.errors import UserError
 from sharptheory.measure.bootstrap import bootstrap_mean
-from sharptheory.measure.certificate import argmax_hit_rates, c_cov_bar_bound, coverage_certificate, mean_at_least
-from sharptheory.measure.prediction import calibration, predict_best_of_n, predict_power
+from sharptheory.measure.certificate import (
+    argmax_hit_rates,
+    c_cov_bar_bound,
+    coverage_certificate,
+    distinct_responses,
+    mean_at_least,
+    response_keys,
+)
+from sharptheory.measure.prediction import calibration, predict_best_of_n, predict_power, predicted_curve
 from tests.conftest import pool_from_table
 
 tables = st.lists(st.floats(1e-6, 1), min_size=1, max_size=8).map(lambda row: np.array(row) / np.sum(row))
@@ -71,6 +78,37 @@ def test_certificate_by_hand():
     np.testing.assert_allclose(np.exp(table["log_p_high"]), [0.7, 1, 0.5])
     np.testing.assert_allclose(np.exp(table["log_q"]), [0.2, 0, 0.5])
     assert table["certified"].tolist() == [False, False, True]
+
+
+#: 600 samples of probabilities (.4, .4, .2), in proportion and in turn; the first response is right.
+TIED = pd.DataFrame({"prompt_id": 0, "response": list("abcab") * 120, "correct": [True, False, False, True, False] * 120,
+                     "log_likelihood": np.log([0.4, 0.4, 0.2, 0.4, 0.4] * 120)})  # fmt: skip
+
+
+def test_tied_responses_are_told_apart_by_what_they_say():
+    n = np.array([1, 2, 4])
+    np.testing.assert_allclose(argmax_hit_rates(TIED).law(n), 1 - 0.2**n, rtol=1e-9)
+    assert np.exp(coverage_certificate(TIED)["log_q"][0]) == pytest.approx(0.8)
+    np.testing.assert_allclose(predict_best_of_n(TIED, n).to_numpy()[0], 0.5 * (1 - 0.2**n), rtol=1e-9)
+    one_right = TIED.assign(correct=TIED["response"] != "c")
+    np.testing.assert_allclose(predict_best_of_n(one_right, n).to_numpy()[0], [0.8, 0.96, 0.9984], rtol=1e-9)
+    halves = pd.DataFrame({"prompt_id": 0, "response": ["a", "b"], "log_likelihood": np.log([0.5, 0.5])})
+    assert coverage_certificate(halves)["log_q"][0] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("nameless", [TIED.drop(columns="response"), TIED.assign(response=["a", None] * 300),
+                                      TIED.drop(columns="response").assign(tokens=[[1], None] * 300)])  # fmt: skip
+def test_equal_likelihoods_do_not_make_responses_equal(nameless):
+    """Without text or token ids p* is bounded still, more loosely; whatever counts distinct responses is refused."""
+    row, known = coverage_certificate(nameless).iloc[0], coverage_certificate(TIED).iloc[0]
+    assert row["log_p_low"] == known["log_p_low"] <= known["log_p_high"] <= row["log_p_high"] <= 0
+    assert np.isnan(row["log_q"]) and not np.isnan(known["log_q"])
+    for function in (argmax_hit_rates, calibration, distinct_responses, response_keys,
+                     lambda pool: predict_best_of_n(pool, [1]), lambda pool: predict_power(pool, 2.0),
+                     lambda pool: predicted_curve(pool, [1])):  # fmt: skip
+        with pytest.raises(UserError, match=r"column '.*' is (missing|null on some samples); .*only by their text or"):
+            function(nameless)
+        function(TIED)
 
 
 def test_tied_maximisers_share_the_mass_that_is_hit():
@@ -147,6 +185,18 @@ def test_lower_confidence_bound_at_its_edges():
     assert mean_at_least(np.full(100, np.inf)) == np.inf
     assert mean_at_least([2.0, 5.0, 9.0] * 50) <= mean_at_least([2.0, 5.0, 9.0] * 500) < 16 / 3
     assert mean_at_least(np.full(50, 3.0), confidence=0.5) > mean_at_least(np.full(50, 3.0), confidence=0.99)
+
+
+@pytest.mark.parametrize("values", [[], [np.nan, 2.0], [0.5, 2.0], [[2.0]]])
+def test_lower_confidence_bound_needs_values_of_its_support(values):
+    with pytest.raises(UserError, match=r"values: shape .*; expected \[n\] from 1"):
+        mean_at_least(values)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95, np.nan])
+def test_confidence_is_a_probability(confidence):
+    with pytest.raises(UserError, match=f"confidence={confidence}; expected a number between 0 and 1"):
+        mean_at_least([2.0], confidence=confidence)
 
 
 def test_coverage_bound_of_one_prompt_and_beyond_floats():

@@ -16,9 +16,13 @@ import pytest
 import sharptheory
 from sharptheory import measure
 from sharptheory.errors import UserError
+from sharptheory.measure.best_of_n import best_of_n_curve, best_of_n_weights
+from sharptheory.measure.bootstrap import Estimate
+from sharptheory.measure.certificate import HitRates
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import REWARDS
+from sharptheory.measure.selection import majority_accuracy
 
 
 def public_functions() -> dict[str, object]:
@@ -151,6 +155,38 @@ def test_a_frame_needs_no_source(name, frame):
         assert_same(call(name, frame), call(name, frame.assign(source="model")))
 
 
+#: Every function of the room that takes values of N, on two samples of one prompt.
+OF_N = {name: lambda n, name=name: call(name, TWO_SAMPLES, n=n) for name, function in FUNCTIONS.items()
+        if "n" in inspect.signature(function).parameters} | {
+    "best_of_n_weights": lambda n: best_of_n_weights(2, n),
+    "best_of_n_curve": lambda n: best_of_n_curve([[-1.0, -2.0]], [[0, 1]], n),
+    "majority_accuracy": lambda n: majority_accuracy(["a", "b"], [0, 1], n),
+    "HitRates.law": HitRates(np.ones(1), np.full(1, 0.5), Estimate.unknown(), 1).law,
+}  # fmt: skip
+TWO_SAMPLES = pd.DataFrame({"prompt_id": 0, "log_likelihood": np.log([0.7, 0.3] * 2), "correct": [True, False] * 2,
+                            "answer": list("abab"), "response": list("abab"), "self_certainty": 1.0}).iloc[:2]  # fmt: skip
+#: Those that say something of an N larger than the pool, which need not be whole.
+BEYOND = {"predict_best_of_n", "predicted_curve", "HitRates.law"}
+
+
+def test_functions_of_n_are_found():
+    assert {"curve", "pass_at_n", "majority_curve", "borda_curve", "accuracy_curves", "argmax_hit_rates"} <= set(OF_N)
+
+
+@pytest.mark.parametrize("name", OF_N)
+@pytest.mark.parametrize("n", [0, -1, np.nan, np.inf, -np.inf, [1, 0], [1, np.nan], [[1]], [], "two", [[1], [1, 2]]])
+def test_what_is_no_n_is_refused(name, n):
+    with pytest.raises(UserError, match=r"^n(=| has shape)"):
+        OF_N[name](n)
+
+
+@pytest.mark.parametrize("name", sorted(set(OF_N) - BEYOND))
+@pytest.mark.parametrize("n", [1.5, [1, 3]])
+def test_n_is_a_number_of_samples_that_there_are(name, n):
+    with pytest.raises(UserError, match=rf"^n={np.max(n):g}; expected an integer from 1 to the pool size"):
+        OF_N[name](n)
+
+
 COLUMN_ARGUMENTS = [
     (name, parameter)
     for name, function in FUNCTIONS.items()
@@ -162,7 +198,7 @@ COLUMN_ARGUMENTS = [
 @pytest.mark.parametrize(("name", "parameter"), COLUMN_ARGUMENTS)
 def test_a_wrong_column_lists_those_there_are(name, parameter, frame):
     with pytest.raises(UserError, match=r"'nonsense'.*the pool has prompt_id, sample_id"):
-        call(name, frame.reset_index(drop=True)[["prompt_id", "sample_id", "log_likelihood", "correct", "answer", "length"]],
+        call(name, frame.reset_index(drop=True).drop(columns=["self_certainty", "negative_entropy", "p_true", "tokens"]),
              **{parameter: ["nonsense"] if parameter == "columns" else "nonsense"})  # fmt: skip
 
 

@@ -79,6 +79,11 @@ ROW = '{"prompt_id": 0, "log_likelihood": -1'
             f'{ROW}}}\n{ROW}, "response": "é"}}'.encode("latin-1"),
             "a.jsonl:2: found the byte 0xe9; expected text in UTF-8",
         ),
+        (
+            "a.csv",
+            f"{HEADER}\n0,-1\n0,-1e308\n",
+            r"a.csv: line 3, column 'log_likelihood': found -1e\+308; expected a finite number",
+        ),
         ("a.csv", f"{HEADER}\n0,-1\n1,\n", "a.csv: line 3, column 'log_likelihood': found nan"),
         ("a.csv", f'{HEADER},response\n0,-1,"a\nb\nc"\n\n0,x,d\n', "a.csv: line 6, column 'log_likelihood': found 'x'"),
         ("a.csv", f"{HEADER}\n0,-1\n0,-1,3\n", "a.csv:3 has 3 fields; expected 2"),

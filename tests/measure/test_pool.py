@@ -160,3 +160,17 @@ def test_rectangles_cover_every_row_once():
     pieces = list(rectangles(Pool.from_frame(pool), "log_likelihood"))
     assert [ids.tolist() for ids, _ in pieces] == [["c"], ["a", "b"]]
     np.testing.assert_array_equal(pieces[1][1], [[-1.0, -0.5], [-2.0, -3.0]])
+
+
+def test_a_pool_says_in_a_line_what_it_is():
+    rows = pd.DataFrame({"prompt_id": [0, 0, 1, 0], "log_likelihood": -1.0, "correct": [True, None, None, None],
+                         "source": ["model"] * 3 + ["greedy"]})  # fmt: skip
+    assert repr(Pool.from_frame(rows)) == str(Pool.from_frame(rows)) == (
+        "Pool(2 prompts × 1 to 2 samples, 1 greedy response, 33% graded; "
+        "prompt_id, log_likelihood, correct, source, sample_id, finished)"
+    )  # fmt: skip
+    one = pd.DataFrame({"prompt_id": [0], "log_likelihood": -1.0})
+    assert repr(Pool.from_frame(one)).startswith("Pool(1 prompt × 1 sample, no greedy responses, not graded; prompt_id")
+    assert repr(Pool.from_frame(one).take([False])).startswith(
+        "Pool(no prompts × no samples, no greedy responses, not graded"
+    )

@@ -149,7 +149,7 @@ def test_a_reward_by_name_or_entry_predicts_alike(tables):
 @pytest.mark.parametrize("n", [0, 0.5, -1, np.nan])
 def test_predictions_need_a_sample(n):
     pool = pool_of((0.5, 0.5), (0, 1), np.array([0, 1]))
-    with pytest.raises(UserError, match="expected numbers of samples from 1"):
+    with pytest.raises(UserError, match=f"n={n:g}; expected a number from 1"):
         predict_best_of_n(pool, [1, n])
 
 

@@ -129,3 +129,12 @@ def test_a_vote_without_answers_is_wrong():
     assert (
         borda_curve(pool, [1, 2, 3]).values.tolist() == [[0.0] * 3] == majority_curve(pool, [1, 2, 3]).values.tolist()
     )
+
+
+@pytest.mark.parametrize("p", [-0.5, np.inf, np.nan])
+def test_the_exponent_of_a_borda_vote_is_finite(pool, p):
+    for vote in (lambda: borda(pool, p=p), lambda: borda_curve(pool, [2], p=p)):
+        with pytest.raises(UserError, match=f"p={p}; expected a finite exponent from 0"):
+            vote()
+    with pytest.raises(UserError, match="subsets=0; expected an integer ≥ 1"):
+        borda_curve(pool, [2], subsets=0)

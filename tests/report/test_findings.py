@@ -49,7 +49,7 @@ def test_accuracy_by_hand(hand):
 def test_accuracy_by_hand_where_likelihood_prefers_wrong_responses():
     text = texts(hand_pool(likely_right=0, unlikely_right=8, greedy_right=8))["accuracy"]
     assert "Bad news: sharpening hurts by -50.0 (the same on every prompt) points" in text
-    assert "Best-of-2 is worse than greedy decoding (100.0 %): -100.0 (the same on every prompt) points." in text
+    assert "Best-of-2 is worse than greedy decoding (100.0 %): -100.0 [-100.0, -26.1] points." in text
     assert "Another 100.0 points have a correct response among the 2 that likelihood does not pick." in text
 
 
@@ -61,7 +61,7 @@ def test_likelihood_by_hand(hand):
         "Its responses have 2.0 tokens against 3.0. "
         "Short responses are winning (33% shorter): likelihood sums over tokens, so check that the gain is not brevity; a "
         "length-normalised reward is the usual remedy. "
-        "Within a prompt log-likelihood correlates with length by -1.00 (the same on every prompt); with length regressed "
+        "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.26]; with length regressed "
         "out, best-of-N is right on 43.8 %."
     )
 

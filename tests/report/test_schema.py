@@ -88,7 +88,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"schema_version": "1"}, "found schema_version '1'; expected '2'"),
+        (lambda c: c | {"schema_version": "1"}, "found schema_version '1'; expected '3'"),
         (lambda c: [c], "found schema_version None"),
         (lambda c: {k: v for k, v in c.items() if k != "peak"}, "summary: field 'peak' is missing"),
         (lambda c: c | {"extra": 1}, "summary: field 'extra' is unknown"),

@@ -6,6 +6,7 @@ import pytest
 
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
+from sharptheory.report.findings import findings
 from sharptheory.report.summary import curve_grid, diagnose
 from sharptheory.theory import bounds
 from tests.report.pools import LIKELY, UNLIKELY, hand_pool, table_pool
@@ -157,6 +158,23 @@ def test_likelihoods_that_add_up_to_more_than_one_leave_coverage_out():
     assert "total probability of 1.81 > 1" in summary.coverage_refused and diagnosis.certificate is None
     assert (summary.coverage, summary.hit_rates, summary.prediction, summary.cost) == (None, None, None, ())
     assert summary.best_of_n[-1].accuracy.value == pytest.approx(7 / 16)  # a tie
+
+
+def test_responses_without_text_or_tokens_leave_out_what_counts_them():
+    """Bounds of p* stay; hit rates and the prediction go, and the report says why."""
+    pool = table_pool(aligned=1.0)
+    known, diagnosis = diagnose(pool).summary, diagnose(pool.drop(columns="tokens"))
+    summary = diagnosis.summary
+    assert known.unidentified is None and known.prediction is not None and known.hit_rates is not None
+    assert summary.unidentified.startswith(
+        "column 'response' or 'tokens' is missing; the pool has prompt_id, sample_id"
+    )
+    assert (summary.prediction, summary.hit_rates, summary.coverage_refused) == (None, None, None)
+    assert summary.coverage == known.coverage and summary.cost == known.cost
+    assert summary.best_of_n == known.best_of_n and summary.alignment == known.alignment
+    assert findings(summary)["theory"] == (
+        f"The test of the exact law and the prediction beyond the pool are left out: {summary.unidentified}."
+    )
 
 
 def test_unfinished_share():

@@ -212,7 +212,9 @@ def test_what_is_wrong_with_a_users_task_names_its_file(mine, text, message):
     ("grader", "message"),
     [
         ("extract=lambda response: response[9]", r"mine\.py:3: extract failed with IndexError"),
-        ("extract=lambda response: 7", r"mine\.py: extract returned a int; expected a text or None"),
+        ("extract=lambda response: 7", r"mine\.py:3: extract returned a int; expected a text or None"),
+        ("extract=lambda response: chr(0xd800)", r"mine\.py:3: extract returned half of a surrogate pair; expected"),
+        ("extract=str, equal=lambda a, b: __import__('numpy').arange(2)", r"mine\.py: equal failed with ValueError"),
         ("extract=str, equal=lambda a, b: a / b", r"mine\.py:3: equal failed with TypeError"),
     ],
 )

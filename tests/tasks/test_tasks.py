@@ -1,12 +1,15 @@
 """The arithmetic task and tasks from files."""
 
 import re
+from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sharptheory.tasks import arithmetic, load_task, multihop
-from sharptheory.tasks.answers import extractor, last_number
+from sharptheory.tasks.answers import canonical_number, extractor, last_number
 from sharptheory.tasks.generated import is_test_prompt
 
 
@@ -184,6 +187,47 @@ def test_arithmetic_answers(response, answer):
 )  # fmt: skip
 def test_last_number(text, answer):
     assert last_number(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("1990-1995", "1995"), ("pages 3-5", "5"), ("pages 3--5", "5"), ("5%-10%", "10"), ("$5-$10", "10"), ("5$-10$", "10"),
+        ("2024-01-15", "15"), ("GPT-4", "4"), ("f(2)-7", "7"), ("٣-٥", "5"), ("3+5", "5"),
+        ("3 - -5", "-5"), ("3*-5", "-5"), ("x=-5", "-5"), ("(-5)", "-5"), ("**-5**", "-5"), ("$-5", "-5"), ("at −5 °C", "-5"),
+    ],
+)  # fmt: skip
+def test_a_sign_is_no_hyphen(text, answer):
+    assert last_number(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("1,2345", "12345"), ("1,00,000", "100000"), ("1234,567", "1234567"), ("-12,345,678.5", "-12345678.5"),
+        ("1,2,3", "3"), ("(-1,-2)", "-2"), ("-1,2", "2"), ("1990,1995", "1995"), ("3,14", "14"),
+        ("version 1.2.3", "3"), ("v.5", "0.5"),
+    ],
+)  # fmt: skip
+def test_commas_separate_thousands_or_a_list(text, answer):
+    assert last_number(text) == answer
+
+
+def test_one_number_has_one_spelling():
+    """However it is written: 1e16 and its digits are one answer."""
+    for spellings in (["1e16", "1" + 16 * "0", "10000000000000000.0", "+1E+16", "0.01e18"], ["1e-7", "0.0000001", ".1e-6"],
+                      ["12345678901234567890.5", "1.23456789012345678905e19"], ["0", "-0", "0e9", "-.0", "0e" + 5_000 * "9"],
+                      ["100", "1e2", "1e" + 5_000 * "0" + "2"]):  # fmt: skip
+        [answer] = {canonical_number(spelling) for spelling in spellings}
+        assert answer in ("10000000000000000", "0.0000001", "12345678901234567890.5", "0", "100")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**40), max_value=10**40))
+def test_canonical_numbers_are_exact(number):
+    canonical = canonical_number(str(number))
+    if abs(number) > 1e-300:
+        assert Decimal(canonical) == number and canonical_number(canonical) == canonical and "E" not in canonical
+        assert canonical == canonical_number(f"{number:f}")
 
 
 def test_extractors():
