@@ -114,7 +114,7 @@ def test_max_at_k_weights_are_what_a_sample_adds():
     with pytest.raises(ValueError, match="k=7; expected an integer from 1 to 6"):
         bon.max_at_k_weights(rewards, 7)
     for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=f"rewards: found {bad}; expected finite numbers"):
+        with pytest.raises(ValueError, match=f"rewards: {bad}; expected finite numbers"):
             bon.max_at_k_weights([bad, 1.0], 2)
 
 
