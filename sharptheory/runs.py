@@ -7,6 +7,7 @@ dropped (`Lines`), and a full disk leaves nothing half-written that would count 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,8 @@ LOCK_FILE = "run.lock"
 #: Fact of a run that is part of the one in the folder above, and is discarded with it.
 PART_OF = "part_of"
 DIGEST = "blake2b:"
+#: Of a disk, a quota or a largest size of files that is exhausted.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ def _is_other_run(path: Path) -> bool:
 
 def _discard(folder: Path) -> None:
     """Remove the run, and nothing that belongs to another one."""
-    for path in folder.iterdir():
+    # The record last: without it, what a kill leaves would be somebody else's.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
         if path.name != LOCK_FILE and not _is_other_run(path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -181,7 +185,7 @@ def _stages(
 def _refuse(folder: Path, what: str, key: str, there, here):
     differ = f"{words(key)} is {there!r} there and {here!r} here"
     if all(isinstance(value, str) and value.startswith(DIGEST) for value in (there, here)):
-        differ = f"the {words(key)} there are not those given here"
+        differ = f"what it has as {words(key)} is not what is given here"
     raise UserError(
         f"{folder} holds {what}: {differ}; choose another --out, repeat its settings to go on with it, or discard it with "
         "--force"
@@ -217,7 +221,7 @@ class Lines:
     def __init__(self, path: str | Path, fields: Sequence[str] = ()):
         self.path, self.rows = Path(path), []
         with writing(self.path):
-            self._file = self.path.open("a+b")
+            self._file = self.path.open("a+b", buffering=0)  # what a full disk refused must not come later
             self._file.seek(0)
             content = self._file.read()
             self._size = content.rfind(b"\n") + 1
@@ -247,11 +251,12 @@ class Lines:
         content = "".join(json.dumps(row) + "\n" for row in rows).encode()
         with writing(self.path):
             try:
-                self._file.write(content)
-                self._file.flush()
+                left = memoryview(content)
+                while left:
+                    left = left[self._file.write(left) :]
                 os.fsync(self._file.fileno())
-            except OSError:
-                self._file = _reopened(self._file, self.path, self._size)
+            except BaseException:
+                self._file.truncate(self._size)
                 raise
         self._size += len(content)
         self.rows.extend(rows)
@@ -261,16 +266,6 @@ class Lines:
 
     def __exit__(self, *_) -> None:
         self._file.close()
-
-
-def _reopened(file, path: Path, size: int):
-    """The file as it was before a write that failed, whatever its buffer holds."""
-    os.truncate(path, size)
-    try:
-        file.close()
-    except OSError:
-        os.truncate(path, size)
-    return path.open("a+b")
 
 
 def write(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -314,7 +309,7 @@ def writing(path: Path) -> Iterator[None]:
         free = _free(path)
         cure = (
             f"{free / 1e6:,.0f} MB are free; make room and give the same command again, what is finished is kept"
-            if error.errno in (28, 122)
+            if error.errno in FULL
             else "choose another --out, or see to its permissions"
         )
         raise UserError(f"{path} cannot be written: {error.strerror or error}; {cure}") from error
