@@ -7,7 +7,6 @@ dropped (`Lines`), and a full disk leaves nothing half-written that would count 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -26,8 +25,6 @@ LOCK_FILE = "run.lock"
 #: Fact of a run that is part of the one in the folder above, and is discarded with it.
 PART_OF = "part_of"
 DIGEST = "blake2b:"
-#: Of a disk, a quota or a largest size of files that is exhausted.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,9 @@ def claim(
         force: discard whatever run the folder holds. wait: for another process to finish with the folder.
 
     Raises:
-        UserError: the folder is a file, belongs to something else, is in use, holds a different run (says how it
-            differs), or its ``run.json`` is damaged; nothing has been changed then.
+        UserError: the folder belongs to something else, is in use, holds a different run (says how it differs), or its
+            ``run.json`` is damaged; nothing has been changed then.
+        OSError: the folder is a file or cannot be written to.
     """
     folder, facts = Path(folder), json.loads(json.dumps(facts))
     with hold(folder, wait=wait):
@@ -215,7 +213,7 @@ class Lines:
         rows: those the file holds.
 
     Raises:
-        UserError: a line is damaged (names file and line), or the file cannot be written.
+        UserError: a line is damaged; names file and line.
     """
 
     def __init__(self, path: str | Path, fields: Sequence[str] = ()):
@@ -275,15 +273,16 @@ def write(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
         content: text, bytes, or a function that writes a file at the path it is given.
 
     Raises:
-        UserError: it cannot be written; nothing half-written is left.
+        OSError: it cannot be written; nothing half-written is left.
     """
+    put = content if callable(content) else lambda at: at.write_bytes(_encoded(content))
+    if path.exists() and not path.is_file():
+        with writing(path):
+            return put(path)  # a device or a pipe, such as /dev/stdout, is written to and not replaced
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:
-            if callable(content):
-                content(partial)
-            else:
-                partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            put(partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, path)
@@ -292,30 +291,16 @@ def write(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
             raise
 
 
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Says in words why `path` cannot be written.
-
-    Raises:
-        UserError: in place of an OSError.
-    """
+    """Let a failure to write name the path, which the system leaves out when the disk is full."""
     try:
         yield
-    except FileExistsError as error:
-        raise UserError(f"{error.filename or path} is a file; give a folder that can be made") from error
-    except NotADirectoryError as error:
-        raise UserError(f"{path} lies under a file; give a folder that can be made") from error
     except OSError as error:
-        free = _free(path)
-        cure = (
-            f"{free / 1e6:,.0f} MB are free; make room and give the same command again, what is finished is kept"
-            if error.errno in FULL
-            else "choose another --out, or see to its permissions"
-        )
-        raise UserError(f"{path} cannot be written: {error.strerror or error}; {cure}") from error
-
-
-def _free(path: Path) -> float:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return float(shutil.disk_usage(path).free)
+        if error.filename is None:
+            error.filename = str(path)
+        raise

@@ -100,7 +100,9 @@ def decode(
                 lines.write({"prompts": chunk, "rows": decoders(oracle, task, chunk)})
         progress(len(task.prompts), len(task.prompts))
     rows = [row for line in sorted(lines.rows, key=lambda line: line["prompts"]) for row in line["rows"]]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    parts = [group for _, group in table.groupby(["method", "setting"], sort=False)]
+    return pd.concat(parts) if parts else table
 
 
 def _chunks(stages: Sequence[dict]) -> Iterator[list[int]]:
