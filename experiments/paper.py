@@ -80,9 +80,7 @@ def measure(setting: Setting, config: Config, work: Path) -> pd.DataFrame:
     folder = work / re.sub(r"[^\w.]+", "-", f"{name}-{setting.label}")
     identity = {"model": fingerprint(setting.model, model)}
     pool = sample_pool(oracle, task, config.n_samples, folder, seed=config.seed, identity=identity)
-    argmax = search_task(
-        oracle, task, folder / "argmax.jsonl", budget=config.budget, seed=config.seed, identity=identity
-    )
+    argmax = search_task(oracle, task, folder / "argmax", budget=config.budget, seed=config.seed, identity=identity)
     greedy = pool.greedy.set_index("prompt_id")
     n = np.unique([k for k in (1, 2, 3, 5, 7, 10, 16, 25, 35, config.n_samples) if k <= config.n_samples])
     parts = [

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from sharptheory.provenance import provenance
+from sharptheory.runs import write
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -37,8 +38,8 @@ def save(name: str, table: pd.DataFrame, config, out: Path, *, seconds: float) -
     # Before anything is written, so that the revision is that of the code that ran.
     facts = provenance(seed=getattr(config, "seed", None), wall_seconds=seconds)
     out.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(out / f"{name}.parquet", index=False)
-    (out / f"{name}.json").write_text(json.dumps({"config": asdict(config), "provenance": facts}, indent=1) + "\n")
+    write(out / f"{name}.parquet", lambda at: table.to_parquet(at, index=False))
+    write(out / f"{name}.json", json.dumps({"config": asdict(config), "provenance": facts}, indent=1) + "\n")
 
 
 def main(name: str, doc: str, compute: Callable, config, quick: dict) -> None:

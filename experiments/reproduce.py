@@ -16,8 +16,9 @@ import argparse
 import base64
 import importlib
 import json
+import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jinja2
@@ -26,7 +27,9 @@ import pandas as pd
 from experiments import figures, paper, sharpening, tables
 from experiments.drawing import FIGURES
 from experiments.record import RESULTS, save
+from sharptheory.errors import UserError
 from sharptheory.llm.training.config import Config as Training
+from sharptheory.runs import claim, write
 
 THEORY = ("laws", "minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "bon_aware", "iterated",
           "reward_error", "decoding")  # fmt: skip
@@ -140,7 +143,7 @@ def report(out: Path, results: Path, run: str) -> Path:
     page = environment.from_string(TEMPLATE).render(
         run=run, tables=listed, chapters=chapters, facts=json.dumps(facts, indent=1)
     )
-    (out / "report.html").write_text(page)
+    write(out / "report.html", page)
     return out / "report.html"
 
 
@@ -176,6 +179,8 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/reproduce"))
+    parser.add_argument("--force", action="store_true", help="discard whatever run --out holds, and begin anew")
+    parser.add_argument("--wait", action="store_true", help="wait for another process that works on the run in --out")
     arguments = parser.parse_args()
     if (arguments.model is None) != (arguments.task is None):
         parser.error("--model and --task belong together")
@@ -185,17 +190,28 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    arguments = parsed()
-    start = time.perf_counter()
-    kind = "full" if arguments.full else "large" if arguments.large else "quick"
-    results, work = arguments.out / "results", arguments.out / kind
-    results.mkdir(parents=True, exist_ok=True)
+    arguments, start = parsed(), time.perf_counter()
+    try:
+        path = reproduce(arguments)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(f"{path}  ({time.perf_counter() - start:.0f} s)")
+
+
+def reproduce(arguments: argparse.Namespace) -> Path:
+    """Measure, train, draw and write the report; a run that was killed goes on."""
+    size = "full" if arguments.full else "large" if arguments.large else "quick"
+    results, work = arguments.out / "results", arguments.out / "work"
     measured, trained = configs(arguments)
-    measure("paper", measured, results, work)
-    measure("sharpening", trained, results, work)
-    for name in THEORY if arguments.full else ():
-        recompute(name, results)
-    print(f"{report(arguments.out, results, described(measured, trained))}  ({time.perf_counter() - start:.0f} s)")
+    facts = {"content": "reproduction", "size": size, "seed": arguments.seed}
+    facts |= {"paper": asdict(measured), "sharpening": asdict(trained)}
+    with claim(arguments.out, facts, force=arguments.force, wait=arguments.wait):
+        results.mkdir(exist_ok=True)
+        measure("paper", measured, results, work)
+        measure("sharpening", trained, results, work)
+        for name in THEORY if arguments.full else ():
+            recompute(name, results)
+        return report(arguments.out, results, described(measured, trained))
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ class Study:
         if not self.config.certify:
             return {}
         argmax = search_task(
-            self.oracle, self.held_out, self.work / "base/argmax.jsonl", identity=self.identity, seed=self.seed
+            self.oracle, self.held_out, self.work / "base/argmax", identity=self.identity, seed=self.seed
         )
         best = np.exp(argmax.loc[argmax["certified"], "log_p"].to_numpy(dtype=float))
         mass = laws.best_of_n_hit(best, setting.responses)

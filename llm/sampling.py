@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from sharptheory.measure.pool import GREEDY, Pool
-from sharptheory.measure.storage import PoolWriter
+from sharptheory.measure.storage import PoolStore
 from sharptheory.oracle import Response, TextOracle
-from sharptheory.runs import claim_folder
+from sharptheory.runs import Run, claim, digest
 from sharptheory.tasks import Task
+
+#: What a run may have more of than it had.
+GROWS = ("n_prompts", "samples")
 
 
 def sample_pool(
@@ -26,65 +28,100 @@ def sample_pool(
     judge: bool = False,
     identity: dict | None = None,
     force: bool = False,
+    wait: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pool:
-    """`n` samples and the greedy response of each prompt of a task, in ``folder/pool.parquet``.
+    """Sample `n` responses and the greedy one for each prompt of a task into ``folder/pool.parquet``.
 
-    A folder that holds part of the same run is continued: finished prompts are kept, the others are sampled exactly as an
-    uninterrupted run samples them. A folder that holds a different run is refused.
+    A folder that holds this run, or a smaller one, is gone on with: what is there is kept, the rest is what one larger run
+    would have sampled. A folder that holds a different run is refused.
 
     Args:
-        n: samples per prompt. seed: of sample j of prompt i is a function of ``(seed, i, j)``.
         judge: also ask the model about every response (`TextOracle.p_true`), one more pass over it each.
         identity: further facts that make two runs different (model fingerprint, dtype …).
-        force: discard whatever run the folder holds.
+        force: discard whatever run the folder holds. wait: for another process to finish with the folder.
         progress: called with ``(prompts done, prompts in all)``.
 
-    Returns:
-        The pool, greedy responses apart from the samples.
-
     Raises:
-        UserError: the folder holds a different run; names the first field in which they differ.
+        UserError: the folder holds a different run, or is in use; says how and by what.
     """
-    run = {
+    facts = pool_facts(oracle, task, n, seed=seed, judge=judge, identity=identity)
+    with claim(folder, facts, grows=GROWS, sized=partial(first_prompts, task), force=force, wait=wait) as run:
+        return fill_pool(run, oracle, task, seed=seed, judge=judge, progress=progress)
+
+
+def pool_facts(
+    oracle: TextOracle, task: Task, n: int, *, seed: int, judge: bool = False, identity: dict | None = None
+) -> dict:
+    """What makes two runs that sample different, in the order in which a refusal should name it."""
+    return {
+        "content": "samples",
         **(identity or {}),
-        **task_identity(task),
-        "samples": n,
+        "task": task.name,
         "seed": seed,
+        "n_prompts": len(task.prompts),
+        "samples": n,
         **oracle.settings,
         "statistics": list(oracle.statistics) + ["p_true"] * judge,
     }
-    claim_folder(Path(folder), run, force=force)
-    writer = PoolWriter(folder)
-    total = len(task.prompts)
-    if not writer.path.is_file():
-        done = writer.done()
-        if progress:
-            progress(len(done), total)
-        for ids, sampled in oracle.sample_groups(task.prompts, n, seed=seed, skip=frozenset(done)):
-            writer.write(_rows(oracle, task, ids, sampled, judge=judge))
-            done.update(ids)
-            if progress:
-                progress(len(done), total)
-    elif progress:
-        progress(total, total)
-    return writer.finish()
 
 
-def _rows(
-    oracle: TextOracle, task: Task, ids: list[int], sampled: list[list[Response]], *, judge: bool
-) -> pd.DataFrame:
-    """Rows of some prompts: of each its greedy response, then its samples."""
-    greedy = oracle.greedy([task.prompts[i] for i in ids])
-    rows = [
-        _row(oracle, task, i, sample_id, response)
-        for i, responses, best in zip(ids, sampled, greedy)
-        for sample_id, response in [(-1, best), *enumerate(responses)]
-    ]
-    if judge:
-        asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
-        rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
-    return pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string", "unreadable": "string"})
+def first_prompts(task: Task, sizes: dict) -> dict:
+    """Stands for the first prompts and answers of a task: a larger task must begin with those of a smaller."""
+    n = sizes.get("n_prompts", len(task.prompts))
+    return {"prompts": digest([task.prompts[:n], task.answers[:n]])}
+
+
+def fill_pool(
+    run: Run,
+    oracle: TextOracle,
+    task: Task,
+    *,
+    seed: int,
+    judge: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pool:
+    """Sample what the pool of a run lacks, stage by stage of its growth, and return it."""
+    store, total = PoolStore(run), len(task.prompts)
+    have = store.done()
+    report = progress or (lambda *_: None)
+    for numbers, first, n in _jobs(run.stages):
+        lacking = lambda i, first=first, n=n: any((i, j) not in have for j in range(first, first + n))  # noqa: E731
+        done = frozenset(i for i in numbers if not lacking(i))
+        report(len(done), total)
+        prompts = [task.prompts[i] for i in numbers]
+        for ids, responses in oracle.sample_groups(prompts, n, seed=seed, numbers=numbers, first=first, skip=done):
+            rows = [
+                _row(oracle, task, i, j, response)
+                for i, row in zip(ids, responses)
+                for j, response in enumerate(row, first)
+            ]
+            if first == 0:
+                greedy = oracle.greedy([task.prompts[i] for i in ids])
+                rows += [_row(oracle, task, i, -1, response) for i, response in zip(ids, greedy)]
+            if judge:
+                asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
+                rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
+            store.write(pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string", "unreadable": "string"}))
+            done |= set(ids)
+            report(len(done), total)
+    report(total, total)
+    return store.finish()
+
+
+def _jobs(stages: Sequence[dict]) -> Iterator[tuple[range, int, int]]:
+    """``(prompt numbers, first sample, samples)`` of all that a run samples: what each stage adds to the one before.
+
+    A stage is worked on as if it was alone, so that its batches, and with them the last digits, do not depend on when
+    it was interrupted.
+    """
+    prompts = samples = 0
+    for stage in stages:
+        if prompts and stage["samples"] > samples:
+            yield range(prompts), samples, stage["samples"] - samples
+        if stage["n_prompts"] > prompts:
+            yield range(prompts, stage["n_prompts"]), 0, stage["samples"]
+        prompts, samples = stage["n_prompts"], stage["samples"]
 
 
 def _row(oracle: TextOracle, task: Task, prompt_id: int, sample_id: int, response: Response) -> dict:
@@ -104,14 +141,4 @@ def _row(oracle: TextOracle, task: Task, prompt_id: int, sample_id: int, respons
         "unreadable": None if correct else task.unreadable(answer, finished=response.finished),
         "source": GREEDY if sample_id < 0 else "model",
         **response.statistics,
-    }
-
-
-def task_identity(task: Task) -> dict:
-    """What makes two tasks the same run: name, and a hash of all prompts and answers."""
-    content = json.dumps([task.prompts, task.answers]).encode()
-    return {
-        "task": task.name,
-        "prompts": hashlib.blake2b(content, digest_size=8).hexdigest(),
-        "n_prompts": len(task.prompts),
     }

@@ -21,7 +21,6 @@ from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_best_of_n
 from sharptheory.measure.rewards import Reward, load_reward
 from sharptheory.measure.selection import accuracy_curves, majority_curve
-from sharptheory.measure.storage import PoolWriter
 from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.report.html import write_report
 from sharptheory.report.schema import Summary
@@ -41,7 +40,6 @@ __all__ = [
     "LinearSoftmaxPolicy",
     "Oracle",
     "Pool",
-    "PoolWriter",
     "Response",
     "Reward",
     "Summary",

@@ -95,11 +95,19 @@ class TextOracle(Oracle, Protocol):
         ...
 
     def sample_groups(
-        self, prompts: Sequence[str], n: int, *, seed: int = 0, skip: frozenset[int] = frozenset()
+        self,
+        prompts: Sequence[str],
+        n: int,
+        *,
+        seed: int = 0,
+        numbers: Sequence[int] | None = None,
+        first: int = 0,
+        skip: frozenset[int] = frozenset(),
     ) -> Iterator[tuple[list[int], list[list[Response]]]]:
         """Like `sample`, yielding ``(prompt numbers, responses)`` as they come; groups that lie in `skip` are left out.
 
-        The samples of a prompt do not depend on `skip`.
+        A sample depends on the seed, the number of its prompt (default 0, 1, …) and its own (`first`, `first` + 1, …), on
+        nothing else: more samples, or more prompts, are those that a larger request would have given.
         """
         ...
 

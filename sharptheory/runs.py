@@ -1,54 +1,263 @@
-"""How a run survives being killed: a folder or a file holds one run, and goes on where it was."""
+"""One way to run: a folder holds one run, one process works on it, and what is on disk survives being killed.
+
+`claim` takes a folder for a run: it locks it against other processes, refuses another run in words, and lets a run grow
+(more prompts, more samples). Whole files are replaced in one step (`write`), lines are appended so that a torn one is
+dropped (`Lines`), and a full disk leaves nothing half-written that would count as done.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from sharptheory.errors import UserError
 
 RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+#: Fact of a run that is part of the one in the folder above, and is discarded with it.
+PART_OF = "part_of"
+DIGEST = "blake2b:"
 
 
-def refuse_other_run(where: Path, held: dict, run: dict) -> None:
-    """Raise a ValueError that names the first field in which the run held at `where` differs from this one."""
-    for key in {**held, **run}:
-        if held.get(key) != run.get(key):
+@dataclass(frozen=True)
+class Run:
+    """A folder in the hands of this process.
+
+    Attributes:
+        folder: where it is. facts: what makes it this run.
+        stages: how it grew, oldest first: each the values of the facts that may grow. What a stage adds to the one before
+            is worked on in the batches that it has alone, so that a run killed while it grows ends as if it was not.
+    """
+
+    folder: Path
+    facts: dict
+    stages: tuple[dict, ...]
+
+    def lines(self, name: str, fields: Sequence[str] = ()) -> Lines:
+        """A file of JSON lines of this run, each with `fields`, opened for appending."""
+        return Lines(self.folder / name, fields)
+
+
+@contextmanager
+def claim(
+    folder: str | Path,
+    facts: dict,
+    *,
+    grows: Sequence[str] = (),
+    sized: Callable[[dict], dict] = lambda sizes: {},
+    force: bool = False,
+    wait: bool = False,
+) -> Iterator[Run]:
+    """Take `folder` for a run, alone, until the block ends.
+
+    Args:
+        facts: JSON-ready, what makes two runs different; written to ``run.json``.
+        grows: the facts that may be larger than those of the run held there, which is then extended.
+        sized: of such sizes, the facts that follow from them (a hash of the first prompts); what is held must have them.
+        force: discard whatever run the folder holds. wait: for another process to finish with the folder.
+
+    Raises:
+        UserError: the folder belongs to something else, is in use, holds a different run (says how it differs), or its
+            ``run.json`` is damaged; nothing has been changed then.
+        OSError: the folder is a file or cannot be written to.
+    """
+    folder, facts = Path(folder), json.loads(json.dumps(facts))
+    with hold(folder, wait=wait):
+        if force:
+            _discard(folder)
+        for torn in folder.glob("*.partial"):
+            torn.unlink()
+        held = _held(folder, grows)
+        stages = _stages(folder, held, facts, grows, sized)
+        fixed = {key: value for key, value in facts.items() if key not in grows}
+        if held is None or stages != tuple(held["stages"]):
+            write(folder / RUN_FILE, json.dumps({"facts": fixed, "stages": stages}, indent=1) + "\n")
+        yield Run(folder, facts, stages)
+
+
+@contextmanager
+def hold(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder, made if need be, until the block ends; one process may hold it repeatedly.
+
+    Args:
+        wait: for another process to finish with it.
+
+    Raises:
+        UserError: as `claim`, before anything is written.
+    """
+    folder = Path(folder)
+    _refuse_foreign(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.resolve() / LOCK_FILE, is_singleton=True)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
             raise UserError(
-                f"{where} holds a different run: {key} is {held.get(key)!r} there and {run.get(key)!r} here; "
-                "choose another --out, repeat its settings to resume it, or discard it with --force"
-            )
+                f"{folder}: another process works on this run; wait for it with --wait, or choose another --out"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder with files but no run is somebody's own: it is neither written to nor discarded."""
+    if folder.is_dir() and not (folder / RUN_FILE).exists():
+        others = [path.name for path in folder.iterdir() if not (_is_ours(path) or _is_other_run(path))]
+        if others:
+            raise UserError(f"{folder} holds {min(others)!r} but no run; choose an empty or new folder for --out")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name == LOCK_FILE or path.suffix == ".partial"
+
+
+def _is_other_run(path: Path) -> bool:
+    """A folder inside the run's own that holds a run for itself, not a part of this one."""
+    try:
+        return PART_OF not in json.loads((path / RUN_FILE).read_text(encoding="utf-8"))["facts"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, LookupError, TypeError):
+        return path.is_dir()
+
+
+def _discard(folder: Path) -> None:
+    """Remove the run, and nothing that belongs to another one."""
+    # The record last: without it, what a kill leaves would be somebody else's.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
+        if path.name != LOCK_FILE and not _is_other_run(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _held(folder: Path, grows: Sequence[str]) -> dict | None:
+    """The content of ``run.json``; None if there is none."""
+    path = folder / RUN_FILE
+    if not path.is_file():
+        return None
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(held["facts"], dict) and all(
+            isinstance(stage[key], int) for stage in (held["stages"][-1], *held["stages"]) for key in grows
+        ):
+            return held
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise UserError(
+        f"{path} is damaged, or of an earlier version, so it cannot be told which run this is; restore it, choose another "
+        "--out, or discard the run with --force"
+    )
+
+
+def _stages(
+    folder: Path, held: dict | None, facts: dict, grows: Sequence[str], sized: Callable[[dict], dict]
+) -> tuple[dict, ...]:
+    """How the run grew up to now, this call included."""
+    sizes = {key: facts[key] for key in grows}
+    wanted = sizes | sized(sizes)
+    if held is None:
+        return (wanted,)
+    last = held["stages"][-1]
+    for key in {**held["facts"], **facts}:
+        if key not in grows and held["facts"].get(key) != facts.get(key):
+            _refuse(folder, "a different run", key, held["facts"].get(key), facts.get(key))
+    for key in grows:
+        if sizes[key] < last[key]:
+            _refuse(folder, "a larger run", key, last[key], sizes[key])
+    for key, value in sized({key: last[key] for key in grows}).items():
+        if last.get(key) != value:
+            _refuse(folder, "a different run", key, last.get(key), value)
+    return tuple(held["stages"]) if last == wanted else (*held["stages"], wanted)
+
+
+def _refuse(folder: Path, what: str, key: str, there, here):
+    differ = f"{words(key)} is {there!r} there and {here!r} here"
+    if all(isinstance(value, str) and value.startswith(DIGEST) for value in (there, here)):
+        differ = f"what it has as {words(key)} is not what is given here"
+    raise UserError(
+        f"{folder} holds {what}: {differ}; choose another --out, repeat its settings to go on with it, or discard it with "
+        "--force"
+    )
+
+
+def words(key: str) -> str:
+    """A setting as a reader knows it."""
+    return key.replace("_", " ")
+
+
+def digest(content) -> str:
+    """What stands for something large among the facts of a run: a hash of it, JSON-ready."""
+    return DIGEST + hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
 
 
 class Lines:
-    """A ``.jsonl`` file that grows by one row at a time, so that a killed run goes on where it was.
+    """A ``.jsonl`` file that grows by whole rows. A last line that a kill has torn is dropped when it is opened.
 
-    Its first line says which run it is; a different run is refused unless `force`. A half-written last line is dropped.
+    Args:
+        fields: that every row must have.
 
     Attributes:
         rows: those the file holds.
+
+    Raises:
+        UserError: a line is damaged; names file and line.
     """
 
-    def __init__(self, path: str | Path, run: dict, *, force: bool = False):
-        self.path, self.run, self.rows = Path(path), run, []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.is_file() and not force:
-            lines = self.path.read_bytes().split(b"\n")
-            self.path.write_bytes(b"\n".join(lines[:-1]) + b"\n" if len(lines) > 1 else b"")
-            if len(lines) > 1:
-                refuse_other_run(self.path, json.loads(lines[0]), run)
-                self.rows = [json.loads(line) for line in lines[1:-1]]
-        self._file = self.path.open("w" if force else "a")
-        if self._file.tell() == 0:
-            self._file.write(json.dumps(run) + "\n")
+    def __init__(self, path: str | Path, fields: Sequence[str] = ()):
+        self.path, self.rows = Path(path), []
+        with writing(self.path):
+            self._file = self.path.open("a+b", buffering=0)  # what a full disk refused must not come later
+            self._file.seek(0)
+            content = self._file.read()
+            self._size = content.rfind(b"\n") + 1
+            if self._size < len(content):
+                self._file.truncate(self._size)
+        try:
+            for number, line in enumerate(content[: self._size].split(b"\n")[:-1], start=1):
+                self.rows.append(self._parsed(number, line, fields))
+        except UserError:
+            self._file.close()
+            raise
+
+    def _parsed(self, number: int, line: bytes, fields: Sequence[str]) -> dict:
+        try:
+            row = json.loads(line)
+            if isinstance(row, dict) and row.keys() >= set(fields):
+                return row
+        except ValueError:
+            pass
+        raise UserError(
+            f"{self.path}:{number} is damaged; delete the line, and what it held is done again, or discard the run with "
+            "--force"
+        )
 
     def write(self, *rows: dict) -> None:
-        """Add rows, on disk when this returns."""
+        """Add rows, all or none, on disk when this returns."""
+        content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        with writing(self.path):
+            try:
+                left = memoryview(content)
+                while left:
+                    left = left[self._file.write(left) :]
+                os.fsync(self._file.fileno())
+            except BaseException:
+                self._file.truncate(self._size)
+                raise
+        self._size += len(content)
         self.rows.extend(rows)
-        self._file.write("".join(json.dumps(row) + "\n" for row in rows))
-        self._file.flush()
 
     def __enter__(self) -> Lines:
         return self
@@ -57,20 +266,41 @@ class Lines:
         self._file.close()
 
 
-def claim_folder(folder: Path, run: dict, *, force: bool) -> None:
-    """Make `folder` the home of `run`, or raise a ValueError if it holds a different run (unless `force`)."""
-    path = folder / RUN_FILE
-    pools = [old for old in (folder / "pool.parquet", folder / "pool.parts") if old.exists()]
-    if force:
-        for old in pools:
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-    elif path.is_file():
-        held = json.loads(path.read_text())
-        refuse_other_run(folder, held, run)
-        return
-    elif pools:
-        raise UserError(f"{folder} holds a pool of an unknown run; choose another --out or discard it with --force")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(run, indent=1) + "\n")
-    os.replace(partial, path)
+def write(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
+    """Make `path` hold `content` in one step: whoever reads it, and after whatever kill, finds all of it or the old.
+
+    Args:
+        content: text, bytes, or a function that writes a file at the path it is given.
+
+    Raises:
+        OSError: it cannot be written; nothing half-written is left.
+    """
+    put = content if callable(content) else lambda at: at.write_bytes(_encoded(content))
+    if path.exists() and not path.is_file():
+        with writing(path):
+            return put(path)  # a device or a pipe, such as /dev/stdout, is written to and not replaced
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        try:
+            put(partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let a failure to write name the path, which the system leaves out when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

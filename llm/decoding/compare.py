@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.power import mcmc, smc
 from sharptheory.llm.decoding.search import find_argmax
-from sharptheory.llm.sampling import sample_pool, task_identity
+from sharptheory.llm.sampling import GROWS, fill_pool, first_prompts, pool_facts
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
 from sharptheory.measure.bootstrap import ENDS, Estimate, bootstrap_mean
@@ -21,7 +22,7 @@ from sharptheory.measure.prediction import predict_power
 from sharptheory.measure.rewards import selecting
 from sharptheory.measure.selection import borda_curve, majority_curve
 from sharptheory.oracle import Response, TextOracle
-from sharptheory.runs import Lines
+from sharptheory.runs import Run, claim
 from sharptheory.tasks import Task
 from sharptheory.theory.laws import stopping_threshold
 
@@ -74,25 +75,43 @@ def compare_task(
         One row per method, setting and prompt: `method, setting, prompt_id, forward_tokens, log_likelihood, accuracy`.
         The tilted law of each α, estimated from the pool, has no cost.
     """
-    folder, report = Path(folder), progress or (lambda *_: None)
+    report = progress or (lambda *_: None)
     decoders = _Decoders(list(beams), list(alphas), list(particles), list(steps), budget, seed)
-    pool = sample_pool(
-        oracle, task, n, folder, seed=seed, judge=judge, identity=identity, force=force,
-        progress=lambda done, total: report("sampling", done, total),
-    )  # fmt: skip
-    run = {**(identity or {}), "seed": seed, **task_identity(task), "max_new_tokens": oracle.max_new_tokens,
-           **asdict(decoders)}  # fmt: skip
-    with Lines(folder / "decodings.jsonl", run, force=force) as lines:
-        done = {row["prompt_id"] for row in lines.rows}
-        for start in range(0, len(task.prompts), CHUNK):
-            chunk = range(start, min(start + CHUNK, len(task.prompts)))
-            report("decoding", start, len(task.prompts))
-            if not done.issuperset(chunk):
-                lines.write(*decoders(oracle, task, list(chunk)))
-        report("decoding", len(task.prompts), len(task.prompts))
+    facts = pool_facts(oracle, task, n, seed=seed, judge=judge, identity=identity)
+    facts |= {"content": "comparison", **asdict(decoders)}
+    with claim(folder, facts, grows=GROWS, sized=partial(first_prompts, task), force=force) as run:
+        pool = fill_pool(
+            run, oracle, task, seed=seed, judge=judge, progress=lambda done, total: report("sampling", done, total)
+        )
+        decoded = decode(run, oracle, task, decoders, progress=lambda done, total: report("decoding", done, total))
     prompt_tokens = pd.Series([len(ids) for ids in oracle.encode(task.prompts)])
-    decoded = pd.DataFrame(lines.rows, columns=list(COLUMNS)).astype(COLUMNS)
     return pd.concat([*from_pool(pool, prompt_tokens, deltas), decoded, *tilted(pool, alphas)], ignore_index=True)
+
+
+def decode(
+    run: Run, oracle: TextOracle, task: Task, decoders: _Decoders, *, progress: Callable[[int, int], None]
+) -> pd.DataFrame:
+    """Rows of the methods that decode anew; a line of ``decodings.jsonl`` has those of the prompts decoded together."""
+    with run.lines("decodings.jsonl", ("prompts", "rows")) as lines:
+        done = {i for line in lines.rows for i in line["prompts"]}
+        for chunk in _chunks(run.stages):
+            progress(chunk[0], len(task.prompts))
+            if not done.issuperset(chunk):
+                lines.write({"prompts": chunk, "rows": decoders(oracle, task, chunk)})
+        progress(len(task.prompts), len(task.prompts))
+    rows = [row for line in sorted(lines.rows, key=lambda line: line["prompts"]) for row in line["rows"]]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    parts = [group for _, group in table.groupby(["method", "setting"], sort=False)]
+    return pd.concat(parts) if parts else table
+
+
+def _chunks(stages: Sequence[dict]) -> Iterator[list[int]]:
+    """Prompts that are decoded together: of what each stage of a run's growth added, a few at a time."""
+    first = 0
+    for stage in stages:
+        for start in range(first, stage["n_prompts"], CHUNK):
+            yield list(range(start, min(start + CHUNK, stage["n_prompts"])))
+        first = stage["n_prompts"]
 
 
 # Methods that select from the pool ------------------------------------------------------------------------------------
@@ -204,21 +223,28 @@ class _Decoders:
 
     def _decoded(self, oracle: TextOracle, prompts: list[str], chunk: list[int]) -> Iterator[tuple]:
         """Method, setting, and of each prompt its responses and the tokens they cost."""
-        stop, limit, numbers = oracle.stop_ids, oracle.max_new_tokens, list(range(len(prompts)))
+        stop, limit = oracle.stop_ids, oracle.max_new_tokens
+
+        def law(tree):
+            """By the prompts' own numbers, which seed what is random."""
+            return lambda numbers, prefixes: tree([i - chunk[0] for i in numbers], prefixes)
+
         for width in self.beams:
             tree = oracle.next_token(prompts)
-            found = beam_search(tree, stop, numbers, width=width, max_tokens=limit)
+            found = beam_search(law(tree), stop, chunk, width=width, max_tokens=limit)
             yield "beam search", str(width), [[Response(*ranked[0])] for ranked in found], tree.forward_tokens
         for alpha in self.alphas:
             for k in self.particles:
                 tree, few = oracle.next_token(prompts), min(SAMPLES, k)
                 found = smc(
-                    tree, stop, numbers, alpha=alpha, samples=few, particles=k, max_tokens=limit, seed=self.seed
+                    law(tree), stop, chunk, alpha=alpha, samples=few, particles=k, max_tokens=limit, seed=self.seed
                 )
                 yield f"power α = {alpha:g}, SMC", f"{k} particles", found.responses, tree.forward_tokens
             for length in self.steps:
                 tree = oracle.next_token(prompts)
-                found = mcmc(tree, stop, numbers, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=self.seed)
+                found = mcmc(
+                    law(tree), stop, chunk, alpha=alpha, chains=1, steps=length, max_tokens=limit, seed=self.seed
+                )
                 yield f"power α = {alpha:g}, MCMC", f"{length} steps", found.responses, tree.forward_tokens
         found = [find_argmax(oracle, x, budget=self.budget, seed=self.seed + i) for i, x in zip(chunk, prompts)]
         best = [[] if result.tokens is None else [Response(result.tokens, min(result.log_p, 0.0))] for result in found]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,16 @@ import pandas as pd
 
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.best_first import Argmax, best_first
-from sharptheory.llm.sampling import task_identity
+from sharptheory.llm.sampling import first_prompts
 from sharptheory.measure.certificate import LIKELIHOOD_NOISE
 from sharptheory.oracle import TextOracle
-from sharptheory.runs import Lines
+from sharptheory.runs import claim
 from sharptheory.tasks import Task
+
+#: What is kept of a search.
+ROW = ("prompt_id", "prompt", "response", "tokens", "correct", "log_p", "log_upper", "certified", "complete", "log_q",
+       "n_maximizers", "log_runner_up", "greedy_log_p", "greedy_correct", "greedy_is_argmax", "expanded",
+       "forward_tokens")  # fmt: skip
 
 
 def find_argmax(
@@ -54,7 +60,7 @@ def find_argmax(
 def search_task(
     oracle: TextOracle,
     task: Task,
-    path: str | Path,
+    folder: str | Path,
     *,
     gamma: float = 0.0,
     budget: int = 1_000,
@@ -64,38 +70,48 @@ def search_task(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Search every prompt of a task, one line of JSON each, appended as it is found: a killed run goes on.
+    """Search every prompt of a task; each is kept in ``folder/argmax.jsonl`` as it is found.
+
+    A folder that holds this run, or one of fewer prompts, is gone on with; a different run is refused.
 
     Args:
-        path: of the ``.jsonl`` file; its first line says which run it is. A different run is refused unless `force`.
         gamma: of ``y*_γ``, whose members are all searched. budget: most prefixes per prompt. samples: seeds per prompt.
         seed: prompt i is searched with ``seed + i``.
         identity: further facts that make two runs different (model fingerprint, dtype …).
+        force: discard whatever run the folder holds. progress: called with ``(prompts done, prompts in all)``.
 
     Returns:
         One row per prompt: `response, tokens, correct, log_p, log_upper, certified`; `log_q` and `n_maximizers` of ``y*_γ`` and
         `log_runner_up`, the likeliest response outside ``y*``, where `complete`; `greedy_log_p, greedy_correct`,
         `greedy_is_argmax`; `expanded`, `forward_tokens`.
+
+    Raises:
+        UserError: the folder holds a different run, is in use, or is damaged.
     """
-    # The seed first: it decides the prompts of a generated task, so it is what a refusal should name.
-    run = {
+    facts = {
+        "content": "argmax",
         **(identity or {}),
+        "task": task.name,
         "seed": seed,
-        **task_identity(task),
+        "n_prompts": len(task.prompts),
         "gamma": gamma,
         "budget": budget,
         "samples": samples,
+        "max_new_tokens": oracle.max_new_tokens,
     }
-    run["max_new_tokens"] = oracle.max_new_tokens
-    with Lines(path, run, force=force) as lines:
-        for i in range(len(lines.rows), len(task.prompts)):
-            if progress:
-                progress(i, len(task.prompts))
-            lines.write(_search(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
-    rows = lines.rows
-    if progress:
-        progress(len(rows), len(task.prompts))
-    return pd.DataFrame(rows).astype({"correct": "boolean", "greedy_correct": "boolean"})
+    report = progress or (lambda *_: None)
+    with (
+        claim(folder, facts, grows=("n_prompts",), sized=partial(first_prompts, task), force=force) as run,
+        run.lines("argmax.jsonl", ROW) as lines,
+    ):
+        done = {row["prompt_id"] for row in lines.rows}
+        for i in range(len(task.prompts)):
+            report(i, len(task.prompts))
+            if i not in done:
+                lines.write(_search(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
+        report(len(task.prompts), len(task.prompts))
+    rows = pd.DataFrame(lines.rows, columns=list(ROW)).drop_duplicates("prompt_id").sort_values("prompt_id")
+    return rows.reset_index(drop=True).astype({"correct": "boolean", "greedy_correct": "boolean"})
 
 
 def _search(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:

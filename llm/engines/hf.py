@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -166,23 +166,33 @@ class HuggingFaceOracle:
         return responses
 
     def sample_groups(
-        self, prompts: Sequence[str], n: int, *, seed: int = 0, skip: frozenset[int] = frozenset()
+        self,
+        prompts: Sequence[str],
+        n: int,
+        *,
+        seed: int = 0,
+        numbers: Sequence[int] | None = None,
+        first: int = 0,
+        skip: frozenset[int] = frozenset(),
     ) -> Iterator[tuple[list[int], list[list[Response]]]]:
-        """Like `sample`, yielding ``(prompt ids, responses)`` as each batch of prompts is done.
+        """Like `sample`, yielding ``(prompt numbers, responses)`` as each batch of prompts is done.
 
         The batches depend only on the arguments, never on `skip`, so a run that skips the batches it already has
         computes the others exactly as an uninterrupted run does.
 
         Args:
-            skip: prompt ids that need no samples; a batch is skipped when all its prompts are in it.
+            numbers: of the prompts, by which their samples are seeded; default 0, 1, … first: number of the first sample.
+            skip: prompt numbers that need no samples; a batch is skipped when all its prompts are in it.
         """
         if n < 1:
             raise UserError(f"n={n} samples per prompt; expected at least 1")
         encoded = self.encode(prompts)
-        for ids in self._same_length_groups(encoded, n):
+        numbers = range(len(prompts)) if numbers is None else numbers
+        for group in self._same_length_groups(encoded, n):
+            ids = [numbers[i] for i in group]
             if not skip.issuperset(ids):
-                uniforms = np.stack([_uniforms(seed, i, n, self.max_new_tokens) for i in ids])
-                yield ids, self._generate([encoded[i] for i in ids], uniforms)
+                uniforms = np.stack([_uniforms(seed, i, range(first, first + n), self.max_new_tokens) for i in ids])
+                yield ids, self._generate([encoded[i] for i in group], uniforms)
 
     def greedy(self, prompts: Sequence[str]) -> list[Response]:
         """Token-wise greedy decoding, one response per prompt."""
@@ -405,9 +415,9 @@ class _Transcript:
         ]
 
 
-def _uniforms(seed: int, prompt_id: int, n: int, steps: int) -> np.ndarray:
-    """Uniforms ``[n, steps]``, the stream of each sample a function of ``(seed, prompt_id, sample_id)`` alone."""
-    return np.stack([np.random.default_rng([seed, prompt_id, j]).random(steps) for j in range(n)])
+def _uniforms(seed: int, prompt_id: int, samples: Iterable[int], steps: int) -> np.ndarray:
+    """Uniforms ``[samples, steps]``, the stream of each sample a function of ``(seed, prompt_id, sample_id)`` alone."""
+    return np.stack([np.random.default_rng([seed, prompt_id, j]).random(steps) for j in samples])
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> frozenset[int]:

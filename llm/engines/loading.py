@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from sharptheory.errors import UserError
+from sharptheory.runs import digest
 
 SHIPPED = Path(__file__).parents[1] / "models"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -340,18 +341,17 @@ def fingerprint(model: str | Path, loaded: PreTrainedModel) -> str:
     Args:
         model: as given to `load_model`. loaded: the model it returned.
     """
-    digest, folder = hashlib.blake2b(digest_size=8), Path(resolve(model))
+    folder, parts = Path(resolve(model)), hashlib.blake2b(digest_size=8)
     if not folder.is_dir():
-        digest.update(f"{folder}@{getattr(loaded.config, '_commit_hash', None)}".encode())
-        return digest.hexdigest()
+        return digest(f"{folder}@{getattr(loaded.config, '_commit_hash', None)}")
     for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
         size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
+        parts.update(f"{path.name}:{size}".encode())
         with path.open("rb") as file:
-            digest.update(file.read(1 << 22))
+            parts.update(file.read(1 << 22))
             file.seek(max(0, size - (1 << 20)))
-            digest.update(file.read())
-    return digest.hexdigest()
+            parts.update(file.read())
+    return digest(parts.hexdigest())
 
 
 def quiet_transformers() -> None:

@@ -18,8 +18,9 @@ EXTRAS = {"torch": "llm", "transformers": "llm", "safetensors": "llm", "math_ver
           "accelerate": "train", "lm_eval": "bench"}  # fmt: skip
 #: What to do when the system refuses a file.
 CURES = {
-    errno.ENOSPC: "free some space, or write elsewhere with --out",
-    errno.EDQUOT: "free some of your quota, or write elsewhere with --out",
+    errno.ENOSPC: "free some space and repeat the command, or write elsewhere with --out",
+    errno.EDQUOT: "free some of your quota and repeat the command, or write elsewhere with --out",
+    errno.EFBIG: "files may not grow so large here; write elsewhere with --out",
     errno.EROFS: "write elsewhere with --out",
     errno.EACCES: "see to its permissions, or choose another path",
     errno.EPERM: "see to its permissions, or choose another path",

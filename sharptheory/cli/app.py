@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from sharptheory.runs import write
 
 #: In the order of a user's day; `--help` keeps it.
 COMMANDS = ("diagnose", "argmax", "compare", "train", "check", "curves", "law")
@@ -120,22 +121,9 @@ def number_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: st
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Let a failure to write name the path, which the system leaves out when the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
-
-
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file, and say so."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(path, json.dumps(content, indent=1) + "\n")
     say_written(path)
 
 

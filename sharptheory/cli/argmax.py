@@ -8,11 +8,12 @@ from typing import Annotated
 
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, write_json, writing
+from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, write_json
 from sharptheory.cli.limits import BUDGET, check_size
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import number
 from sharptheory.cli.options import Options, takes_options
+from sharptheory.runs import hold, write
 
 
 @app.command(
@@ -42,18 +43,18 @@ def argmax(
     subject = load(options, task)
     from sharptheory.llm.decoding.search import search_task, summarize
 
-    with progress_bar() as bar, writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        line = bar.add_task(f"searching {len(task.prompts)} prompts", total=len(task.prompts))
-        table = search_task(
-            subject.oracle, task, out / "argmax.jsonl", gamma=gamma, budget=budget, samples=samples, seed=options.seed,
-            identity=subject.identity, force=options.force,
-            progress=lambda done, total: bar.update(line, completed=done, total=total),
-        )  # fmt: skip
-        table.to_parquet(out / "argmax.parquet", index=False)
-    summary = summarize(table, gamma)
-    console.print(fact_table(_lines(summary), f"{subject.name} on {task.name}"))
-    write_json(out / "argmax.json", {**summary, "provenance": subject.provenance(start, seed=options.seed)})
+    with hold(out, wait=options.wait):
+        with progress_bar() as bar:
+            line = bar.add_task(f"searching {len(task.prompts)} prompts", total=len(task.prompts))
+            table = search_task(
+                subject.oracle, task, out, gamma=gamma, budget=budget, samples=samples, seed=options.seed,
+                identity=subject.identity, force=options.force,
+                progress=lambda done, total: bar.update(line, completed=done, total=total),
+            )  # fmt: skip
+            write(out / "argmax.parquet", lambda at: table.to_parquet(at, index=False))
+        summary = summarize(table, gamma)
+        console.print(fact_table(_lines(summary), f"{subject.name} on {task.name}"))
+        write_json(out / "argmax.json", {**summary, "provenance": subject.provenance(start, seed=options.seed)})
 
 
 def _lines(summary: dict) -> list[tuple[str, str]]:

@@ -19,13 +19,13 @@ from sharptheory.cli.app import (
     say_written,
     stages,
     write_json,
-    writing,
 )
 from sharptheory.cli.limits import BUDGET, PARTICLES, STEPS, WIDTH
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
+from sharptheory.runs import hold, write
 
 
 @app.command(
@@ -67,24 +67,24 @@ def compare(
     from sharptheory.llm.decoding.compare import alignment, compare_task, summarize
     from sharptheory.report import plots as plotting
 
-    with progress_bar() as bar, writing(out):
-        table = compare_task(
-            subject.oracle, task, out, n=samples, **grids, budget=budget, judge="p_true" in columns, seed=options.seed,
-            identity=subject.identity, force=options.force, progress=stages(bar, "{stage} {total} prompts"),
-        )  # fmt: skip
-        table.to_parquet(out / "compare.parquet", index=False)
-    summary = summarize(table, seed=options.seed)
-    title = f"{subject.name} on {task.name}, {len(task.prompts)} prompts"
-    console.print(_table(summary, title))
-    if (likelier := alignment(table, seed=options.seed)) is not None:
-        console.print(
-            f"Of two of these methods the likelier is the more accurate with probability {likelier.value:.2f} "
-            f"[{likelier.low:.2f}, {likelier.high:.2f}]; what sharpening needs is that within a prompt (`diagnose`)."
-        )
-    with writing(out):
+    with hold(out, wait=options.wait):
+        with progress_bar() as bar:
+            table = compare_task(
+                subject.oracle, task, out, n=samples, **grids, budget=budget, judge="p_true" in columns, seed=options.seed,
+                identity=subject.identity, force=options.force, progress=stages(bar, "{stage} {total} prompts"),
+            )  # fmt: skip
+        write(out / "compare.parquet", lambda at: table.to_parquet(at, index=False))
+        summary = summarize(table, seed=options.seed)
+        title = f"{subject.name} on {task.name}, {len(task.prompts)} prompts"
+        console.print(_table(summary, title))
+        if (likelier := alignment(table, seed=options.seed)) is not None:
+            console.print(
+                f"Of two of these methods the likelier is the more accurate with probability {likelier.value:.2f} "
+                f"[{likelier.low:.2f}, {likelier.high:.2f}]; what sharpening needs is that within a prompt (`diagnose`)."
+            )
         say_written(plotting.save_compare(summary, out / "compare.png", title))
-    rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
-    write_json(out / "compare.json", {"methods": rows, "provenance": subject.provenance(start, seed=options.seed)})
+        rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
+        write_json(out / "compare.json", {"methods": rows, "provenance": subject.provenance(start, seed=options.seed)})
 
 
 def _table(summary: pd.DataFrame, title: str) -> Table:

@@ -12,11 +12,12 @@ import pandas as pd
 from rich.table import Table
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, write_json, writing
+from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, write_json
 from sharptheory.cli.limits import FAMILIES, FAMILY, check_out
 from sharptheory.cli.numbers import grid, number
 from sharptheory.errors import UserError
 from sharptheory.provenance import provenance
+from sharptheory.runs import writing
 
 
 @app.command(

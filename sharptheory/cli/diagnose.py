@@ -9,9 +9,9 @@ from typing import Annotated
 from rich.panel import Panel
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, writing
+from sharptheory.cli.app import app, console, examples, fact_table, progress_bar
 from sharptheory.cli.limits import check_out
-from sharptheory.cli.models import load, read_task
+from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options
 from sharptheory.cli.rewards import MEASURED, load_rewards, measured_columns, needed_columns
 from sharptheory.errors import UserError
@@ -22,6 +22,8 @@ from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
 from sharptheory.report.summary import Diagnosis
 from sharptheory.report.summary import diagnose as diagnose_pool
+from sharptheory.runs import claim, hold
+from sharptheory.tasks import Task
 
 
 @app.command(
@@ -63,44 +65,46 @@ def diagnose(
     columns, own = measured_columns(rewards, "--rewards"), load_rewards(reward)
     if pool is None:
         columns = list(dict.fromkeys([*columns, *needed_columns(own)]))
-        responses, title, record = _sampled(options, samples, columns, start)
+        task = read_task(options, {"--samples": samples})
+        subject = load(options, task, columns=columns)
     else:
-        responses, title, record = _given(options, pool, start)
-    with console.status("estimating and drawing"), writing(options.out):
-        diagnosis = diagnose_pool(responses, rewards=own, provenance=record, seed=options.seed)
-        report = write_report(diagnosis, options.out, title=title)
+        check_out(options.out)
+        responses = read_pool(pool)
+    with hold(options.out, wait=options.wait):
+        if pool is None:
+            responses = _sampled(options, subject, task, samples, judge="p_true" in columns)
+            title = f"{subject.name} on {task.name}"
+            facts = {"dtype": subject.identity["dtype"], "max_new_tokens": subject.oracle.max_new_tokens}
+            record = subject.provenance(start, seed=options.seed, **facts)
+        else:
+            title = f"Diagnosis of {pool.name}"
+            record = _given(options, pool, start)
+        with console.status("estimating and drawing"):
+            diagnosis = diagnose_pool(responses, rewards=own, provenance=record, seed=options.seed)
+            report = write_report(diagnosis, options.out, title=title)
     _print_summary(diagnosis, title)
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 
-def _sampled(options: Options, samples: int, columns: list[str], start: float) -> tuple[Pool, str, dict]:
-    """The model's own samples, a title, and where they come from."""
-    task = read_task(options, {"--samples": samples})
-    subject = load(options, task, columns=columns)
+def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> Pool:
+    """The model's own samples."""
     from sharptheory.llm.sampling import sample_pool
 
-    oracle = subject.oracle
-    with progress_bar() as bar, writing(options.out):
+    with progress_bar() as bar:
         line = bar.add_task(f"sampling {len(task.prompts)} prompts × {samples}", total=len(task.prompts))
-        pool = sample_pool(
-            oracle, task, samples, options.out, seed=options.seed, judge="p_true" in columns, identity=subject.identity,
+        return sample_pool(
+            subject.oracle, task, samples, options.out, seed=options.seed, judge=judge, identity=subject.identity,
             force=options.force, progress=lambda done, total: bar.update(line, completed=done, total=total),
         )  # fmt: skip
-    extra = {"dtype": subject.identity["dtype"], "max_new_tokens": oracle.max_new_tokens}
-    return pool, f"{subject.name} on {task.name}", subject.provenance(start, seed=options.seed, **extra)
 
 
-def _given(options: Options, path: Path, start: float) -> tuple[Pool, str, dict]:
-    """Samples made elsewhere; they must not enter the folder of a sampled run, unless they are that run's own pool."""
-    check_out(options.out)
-    held = options.out / "pool.parquet"
-    if (options.out / "run.json").is_file() and not options.force and held.resolve() != path.resolve():
-        raise UserError(
-            f"{options.out} holds a sampled run; choose another --out, or overwrite its report with --force"
-        )
-    pool, seconds = read_pool(path), time.perf_counter() - start
-    record = provenance(seed=options.seed, device="none (samples given)", wall_seconds=seconds, pool=str(path))
-    return pool, f"Diagnosis of {path.name}", record
+def _given(options: Options, path: Path, start: float) -> dict:
+    """Provenance of samples made elsewhere, whose report is a run like any other; that of a run may lie beside it."""
+    seconds = time.perf_counter() - start
+    if (options.out / "pool.parquet").resolve() != path.resolve():
+        with claim(options.out, {"content": "report"}, force=options.force):
+            pass
+    return provenance(seed=options.seed, device="none (samples given)", wall_seconds=seconds, pool=str(path))
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 from rich.table import Table
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, number_table, say_written, writing
+from sharptheory.cli.app import app, console, examples, number_table, say_written
 from sharptheory.cli.limits import check_out
 from sharptheory.cli.numbers import grid, number
 from sharptheory.errors import UserError
+from sharptheory.runs import writing
 from sharptheory.theory.policies import TabularPolicy
 
 #: The parameter of each law, as the theory writes it.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, number_table, progress_bar, stages, write_json, writing
+from sharptheory.cli.app import app, console, examples, number_table, progress_bar, stages, write_json
 from sharptheory.cli.limits import check_size
 from sharptheory.cli.models import check_sizes, load
 from sharptheory.cli.options import Options, takes_options
@@ -18,6 +18,7 @@ from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import MAJORITY, METHODS, Config, training_reward
 from sharptheory.measure.rewards import REWARDS
+from sharptheory.runs import hold
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()
@@ -94,19 +95,20 @@ def train(
     from sharptheory.llm.training.sharpen import sharpen
 
     subject = load(options, task, held_out, columns=columns)
-    with progress_bar() as bar, writing(out):
-        table, base = sharpen(
-            subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
-            certify=not no_certify, identity=subject.identity, force=options.force, progress=stages(bar),
+    with hold(out, wait=options.wait):
+        with progress_bar() as bar:
+            table, base = sharpen(
+                subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
+                certify=not no_certify, identity=subject.identity, force=options.force, progress=stages(bar),
+            )  # fmt: skip
+        _print(table, base, f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}")
+        last = table.iloc[-1].dropna().to_dict()
+        write_json(
+            out / "summary.json",
+            {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
+             "provenance": subject.provenance(start, seed=options.seed)},
         )  # fmt: skip
-    _print(table, base, f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}")
-    last = table.iloc[-1].dropna().to_dict()
-    write_json(
-        out / "summary.json",
-        {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
-         "provenance": subject.provenance(start, seed=options.seed)},
-    )  # fmt: skip
-    console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
+        console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 
 #: Fields of an interval, and how the columns of a table end.

@@ -1,61 +1,66 @@
-"""A pool on disk, written piece by piece while it is sampled."""
+"""A pool on disk, written piece by piece while it is sampled, and grown by sampling more."""
 
 from __future__ import annotations
 
-import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sharptheory.errors import UserError
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
+from sharptheory.runs import Run, write
 
 
-class PoolWriter:
-    """Writes a pool piece by piece so that a run killed at any moment loses no finished piece and doubles none.
+class PoolStore:
+    """The pool of a run: ``pool.parquet``, and pieces beside it until `finish` merges them.
 
-    Each piece becomes a file of its own, moved into place in one step; `finish` merges them into ``pool.parquet`` the
-    same way.  Files left half-written by a kill have another name and are ignored and removed.
+    Each piece is a file of its own, in place in one step, so that a kill at any moment loses no finished piece and
+    doubles none.
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
-        self.path = self.folder / "pool.parquet"
-        self.parts = self.folder / "pool.parts"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in [*self.folder.glob("*.partial"), *self.parts.glob("*.partial")]:
-            leftover.unlink()
+    def __init__(self, run: Run):
+        self.path, self.parts = run.folder / "pool.parquet", run.folder / "pool.parts"
 
-    def done(self) -> set[int]:
-        """Prompt ids of the pieces that are safely on disk."""
-        return {
-            int(i)
-            for part in self._pieces()
-            for i in pq.read_table(part, columns=["prompt_id"])[0].unique().to_pylist()
-        }
+    def done(self) -> set[tuple[int, int]]:
+        """``(prompt_id, sample_id)`` of all that is safely on disk; greedy responses have sample_id -1."""
+        keys = [
+            table.select(["prompt_id", "sample_id"]).to_pydict() for table in self._tables(["prompt_id", "sample_id"])
+        ]
+        return {pair for key in keys for pair in zip(key["prompt_id"], key["sample_id"])}
 
     def write(self, rows: pd.DataFrame) -> None:
-        """Add the rows of some prompts, all their samples and greedy responses at once."""
+        """Add rows, all at once."""
         self.parts.mkdir(exist_ok=True)
-        _write_atomically(rows, self.parts / f"{rows['prompt_id'].min():08d}.parquet")
+        first = rows[["prompt_id", "sample_id"]].min()
+        write(
+            self.parts / f"{first['prompt_id']:08d}.{first['sample_id'] + 1}.parquet",
+            lambda at: rows.to_parquet(at, index=False),
+        )
 
     def finish(self) -> Pool:
         """Merge the pieces into ``pool.parquet``, sorted, and return the pool."""
-        if self._pieces() and not self.path.is_file():
-            pool = Pool.from_frame(pd.concat([pd.read_parquet(part) for part in self._pieces()]))
-            _write_atomically(pool.frame(), self.path)
-        for part in self._pieces():
-            part.unlink()
+        if self._pieces():
+            # A kill between the two steps leaves pieces whose rows are merged already.
+            rows = pd.concat([table.to_pandas() for table in self._tables()])
+            pool = Pool.from_frame(rows.drop_duplicates(["prompt_id", "sample_id"]))
+            write(self.path, lambda at: pool.frame().to_parquet(at, index=False))
         if self.parts.is_dir():
-            self.parts.rmdir()
+            shutil.rmtree(self.parts)
         return read_pool(self.path)
 
     def _pieces(self) -> list[Path]:
         return sorted(self.parts.glob("*.parquet"))
 
-
-def _write_atomically(rows: pd.DataFrame, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    rows.to_parquet(partial, index=False)
-    os.replace(partial, path)
+    def _tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        for path in [self.path] * self.path.is_file() + self._pieces():
+            try:
+                yield pq.read_table(path, columns=columns)
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(
+                    f"{path} is damaged ({error}); delete it, and its responses are sampled again"
+                ) from error

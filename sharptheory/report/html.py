@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.summary import REWARD, Diagnosis
+from sharptheory.runs import write
 
 TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -37,7 +38,7 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(diagnosis.summary.to_json(), encoding="utf-8")
+    write(folder / "summary.json", diagnosis.summary.to_json())
     images = _save_figures(diagnosis, folder)
     texts = findings(diagnosis.summary)
     sections = [
@@ -50,7 +51,7 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
         title=title, rows=headline(diagnosis.summary), sections=sections, provenance=diagnosis.summary.provenance
     )
     path = folder / "report.html"
-    path.write_text(html, encoding="utf-8")
+    write(path, html)
     return path
 
 

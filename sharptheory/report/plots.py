@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from sharptheory.measure.certificate import HitRates
 from sharptheory.report.schema import Accuracy, Interval, Summary
+from sharptheory.runs import write
 
 STYLE = Path(__file__).with_name("sharptheory.mplstyle")
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -225,7 +226,7 @@ def save_compare(summary: pd.DataFrame, path: Path, title: str) -> Path:
         axes[0, 0].set_title(title)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=8)
-        figure.savefig(path, bbox_inches="tight")
+        write(path, lambda at: figure.savefig(at, format="png", bbox_inches="tight"))
         plt.close(figure)
     return path
 
@@ -236,6 +237,6 @@ def save(draw: Callable[[Axes], Axes], path: Path, title: str) -> Path:
         figure, ax = plt.subplots()
         draw(ax)
         ax.set_title(title)
-        figure.savefig(path)
+        write(path, lambda at: figure.savefig(at, format="png"))
         plt.close(figure)
     return path

@@ -69,7 +69,7 @@ def test_an_interrupted_comparison_goes_on(compared, monkeypatch, capsys):
     out, _ = compared
     before = (out / "compare.parquet").read_bytes()
     lines = (out / "decodings.jsonl").read_text().splitlines(keepends=True)
-    (out / "decodings.jsonl").write_text("".join(lines[:41]) + lines[41][:10])  # the second chunk of prompts is lost
+    (out / "decodings.jsonl").write_text(lines[0] + lines[1][:10])  # the second chunk of prompts is lost
     code, printed, error = run(monkeypatch, capsys, *ARGUMENTS, "--out", out)
     assert code == 0 and "argmax search" in printed and "the likelier is the more accurate" in printed, error
     assert (out / "decodings.jsonl").read_text().splitlines(keepends=True) == lines

@@ -115,7 +115,7 @@ def test_a_given_pool_does_not_overwrite_a_sampled_run(first_light, tmp_path, mo
     pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0))
     pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
     code, _, error = run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.csv", "--out", first_light[0])
-    assert code == 2 and "holds a sampled run" in error
+    assert code == 2 and "holds a different run: content is 'samples' there" in error
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sharptheory.cli import explained
-from sharptheory.cli.app import writing
 from sharptheory.errors import UserError
+from sharptheory.runs import claim, writing
 from tests.cli.test_diagnose import run
 from tests.conftest import pool_from_table
 
@@ -52,17 +52,14 @@ def test_a_full_disk_behind_standard_output_is_one_line():
     with open("/dev/full", "w") as full:
         done = program(*LAW, stdout=full)
     assert done.returncode == 2
-    assert (
-        done.stderr
-        == "error: standard output: no space left on device; free some space, or write elsewhere with --out\n"
-    )
+    assert done.stderr == f"error: standard output: no space left on device; {ELSEWHERE}\n"
 
 
 def system(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-ELSEWHERE = "free some space, or write elsewhere with --out"
+ELSEWHERE = "free some space and repeat the command, or write elsewhere with --out"
 EXTRA = "install the extra: pip install"
 
 
@@ -109,7 +106,8 @@ def test_a_full_disk_behind_a_result_names_it(monkeypatch, capsys):
     code, _, error = run(monkeypatch, capsys, *few, "--out", "/dev/full")
     assert (
         code == 2
-        and error == "error: /dev/full: no space left on device; free some space, or write elsewhere with --out\n"
+        and error
+        == "error: /dev/full: no space left on device; free some space and repeat the command, or write elsewhere with --out\n"
     )
 
 
@@ -186,14 +184,16 @@ def test_a_users_error_has_its_traceback_for_those_who_ask(monkeypatch, capsys):
         run(monkeypatch, capsys, *LAW, "--n", "0")
 
 
-def test_given_samples_replace_the_report_of_a_sampled_run_by_force_only(tmp_path, monkeypatch, capsys):
-    pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0))
+def test_the_report_of_given_samples_replaces_another_and_a_run_by_force_only(tmp_path, monkeypatch, capsys):
+    pool, out = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0)), tmp_path / "out"
     pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/run.json").write_text("{}")
-    given = ("diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path / "out")
+    given = ("diagnose", "--pool", tmp_path / "mine.csv", "--out", out)
+    with claim(out, {"content": "samples"}):
+        (out / "pool.parquet").write_bytes(b"precious")
     code, _, error = run(monkeypatch, capsys, *given)
-    assert code == 2 and "holds a sampled run; choose another --out, or overwrite its report with --force" in error
-    assert not (tmp_path / "out/report.html").exists()
-    assert run(monkeypatch, capsys, *given, "--force")[0] == 0
-    assert (tmp_path / "out/report.html").exists()
+    assert code == 2 and "content is 'samples' there and 'report' here; choose another --out" in error
+    assert (out / "pool.parquet").read_bytes() == b"precious" and not (out / "report.html").exists()
+    for force in (("--force",), ()):
+        (out / "report.html").unlink(missing_ok=True)
+        assert run(monkeypatch, capsys, *given, *force)[0] == 0
+        assert (out / "report.html").exists() and not (out / "pool.parquet").exists()

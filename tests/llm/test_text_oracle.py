@@ -47,11 +47,11 @@ class TreeEngine:
             tokens, total = (*tokens, token), total + float(log_probs[token])
         return Response(tokens, total)
 
-    def sample_groups(self, prompts, n, *, seed=0, skip=frozenset()):
-        for i, prompt in enumerate(prompts):
-            rng = np.random.default_rng([seed, i])
+    def sample_groups(self, prompts, n, *, seed=0, numbers=None, first=0, skip=frozenset()):
+        for i, prompt in zip(range(len(prompts)) if numbers is None else numbers, prompts):
             if i not in skip:
-                yield [i], [[self._written(prompt, rng) for _ in range(n)]]
+                rngs = (np.random.default_rng([seed, i, j]) for j in range(first, first + n))
+                yield [i], [[self._written(prompt, rng) for rng in rngs]]
 
     def sample(self, prompts, n, *, seed=0):
         return [rows[0] for _, rows in self.sample_groups(prompts, n, seed=seed)]
@@ -102,7 +102,7 @@ def test_a_pool_of_any_engine(task, tmp_path):
 
 def test_the_argmax_of_any_engine_is_that_of_enumeration(task, tmp_path):
     engine = TreeEngine()
-    table = search_task(engine, task, tmp_path / "argmax.jsonl")
+    table = search_task(engine, task, tmp_path)
     assert table["certified"].all()
     np.testing.assert_allclose(table["log_p"], engine.tree.table().log_probs.max(1), atol=1e-9)
 

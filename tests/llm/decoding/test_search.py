@@ -125,7 +125,7 @@ def test_search_of_a_task_agrees_with_a_list_of_all_responses(tmp_path, gamma):
     found, greedy = [], []
     for seed in range(4):
         oracle, task = tiny_oracle(tiny(seed)), tiny_task(["a", "b", "c", "ab"], [None, "b", "c", "a"])
-        table = search_task(oracle, task, tmp_path / f"{seed}.jsonl", gamma=gamma, samples=2)
+        table = search_task(oracle, task, tmp_path / str(seed), gamma=gamma, samples=2)
         for row, ids, response in zip(table.itertuples(), oracle.encode(task.prompts), oracle.greedy(task.prompts)):
             # A response without its end is none; where one of those is likelier, the argmax cannot be certified.
             exact = pd.Series(log_law(oracle.model, ids), index=pd.MultiIndex.from_tuples([(y,) for y in RESPONSES]))

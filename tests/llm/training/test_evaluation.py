@@ -38,7 +38,7 @@ def test_the_enumerable_oracle_samples_and_scores_the_law(base):
 def test_every_column_is_its_exact_expectation(base, policy, gold, tmp_path):
     """Within 4.5 standard errors, over all prompts or, of accuracy, those with a gold answer: first one without or not."""
     n, task = 600, tiny_task(PROMPTS, gold)
-    argmax = search_task(base, task, tmp_path / "argmax.jsonl", samples=4)
+    argmax = search_task(base, task, tmp_path / "argmax", samples=4)
     baseline = sample_pool(base, task, 8, tmp_path)
     row = Evaluation(base.evaluate, task, n=n, baseline=baseline, argmax=argmax)(policy)
     reference, trained = laws(base), laws(policy)
