@@ -30,8 +30,12 @@ from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import Example
 from sharptheory.runs import write, writing
 
+#: Of a training: a row for each of at most 100 intervals of its steps, and the loss is their mean.
+LOG = ("step", "epoch", "loss", "grad_norm", "learning_rate")
 #: In a checkpoint, written last: the sizes of its files. Without it, or with others, the checkpoint is torn.
 MARK = "sizes.json"
+#: What torch says, in a RuntimeError, when a file cannot be written: the writer of its archives, or of streams.
+TORCH_CANNOT_WRITE = ("inline_container", "iostream")
 #: How long processes wait for the main one, which samples and measures alone; a launcher ends them if it fails.
 PATIENCE = timedelta(days=30)
 
@@ -144,7 +148,7 @@ def fit(
         before: go on from a checkpoint before this step, or anew: what happens there is to happen again.
 
     Returns:
-        The log: step, loss, learning rate.
+        The log, columns `LOG`.
 
     Raises:
         UserError: a batch that processes cannot share, or too little disk. Diverged: a loss that is not a number.
@@ -165,7 +169,8 @@ def fit(
     model.train()
     trainer.train(resume_from_checkpoint=checkpoint)
     model.eval()
-    return pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
+    # By name: what a checkpoint has kept of the log is in another order.
+    return pd.DataFrame([row for row in trainer.state.log_history if "loss" in row], columns=list(LOG))
 
 
 def steps_per_epoch(n_examples: int, config: Config) -> int:
@@ -218,7 +223,7 @@ def saving(path: Path) -> Iterator[None]:
             yield
         except (RuntimeError, SafetensorError) as error:
             code = re.search(r"os error (\d+)", str(error))
-            if code is None and "PytorchStreamWriter" not in str(error):
+            if code is None and not any(words in str(error) for words in TORCH_CANNOT_WRITE):
                 raise
             number = int(code[1]) if code else errno.ENOSPC  # torch does not say, and it hardly is anything else
             raise OSError(number, os.strerror(number)) from error

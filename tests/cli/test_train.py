@@ -145,7 +145,16 @@ def test_two_processes_train_as_one(trained, tmp_path):
     """`torchrun` with two CPU processes: the same losses, to 1e-3, as one process with the same global batch."""
     out, printed = trained
     two, given = tmp_path / "two", out / "round-1/pool.parquet"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sharptheory"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "sharptheory",
+    ]
     command = [*launch, *map(str, SMALL), "--no-certify", "--rounds", "2", "--pool", str(given), "--out", str(two)]
     before = None
     for _ in range(2):  # the second finds a finished run
