@@ -28,11 +28,12 @@ from sharptheory.llm.decoding.search import search_task
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.training.config import Config as Training
-from sharptheory.llm.training.sharpen import sharpen
+from sharptheory.llm.training.sharpen import sharpen, training_seconds
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import bootstrap_mean
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
+from sharptheory.runs import write
 from sharptheory.tasks import Task, split_task
 from sharptheory.theory import bounds, laws
 
@@ -219,7 +220,7 @@ class Study:
             return None
         path, full = self.work / f"{name}.parquet", self.full_pool
         part = (full["prompt_id"] < setting.n_prompts) & (full["sample_id"] < setting.responses)
-        full.take(part).samples.to_parquet(path)
+        write(path, lambda at: full.take(part).samples.to_parquet(at))
         return path
 
     def theory(self, setting: Setting) -> dict:
@@ -255,12 +256,12 @@ class Study:
             pools = [read_pool(folder.with_name(f"{folder.name}.parquet")), *pools]
         prompts = sum(map(len, self.oracle.encode(task.prompts)))
         sampled = sum(prompts + int(pool["tokens"].map(len).sum()) for pool in pools)
-        rounds = pd.read_parquet(folder / "log.parquet").groupby("round")[["tokens", "seconds"]].max()
+        rounds = pd.read_parquet(folder / "log.parquet").groupby("round")["tokens"].max()
         return {
             "sampling_tokens": sampled,
             "sampling_seconds": sampled / self.tokens_per_second,
-            "training_tokens": PASSES * setting.training.epochs * int(rounds["tokens"].sum()),
-            "training_seconds": float(rounds["seconds"].sum()),
+            "training_tokens": PASSES * setting.training.epochs * int(rounds.sum()),
+            "training_seconds": training_seconds(folder),
         }
 
     def pass_at_k(self, folder: Path) -> pd.DataFrame:

@@ -8,20 +8,36 @@ its own.
 
 from __future__ import annotations
 
+import errno
+import json
 import math
+import os
+import re
 import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import Example
+from sharptheory.runs import write, writing
+
+#: Of a training: a row for each of at most 100 intervals of its steps, and the loss is their mean.
+LOG = ("step", "epoch", "loss", "grad_norm", "learning_rate")
+#: In a checkpoint, written last: the sizes of its files. Without it, or with others, the checkpoint is torn.
+MARK = "sizes.json"
+#: What torch says, in a RuntimeError, when a file cannot be written: the writer of its archives, or of streams.
+TORCH_CANNOT_WRITE = ("inline_container", "iostream")
+#: How long processes wait for the main one, which samples and measures alone; a launcher ends them if it fails.
+PATIENCE = timedelta(days=30)
 
 
 class Diverged(UserError):
@@ -79,34 +95,25 @@ def forward_tokens(prompts: Sequence[Sequence[int]], data: Sequence[Example]) ->
     return sum(len(prompts[i]) + len(row) for i, row in rows)
 
 
-class _Clock(TrainerCallback):
-    """Seconds in steps, without what callbacks do between them; of resumed training, those of the log it goes on with."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def on_train_begin(self, args, state, control, **_):
-        self.seconds = max((row.get("seconds", 0.0) for row in state.log_history), default=0.0)
-
-    def on_step_begin(self, args, state, control, **_):
-        self.started = time.perf_counter()
-
-    def on_step_end(self, args, state, control, **_):
-        self.seconds += time.perf_counter() - self.started
-
-
 class SharpeningTrainer(Trainer):
-    """`Trainer` with the losses above, and seconds in its log; stops at the first loss that is not a number."""
+    """`Trainer` with the losses above; marks checkpoints as whole, and stops at the first loss that is not a number."""
 
     def __init__(self, *args, beta: float, **kwargs):
         super().__init__(*args, **kwargs)
         self.beta = beta
         self.model_accepts_loss_kwargs = False
-        self.clock = _Clock()
-        self.add_callback(self.clock)
 
-    def log(self, logs, *args, **kwargs):
-        super().log({**logs, "seconds": self.clock.seconds}, *args, **kwargs)
+    def _save_checkpoint(self, *args, **kwargs):
+        folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            with saving(folder):
+                super()._save_checkpoint(*args, **kwargs)
+            self.accelerator.wait_for_everyone()  # each process saves a file of its own
+            if self.args.should_save:
+                write(folder / MARK, json.dumps(synced(folder)))
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         value = loss(model, inputs, beta=self.beta)
@@ -127,25 +134,28 @@ def fit(
     config: Config,
     *,
     checkpoints: int = 4,
+    before: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> pd.DataFrame:
-    """Train a model in place on examples, from its last checkpoint in `folder` if there is one.
+    """Train a model in place on examples, from its last whole checkpoint in `folder` if there is one.
 
     AdamW, a rate that falls linearly to 0, gradients clipped by norm.
 
     Args:
         prompts: token ids per prompt number.
         config: its epochs, learning rate, batch size, clipping, weight decay, β and seed are used.
-        checkpoints: how many, evenly spaced; the last two are kept.
+        checkpoints: how many at least, evenly spaced; the last two are kept.
+        before: go on from a checkpoint before this step, or anew: what happens there is to happen again.
 
     Returns:
-        The log: step, loss, learning rate, seconds.
+        The log, columns `LOG`.
 
     Raises:
         UserError: a batch that processes cannot share, or too little disk. Diverged: a loss that is not a number.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with process_state().main_process_first():
+        checkpoint = last_checkpoint(folder, before=before)
     check_disk(model, folder)
     trainer = SharpeningTrainer(
         model,
@@ -157,9 +167,66 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     model.train()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    trainer.train(resume_from_checkpoint=checkpoint)
     model.eval()
-    return pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
+    # By name: what a checkpoint has kept of the log is in another order.
+    return pd.DataFrame([row for row in trainer.state.log_history if "loss" in row], columns=list(LOG))
+
+
+def steps_per_epoch(n_examples: int, config: Config) -> int:
+    """Of all processes together."""
+    return math.ceil(n_examples / config.batch_size)
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------------
+
+
+def last_checkpoint(folder: Path, *, before: int | None = None) -> str | None:
+    """The newest whole checkpoint in a folder; torn ones, and those not before a step, are removed."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+            step = path.name.rpartition("-")[2]
+            if step.isdigit() and not (is_whole(path) and (before is None or int(step) < before)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return get_last_checkpoint(str(folder))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether all of a checkpoint was written, and all of it is there still."""
+    try:
+        return json.loads((checkpoint / MARK).read_text()) == sizes(checkpoint)
+    except (OSError, ValueError):
+        return False
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file in a folder, but for the mark."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(MARK))
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def synced(folder: Path) -> dict[str, int]:
+    """`sizes`, once all of it is on disk whatever happens to the machine."""
+    found = sizes(folder)
+    for name in found:
+        with (folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+    return found
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """As `writing`, for what torch and safetensors write: neither raises an OSError when the disk is full."""
+    with writing(path):
+        try:
+            yield
+        except (RuntimeError, SafetensorError) as error:
+            code = re.search(r"os error (\d+)", str(error))
+            if code is None and not any(words in str(error) for words in TORCH_CANNOT_WRITE):
+                raise
+            number = int(code[1]) if code else errno.ENOSPC  # torch does not say, and it hardly is anything else
+            raise OSError(number, os.strerror(number)) from error
 
 
 def check_disk(model: PreTrainedModel, folder: Path) -> None:
@@ -173,25 +240,21 @@ def training_arguments(
     model: PreTrainedModel, n_examples: int, folder: Path, config: Config, checkpoints: int
 ) -> TrainingArguments:
     """The settings in the Trainer's own words."""
-    processes = process_state().num_processes
-    if config.batch_size % processes:
-        raise UserError(
-            f"batch_size={config.batch_size} (--batch-size) cannot be shared by {processes} processes; "
-            f"expected a multiple of {processes}"
-        )
-    steps = math.ceil(n_examples / config.batch_size) * config.epochs
+    steps = steps_per_epoch(n_examples, config) * config.epochs
+    # A checkpoint does not hold the losses since the last line of the log: none may fall between two lines.
+    every = max(1, steps // 50)
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
-        per_device_train_batch_size=config.batch_size // processes,
+        per_device_train_batch_size=batch_per_process(config),
         max_grad_norm=config.max_grad_norm,
         weight_decay=config.weight_decay,
         lr_scheduler_type="linear",
-        logging_steps=max(1, steps // 50),
+        logging_steps=every,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        save_steps=max(1, steps // checkpoints),
+        save_steps=max(1, steps // checkpoints // every) * every,
         save_total_limit=2,
         remove_unused_columns=False,
         report_to=[],
@@ -204,8 +267,23 @@ def training_arguments(
     )
 
 
+def batch_per_process(config: Config) -> int:
+    """Examples of a step that each process takes.
+
+    Raises:
+        UserError: they cannot be shared evenly.
+    """
+    processes = process_state().num_processes
+    if config.batch_size % processes:
+        raise UserError(
+            f"batch_size={config.batch_size} (--batch-size) cannot be shared by {processes} processes; "
+            f"expected a multiple of {processes}"
+        )
+    return config.batch_size // processes
+
+
 def process_state():
-    """Which of how many processes this is (`accelerate launch`); one of one otherwise."""
+    """Which of how many processes this is (`accelerate launch`, `torchrun`); one of one otherwise."""
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)

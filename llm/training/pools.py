@@ -25,7 +25,7 @@ def given_pool(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, forei
 
     Args:
         oracle: of the model that is to learn from them.
-        foreign: they are another model's: their text is tokenised and all of them are scored under this one.
+        foreign: they are another model's: their text is tokenised, and they have yet to be `rescored` under this one.
 
     Raises:
         UserError: no tokens, tokens of another tokenizer, prompts of another task, or another model's log-likelihoods.
@@ -39,9 +39,7 @@ def given_pool(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, forei
         )
     _check_tokens(path, pool, len(oracle.tokenizer))
     _check_prompts(path, pool, task)
-    if foreign:
-        return rescored(pool, oracle.evaluate, task)
-    if not check_origin(oracle, task.prompts, pool):
+    if not foreign and not check_origin(oracle, task.prompts, pool):
         raise UserError(
             f"{path}: its log-likelihoods are not this model's; give the model that sampled it, or --foreign to score it anew"
         )

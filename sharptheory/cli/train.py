@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, number_table, progress_bar, stages, write_json
+from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages
 from sharptheory.cli.limits import check_size
 from sharptheory.cli.models import check_sizes, load
 from sharptheory.cli.options import Options, takes_options
@@ -18,7 +20,7 @@ from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import MAJORITY, METHODS, Config, training_reward
 from sharptheory.measure.rewards import REWARDS
-from sharptheory.runs import hold
+from sharptheory.runs import write
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()
@@ -92,23 +94,30 @@ def train(
     check_size({"--eval-prompts": eval_prompts, "--eval-samples": eval_samples})
     start, out = time.perf_counter(), options.out
     task, held_out = _split(options, eval_prompts, pool)
+    from sharptheory.llm.training.fit import process_state
     from sharptheory.llm.training.sharpen import sharpen
 
+    process = process_state()
+    if process.num_processes > 1 and options.device is None:
+        options = replace(options, device=str(process.device))
     subject = load(options, task, held_out, columns=columns)
-    with hold(out, wait=options.wait):
-        with progress_bar() as bar:
-            table, base = sharpen(
-                subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
-                certify=not no_certify, identity=subject.identity, force=options.force, progress=stages(bar),
-            )  # fmt: skip
-        _print(table, base, f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}")
-        last = table.iloc[-1].dropna().to_dict()
-        write_json(
-            out / "summary.json",
-            {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
-             "provenance": subject.provenance(start, seed=options.seed)},
+    with progress_bar() as bar:
+        table, base = sharpen(
+            subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
+            certify=not no_certify, identity=subject.identity, force=options.force, wait=options.wait,
+            progress=stages(bar) if process.is_main_process else None,
         )  # fmt: skip
-        console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
+    if not process.is_main_process:
+        return
+    _print(table, base, f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}")
+    last = table.iloc[-1].dropna().to_dict()
+    summary = out / "summary.json"
+    if not summary.exists():  # of a finished run it says how long that took
+        facts = {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
+                 "provenance": subject.provenance(start, seed=options.seed)}  # fmt: skip
+        write(summary, json.dumps(facts, indent=1) + "\n")
+    say_written(summary)
+    console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 
 #: Fields of an interval, and how the columns of a table end.

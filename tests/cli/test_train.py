@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,12 @@ from tests.cli.test_diagnose import run
 
 SMALL = ("train", "--model", "arithmetic-1m", "--task", "arithmetic", "--prompts", 40, "--eval-prompts", 6, "--samples", 8,
          "--eval-samples", 4, "--epochs", 2, "--batch-size", 8)  # fmt: skip
+
+
+def stamps(folder) -> dict:
+    """Content and time of all files, but for the lock, which every claim touches."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock"]
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +61,30 @@ def test_the_trained_model_is_an_ordinary_one(trained, tmp_path, monkeypatch, ca
     assert code == 0 and "one sample" in printed, error
 
 
+def table_of(printed: str) -> str:
+    """What is printed of the results: from the title of the table on, without the last line, which has a wall time."""
+    return printed[printed.index("arithmetic-1m on") :].rpartition("trained model:")[0]
+
+
 def test_a_finished_run_is_read_and_another_refused(trained, monkeypatch, capsys):
-    out, _ = trained
-    before = pd.read_parquet(out / "evaluation.parquet")
+    out, first = trained
+    before = stamps(out)
+    monkeypatch.setenv("COLUMNS", "80")
     code, printed, error = run(monkeypatch, capsys, *SMALL, "--out", out)
-    assert code == 0 and "round 1, epoch 2" in printed, error
-    pd.testing.assert_frame_equal(pd.read_parquet(out / "evaluation.parquet"), before)
+    assert code == 0 and table_of(printed) == table_of(first), error
+    assert stamps(out) == before
     code, _, error = run(monkeypatch, capsys, *SMALL, "--lr", 1e-3, "--out", out)
-    assert code == 2 and "learning_rate is 0.0003 there and 0.001 here" in error
+    assert code == 2 and "learning rate is 0.0003 there and 0.001 here" in error
+    assert stamps(out) == before
+
+
+def test_a_summary_that_a_kill_prevented_is_written_by_the_next_run(trained, tmp_path, monkeypatch, capsys):
+    out = shutil.copytree(trained[0], tmp_path / "out")
+    told = json.loads((out / "summary.json").read_text())
+    (out / "summary.json").unlink()
+    code, _, error = run(monkeypatch, capsys, *SMALL, "--out", out)
+    again = json.loads((out / "summary.json").read_text())
+    assert code == 0 and again | {"provenance": None} == told | {"provenance": None}, error
 
 
 def test_pools_of_others(trained, tmp_path, monkeypatch, capsys):
@@ -95,7 +118,7 @@ def test_adapters_rounds_and_methods_are_options(trained, tmp_path, monkeypatch,
         "--pool", out / "round-1/pool.parquet", "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0 and "round 2, epoch 1" in printed, error
-    held = json.loads((tmp_path / "out/train.json").read_text())
+    held = json.loads((tmp_path / "out/run.json").read_text())["facts"]
     assert (held["method"], held["rounds"], held["lora_rank"], held["epochs"]) == ("xpo", 2, 4, 1)
     assert (tmp_path / "out/model/config.json").is_file()
 
@@ -119,18 +142,32 @@ def test_bad_options(tmp_path, monkeypatch, capsys, arguments, message):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(trained, tmp_path):
-    """`accelerate launch` on two CPU processes: the same losses, to 1e-3, as one process with the same global batch."""
-    out, _ = trained
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "sharptheory"]
-    command += [
-        *map(str, SMALL),
-        "--no-certify",
-        "--pool",
-        str(out / "round-1/pool.parquet"),
-        "--out",
-        str(tmp_path / "two"),
+    """`torchrun` with two CPU processes: the same losses, to 1e-3, as one process with the same global batch."""
+    out, printed = trained
+    two, given = tmp_path / "two", out / "round-1/pool.parquet"
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "sharptheory",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-2_000:]
-    one, two = (pd.read_parquet(folder / "log.parquet")["loss"] for folder in (out, tmp_path / "two"))
-    np.testing.assert_allclose(two.to_numpy(), one.to_numpy(), rtol=1e-3)
+    command = [*launch, *map(str, SMALL), "--no-certify", "--rounds", "2", "--pool", str(given), "--out", str(two)]
+    before = None
+    for _ in range(2):  # the second finds a finished run
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr[-2_000:]
+        assert done.stdout.count("round 2, epoch 2") == 1, "one of the processes prints"
+        assert before is None or before == stamps(two)
+        before = stamps(two)
+    # Each process keeps the state of its random numbers in a checkpoint; one process would keep it by another name.
+    for checkpoint in (two / "round-1/checkpoints").iterdir():
+        assert {path.name for path in checkpoint.glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
+    table = pd.read_parquet(two / "evaluation.parquet")
+    assert table[["round", "epoch"]].to_numpy().tolist() == [[0, 0], [1, 1], [1, 2], [2, 1], [2, 2]]
+    log = pd.read_parquet(two / "log.parquet")
+    losses = log.loc[log["round"] == 1, "loss"].to_numpy()
+    np.testing.assert_allclose(losses, pd.read_parquet(out / "log.parquet")["loss"].to_numpy(), rtol=1e-3)

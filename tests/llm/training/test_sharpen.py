@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from sharptheory.errors import UserError
 from sharptheory.llm.training import sharpen as module
 from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import examples
@@ -74,35 +73,6 @@ def test_rounds_with_and_without_adapters(tmp_path, rank):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "evaluation.parquet"), table)
 
 
-class Killed(BaseException):
-    """Nothing but a kill is this."""
-
-
-def killer(stage: str, time: int):
-    """A progress callback that kills the run when a stage reports for the n-th time."""
-    seen = []
-
-    def progress(name, *_):
-        seen.append(name)
-        if name == stage and seen.count(name) == time:
-            raise Killed
-
-    return progress
-
-
-@pytest.mark.parametrize("rank", [None, 8])
-def test_a_killed_run_goes_on_and_ends_the_same(tmp_path, rank):
-    _, whole, _ = run(tmp_path / "whole", lora_rank=rank, **QUICK)
-    oracle = tiny_oracle(tiny())
-    for stop in (("sampling", 2), ("training", 2), ("training", 5), ("trained model", 2)):
-        with pytest.raises(Killed):
-            run(tmp_path / "killed", killer(*stop), oracle, lora_rank=rank, **QUICK)
-    _, table, _ = run(
-        tmp_path / "killed", None, oracle, lora_rank=rank, **QUICK
-    )  # the same base: kills left it as it was
-    pd.testing.assert_frame_equal(table, whole, atol=1e-3)
-
-
 @pytest.mark.parametrize("method", ["xpo", "dpo"])
 def test_xpo_learns_from_all_rounds_and_others_from_the_last(tmp_path, monkeypatch, method):
     fresh = []
@@ -126,22 +96,6 @@ def test_rewards_of_later_rounds_are_the_bases(tmp_path, monkeypatch, rank):
         np.testing.assert_allclose(pool["log_likelihood"], scores, atol=1e-3)
     kept = read_pool(tmp_path / "round-2/pool.parquet")  # sampled by another policy, and so kept
     assert np.abs(kept["log_likelihood"] - learnt[1]["log_likelihood"]).max() > 0.1
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"lora_rank": 33}, r"lora_rank=33 \(--lora-rank\); expected at most 32"),
-        (
-            {"reward": "self_certainty"},
-            r"measured while sampling; build the oracle with statistics=\['self_certainty'\]",
-        ),
-    ],
-)
-def test_what_cannot_be_run_is_refused_before_anything_is_sampled(tmp_path, settings, message):
-    with pytest.raises(UserError, match=message):
-        run(tmp_path / "out", **settings)
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("method", ["adaptive-sft", "dpo", "xpo", "bon-rlb-p"])

@@ -1,0 +1,310 @@
+"""A training that was stopped, damaged or finished, run again: it ends as one that was not, or says what to mend."""
+
+import json
+import resource
+import shutil
+
+import pandas as pd
+import pytest
+
+from sharptheory.errors import UserError
+from sharptheory.llm.training import fit
+from sharptheory.llm.training.evaluation import Evaluation
+from sharptheory.llm.training.sharpen import training_seconds
+from sharptheory.measure.imports import read_pool
+from sharptheory.runs import Lines, claim
+from tests.llm.training.killed import content, train
+from tests.llm.training.tiny import tiny, tiny_oracle
+
+#: Two rounds of three epochs of two steps, each with a checkpoint.
+QUICK = dict(certify=False, decode=False)
+
+
+class Killed(BaseException):
+    """Nothing but a kill is this."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder, **QUICK)
+    return content(folder)
+
+
+def stop_at_row(monkeypatch, row: int, *, after: bool):
+    """Let a training be killed before or after the n-th line of ``evaluation.jsonl`` is written."""
+    write = Lines.write
+
+    def killing(self, *rows):
+        last = self.path.name == "evaluation.jsonl" and len(self.rows) == row
+        if last and not after:
+            raise Killed
+        write(self, *rows)
+        if last:
+            raise Killed
+
+    monkeypatch.setattr(Lines, "write", killing)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Killed while the second epoch of the second round is measured: its last checkpoint is of step 3 of 6."""
+    folder = tmp_path_factory.mktemp("stopped") / "out"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        stop_at_row(patch, 5, after=False)
+        train(folder, **QUICK)
+    return folder
+
+
+def checkpoints(folder, round_=2) -> dict:
+    return {int(path.name.rpartition("-")[2]): path for path in (folder / f"round-{round_}/checkpoints").iterdir()}
+
+
+@pytest.fixture()
+def folder(stopped, tmp_path):
+    return shutil.copytree(stopped, tmp_path / "out")
+
+
+def ends_as(folder, whole) -> bool:
+    train(folder, **QUICK)
+    found = content(folder)
+    return found.keys() == whole.keys() and [name for name in found if found[name] != whole[name]] == []
+
+
+# Kills ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("row", "after"), [(0, True), (3, False), (5, True), (6, False)])
+def test_each_evaluation_is_made_once_whenever_it_is_killed(tmp_path, monkeypatch, whole, row, after):
+    """Before or after a row is written: of the base, the last of the first round, one of the last round, the last."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        stop_at_row(patch, row, after=after)
+        train(tmp_path, **QUICK)
+    measured, measure = [], Evaluation.__call__
+    monkeypatch.setattr(Evaluation, "__call__", lambda *given: measured.append(1) or measure(*given))
+    assert ends_as(tmp_path, whole) and len(measured) == 7 - row - after
+    assert len((tmp_path / "evaluation.jsonl").read_text().splitlines()) == 7
+
+
+@pytest.mark.parametrize("kind", ["sft", "adapters"])
+def test_a_stop_at_any_stage(tmp_path, kind):
+    """By exceptions in place of kills, one after the other in one folder; the base model is what it was."""
+    train(tmp_path / "whole", kind)
+    oracle = tiny_oracle(tiny())
+    stages = {"certifying": 2, "baseline": 2, "sampling": 2, "training": 9, "trained model": 2}
+    for stage, times in stages.items():
+        seen = []
+
+        def progress(name, *_, stage=stage, times=times, seen=seen):
+            seen.append(name)
+            if name == stage and seen.count(name) == times:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(tmp_path / "out", kind, oracle=oracle, progress=progress)
+    train(tmp_path / "out", kind, oracle=oracle)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_steps_done_again_count_once_in_the_seconds(folder):
+    """What was trained after the last checkpoint, and again after the kill, costs what it cost the last time."""
+    train(folder, **QUICK)
+    times = pd.read_json(folder / "times.jsonl", lines=True)
+    assert (times["seconds"] > 0).all() and times[["round", "step"]].drop_duplicates().shape == (12, 2)
+    told = [(1, 1, 8), (1, 2, 4), (1, 1, 1), (2, 1, 16)]
+    lines = [json.dumps({"round": round_, "step": step, "seconds": seconds}) for round_, step, seconds in told]
+    (folder / "times.jsonl").write_text("\n".join(lines) + "\n")
+    assert training_seconds(folder) == 4 + 1 + 16
+
+
+# Damage ---------------------------------------------------------------------------------------------------------------
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def emptied(checkpoint):
+    for path in checkpoint.iterdir():
+        path.unlink()
+
+
+DAMAGES = {
+    "nothing in it": emptied,
+    "no mark": lambda checkpoint: (checkpoint / fit.MARK).unlink(),
+    "half a mark": lambda checkpoint: (checkpoint / fit.MARK).write_text('{"model'),
+    "no state": lambda checkpoint: (checkpoint / "trainer_state.json").unlink(),
+    "an empty state": lambda checkpoint: (checkpoint / "trainer_state.json").write_text(""),
+    "half a model": lambda checkpoint: truncate(checkpoint / "model.safetensors"),
+    "half an optimizer": lambda checkpoint: truncate(checkpoint / "optimizer.pt"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_torn_checkpoint_gives_way_to_an_older_one(folder, whole, damage, monkeypatch):
+    assert sorted(checkpoints(folder)) == [2, 3]
+    damage(checkpoints(folder)[3])
+    taken, last = [], fit.last_checkpoint
+    monkeypatch.setattr(
+        fit, "last_checkpoint", lambda *given, **named: taken.append(last(*given, **named)) or taken[-1]
+    )
+    assert ends_as(folder, whole)
+    assert [path and path.rpartition("-")[2] for path in taken] == ["6", "2"]
+
+
+def test_a_round_without_a_whole_checkpoint_begins_anew(folder, whole):
+    for checkpoint in checkpoints(folder).values():
+        truncate(checkpoint / "scheduler.pt")
+    assert ends_as(folder, whole)
+
+
+def test_the_rank_of_a_checkpoint_is_its_step_and_what_is_no_checkpoint_is_left(tmp_path):
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-100"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / fit.MARK).write_text("{}")
+    (tmp_path / "checkpoint-11").write_text("a file")
+    (tmp_path / "checkpoint-best").mkdir()
+    assert fit.last_checkpoint(tmp_path, before=101) == str(tmp_path / "checkpoint-100")
+    assert fit.last_checkpoint(tmp_path, before=100) == str(tmp_path / "checkpoint-10")
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-9", "checkpoint-10", "checkpoint-best"}
+    assert fit.last_checkpoint(tmp_path, before=9) is None
+    assert fit.last_checkpoint(tmp_path / "new") is None and (tmp_path / "new").is_dir()
+
+
+def test_a_torn_line_of_the_evaluation_is_measured_again(folder, whole):
+    lines = (folder / "evaluation.jsonl").read_bytes()
+    (folder / "evaluation.jsonl").write_bytes(lines[:-40])
+    assert ends_as(folder, whole)
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(folder, whole, epoch):
+    """Of the first round, which has ended: also where no checkpoint from before that epoch is left."""
+    path = folder / "evaluation.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:epoch], '{"round": 1, "epo\n', *lines[epoch + 1 :]]))
+    with pytest.raises(UserError, match=rf"evaluation\.jsonl:{epoch + 1} is damaged; delete the line"):
+        train(folder, **QUICK)
+    path.write_text("".join([*lines[:epoch], *lines[epoch + 1 :]]))
+    train(folder, **QUICK)
+    found = content(folder)
+    rows = found.pop("evaluation.jsonl").splitlines(), whole["evaluation.jsonl"].splitlines()
+    assert sorted(rows[0]) == sorted(rows[1])
+    assert {name for name in found if found[name] != whole[name]} == set() and found.keys() < whole.keys()
+
+
+@pytest.mark.parametrize("limit", [30_000, 150_000])
+def test_a_full_disk_while_a_checkpoint_is_written(tmp_path, whole, limit):
+    """Weights (85 kB, by safetensors) or the optimizer (175 kB, by torch) do not fit: a clear error, and on with room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"checkpoint-1 cannot be written: "):
+            train(tmp_path, **QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "round-1/checkpoints").iterdir()) == []
+    assert ends_as(tmp_path, whole)
+
+
+def test_what_is_no_failure_to_write_is_not_taken_for_one(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes do not match"), fit.saving(tmp_path):
+        raise RuntimeError("shapes do not match")
+    words = r"cannot be written: No space left on device; .* make room and give the same command again"
+    with pytest.raises(UserError, match=words), fit.saving(tmp_path / "model"):
+        raise RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0")
+
+
+# Folders --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_training_is_read_and_not_changed(tmp_path, monkeypatch):
+    table, base = train(tmp_path, **QUICK)
+    stamps = lambda: {  # noqa: E731
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name != "run.lock"
+    }
+    before = stamps()
+    monkeypatch.setattr(Evaluation, "__call__", None)
+    again, same = train(tmp_path, **QUICK)
+    pd.testing.assert_frame_equal(again, table)
+    assert same == base and stamps() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(learning_rate=1e-3), "learning rate is 0.004 there and 0.001 here"),
+        (dict(n_eval=9), "n eval is 8 there and 9 here"),
+        (dict(n_baseline=9), "n baseline is 8 there and 9 here"),
+        (dict(eval_every=2), "eval every is 1 there and 2 here"),
+        (dict(certify=True), "certify is False there and True here"),
+        (dict(decode=True), "decode is False there and True here"),
+        (dict(identity={"model": "another"}), "model is None there and 'another' here"),
+        (dict(oracle=tiny_oracle(tiny(), batch_tokens=64)), "batch tokens is 65536 there and 64 here"),
+        (dict(foreign=True, pool="round-1/pool.parquet"), "samples to learn from"),
+    ],
+)
+def test_another_training_is_refused_in_words(folder, change, words):
+    if "pool" in change:
+        change |= {"pool": folder / change["pool"]}
+    before = content(folder)
+    with pytest.raises(UserError, match=words):
+        train(folder, **QUICK | change)
+    assert content(folder) == before
+
+
+def test_force_discards_all_of_a_training_and_nothing_else(folder, whole):
+    with claim(folder / "report", {"content": "samples"}):
+        (folder / "report/pool.parquet").write_text("another run, though in this folder")
+    train(folder, learning_rate=1e-3, force=True, **QUICK)
+    assert json.loads((folder / "run.json").read_text())["facts"]["learning_rate"] == 1e-3
+    found = content(folder)
+    assert (
+        found["round-1/pool.parquet"] == whole["round-1/pool.parquet"] and found["log.parquet"] != whole["log.parquet"]
+    )
+    assert (folder / "report/pool.parquet").is_file()
+
+
+def test_trainings_share_a_baseline_that_belongs_to_none(tmp_path, monkeypatch):
+    shared = tmp_path / "base"
+    one, _ = train(tmp_path / "one", baseline=shared, decode=False)
+    stamp = (shared / "baseline/pool.parquet").stat().st_mtime_ns
+    other, _ = train(tmp_path / "other", learning_rate=1e-3, baseline=shared, decode=False)
+    assert (shared / "baseline/pool.parquet").stat().st_mtime_ns == stamp
+    pd.testing.assert_series_equal(one.iloc[0], other.iloc[0])
+    for name in ("argmax", "baseline"):
+        assert "part_of" not in json.loads((shared / name / "run.json").read_text())["facts"]
+        assert not (tmp_path / "one" / name).exists()
+    assert json.loads((tmp_path / "one/round-1/run.json").read_text())["facts"]["part_of"] == "training"
+
+
+def test_what_cannot_be_learnt_from_claims_no_folder(tmp_path, stopped):
+    """Whatever can be known at once."""
+    pool = read_pool(stopped / "round-1/pool.parquet")
+    given = tmp_path / "given.parquet"
+    pool.frame().drop(columns="correct").to_parquet(given)
+    tight = tiny_oracle(tiny())
+    tight.max_new_tokens = 15
+    for options, words in [
+        (dict(pool=tmp_path / "none.parquet"), "none.parquet does not exist"),
+        (dict(pool=given, reward="correctness"), "needs column 'correct'"),
+        (dict(pool=given, method="bon-rlb", n=9, n_samples=16), "needs at least as many samples per prompt, found 8"),
+        (
+            dict(reward="p_true"),
+            "51 tokens; with 4 for its response it exceeds the model's context of 16",
+        ),  # the question whether it is right
+        (dict(n_eval=0), "n_eval=0; expected an integer ≥ 1"),
+        (dict(n_baseline=-1), "n_baseline=-1; expected"),
+        (dict(eval_every=0), "eval_every=0; expected"),
+        (dict(oracle=tight), "exceeds the model's context of 16"),
+        (dict(lora_rank=33), r"lora_rank=33 \(--lora-rank\); expected at most 32"),
+        (
+            dict(reward="self_certainty"),
+            r"measured while sampling; build the oracle with statistics=\['self_certainty'\]",
+        ),
+    ]:
+        with pytest.raises(UserError, match=words):
+            train(tmp_path / "out", **QUICK | options)
+        assert not (tmp_path / "out").exists(), words
