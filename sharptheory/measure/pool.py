@@ -37,8 +37,8 @@ from sharptheory.errors import UserError
 GREEDY = "greedy"
 #: One token sequence scored twice may differ by this much (nats, low precision); by more, it is not one policy's.
 SAME_RESPONSE = 1.0
-#: No response is longer than this many tokens.
-LONGEST = 10**9
+#: No response is longer than this many tokens, nor less likely than this [nats].
+LONGEST, UNLIKELIEST = 10**9, -1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +284,7 @@ def _log_likelihoods(values: pd.Series, refuse: Refuse) -> pd.Series:
     refuse(numbers.isna(), "log_likelihood", "a number of nats")
     refuse(numbers > 0, "log_likelihood", "log π(y|x) ≤ 0 (is it a negative log-likelihood?)")
     refuse(np.isneginf(numbers), "log_likelihood", "a finite number: a sampled response has positive probability")
+    refuse(numbers < UNLIKELIEST, "log_likelihood", f"at least {UNLIKELIEST:g} nats: no response is so unlikely")
     return numbers
 
 
