@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -176,8 +177,9 @@ def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
 
 
 def _gain_over_sampling(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> schema.Gain:
-    over_one = lambda table: _mean(table.iloc[:, -1] - table.iloc[:, 0], seed)  # noqa: E731
-    return schema.Gain(None if accuracy is None else over_one(accuracy), over_one(log_likelihood))
+    over_one = lambda table: table.iloc[:, -1] - table.iloc[:, 0]  # noqa: E731
+    gained = None if accuracy is None else _difference(over_one(accuracy), seed)
+    return schema.Gain(gained, _mean(over_one(log_likelihood), seed))
 
 
 def _gain_over_greedy(
@@ -188,7 +190,7 @@ def _gain_over_greedy(
     greedy, correct = pool.greedy.set_index("prompt_id")[REWARD], _greedy_correct(pool, accuracy)
     greedy = greedy[greedy.index.intersection(log_likelihood.index)]
     return schema.Gain(
-        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, seed),
+        accuracy=None if correct is None else _difference(accuracy.iloc[:, -1][correct.index] - correct, seed),
         log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, seed),
     )
 
@@ -200,7 +202,7 @@ def _peak(accuracy: pd.DataFrame, seed: int) -> schema.Peak | None:
     best = int(means.idxmax())
     if means[best] <= means[n[-1]] + 1e-12:
         return None
-    over = _mean(accuracy[best] - accuracy[n[-1]], seed, comparisons=len(n) - 1)
+    over = _difference(accuracy[best] - accuracy[n[-1]], seed, comparisons=len(n) - 1)
     return schema.Peak(best, float(means[best]), over)
 
 
@@ -210,7 +212,7 @@ def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) 
     tables.pop("correctness")
     own = tables[REWARD].iloc[:, -1]
     over = {
-        name: _mean(table.iloc[:, -1].loc[own.index] - own, seed, comparisons=len(tables) - 1)
+        name: _difference(table.iloc[:, -1].loc[own.index] - own, seed, comparisons=len(tables) - 1)
         for name, table in tables.items()
         if name != REWARD
     }
@@ -327,6 +329,14 @@ def _mean(per_prompt: pd.Series, seed: int, *, proportion: bool = False, compari
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
     confidence = 1 - (1 - CONFIDENCE) / comparisons
     return _interval(bootstrap_mean(per_prompt, proportion=proportion, confidence=confidence, seed=seed))
+
+
+def _difference(per_prompt: pd.Series, seed: int, *, comparisons: int = 1) -> Interval:
+    """Mean difference in accuracy over prompts, as `_mean`; no limit is beyond -1 and 1."""
+    mean = _mean(per_prompt, seed, comparisons=comparisons)
+    if mean.low is None:
+        return mean
+    return dataclasses.replace(mean, low=max(mean.low, -1.0), high=min(mean.high, 1.0))
 
 
 def _means(table: pd.DataFrame, seed: int, *, proportion: bool = False) -> list[Interval]:

@@ -124,6 +124,13 @@ def test_a_peak_on_a_few_prompts_is_no_evidence():
     assert diagnose(peaked(0, others=10)).summary.peak is None
 
 
+def test_no_limit_of_a_difference_in_accuracy_is_beyond_what_it_can_be():
+    """Two prompts, one gained and one lost: Student's interval alone would be ± 6.2."""
+    pool = pd.DataFrame({"prompt_id": [0, 0, 1, 1], "log_likelihood": [-1.0, -2.0] * 2, "correct": [1, 0, 0, 1]})
+    gain = diagnose(pool).summary.gain_over_sampling.accuracy
+    assert (gain.value, gain.low, gain.high) == (0.0, -1.0, 1.0)
+
+
 def test_partly_graded_pool():
     pool = table_pool(aligned=1.0, n_prompts=10, m=4)
     pool.loc[pool["prompt_id"] < 3, "correct"] = pd.NA
