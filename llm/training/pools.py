@@ -28,6 +28,19 @@ def given_pool(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, forei
         foreign: they are another model's: their text is tokenised and all of them are scored under this one.
 
     Raises:
+        UserError: as `read_given`.
+    """
+    pool = read_given(path, oracle, task, foreign=foreign)
+    return rescored(pool, oracle.evaluate, task) if foreign else pool
+
+
+def read_given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: bool = False) -> Pool:
+    """The samples of a file as they are, with token ids, once they are known to fit.
+
+    Args:
+        oracle, foreign: as in `given_pool`.
+
+    Raises:
         UserError: no tokens, tokens of another tokenizer, prompts of another task, or another model's log-likelihoods.
     """
     pool = read_pool(path)
@@ -39,9 +52,7 @@ def given_pool(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, forei
         )
     _check_tokens(path, pool, len(oracle.tokenizer))
     _check_prompts(path, pool, task)
-    if foreign:
-        return rescored(pool, oracle.evaluate, task)
-    if not check_origin(oracle, task.prompts, pool):
+    if not foreign and not check_origin(oracle, task.prompts, pool):
         raise UserError(
             f"{path}: its log-likelihoods are not this model's; give the model that sampled it, or --foreign to score it anew"
         )
