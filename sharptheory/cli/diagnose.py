@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 from rich.panel import Panel
-from typer import Option
+from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, writing
-from sharptheory.cli.limits import check_out
+from sharptheory.cli.limits import check_kept, check_out
 from sharptheory.cli.models import load, read_task
-from sharptheory.cli.options import TASK_NAMES, Options, takes_options
-from sharptheory.cli.rewards import MEASURED, load_rewards, measured_columns, needed_columns
+from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
+from sharptheory.cli.rewards import MEASURED, SAMPLED, check_needs, load_rewards, measured_columns, needed_columns
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
@@ -22,6 +24,7 @@ from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
 from sharptheory.report.summary import Diagnosis
 from sharptheory.report.summary import diagnose as diagnose_pool
+from sharptheory.runs import RUN_FILE, claim_folder, refuse_other_run
 
 
 @app.command(
@@ -36,9 +39,13 @@ from sharptheory.report.summary import diagnose as diagnose_pool
 def diagnose(
     options: Options,
     *,
+    context: Context,
     pool: Annotated[
         Path | None,
-        Option(help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct."),
+        Option(
+            help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct; --prompts takes "
+            "the first of its prompts."
+        ),
     ] = None,
     samples: Annotated[int, Option(min=1, help="Samples per prompt, at temperature 1.")] = 64,
     rewards: Annotated[str, Option(help=f"Self-rewards to measure while sampling: {','.join(MEASURED)}.")] = "",
@@ -63,11 +70,18 @@ def diagnose(
     columns, own = measured_columns(rewards, "--rewards"), load_rewards(reward)
     if pool is None:
         columns = list(dict.fromkeys([*columns, *needed_columns(own)]))
-        responses, title, record = _sampled(options, samples, columns, start)
+        check_needs(own, [*SAMPLED, *columns], "sampling gives")
+        (responses, title, record), run = _sampled(options, samples, columns, start), None
     else:
-        responses, title, record = _given(options, pool, start)
+        responses, title, run = _given(options, pool, typed(context))
+        check_needs(own, list(responses.samples), f"{pool} has")
+        seconds = time.perf_counter() - start
+        record = provenance(device="none (samples given)", wall_seconds=seconds, **run, path=str(pool))
+    record["rewards"] = reward or []
     with console.status("estimating and drawing"), writing(options.out):
         diagnosis = diagnose_pool(responses, rewards=own, provenance=record, seed=options.seed)
+        if run is not None and not _is_own(pool, options.out):
+            claim_folder(options.out, run, force=options.force)
         report = write_report(diagnosis, options.out, title=title)
     _print_summary(diagnosis, title)
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
@@ -90,17 +104,51 @@ def _sampled(options: Options, samples: int, columns: list[str], start: float) -
     return pool, f"{subject.name} on {task.name}", subject.provenance(start, seed=options.seed, **extra)
 
 
-def _given(options: Options, path: Path, start: float) -> tuple[Pool, str, dict]:
-    """Samples made elsewhere; they must not enter the folder of a sampled run, unless they are that run's own pool."""
-    check_out(options.out)
-    held = options.out / "pool.parquet"
-    if (options.out / "run.json").is_file() and not options.force and held.resolve() != path.resolve():
+def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, str, dict]:
+    """Samples made elsewhere, a title, and what makes their report this one; nothing is written yet.
+
+    Args:
+        given: the options that are `typed`.
+    """
+    if idle := [
+        name for field, name in given.items() if field not in ("pool", "prompts", "seed", "out", "force", "reward")
+    ]:
         raise UserError(
-            f"{options.out} holds a sampled run; choose another --out, or overwrite its report with --force"
+            f"{', '.join(idle)} with --pool: it holds samples, and no model is asked; leave out what asks one"
         )
-    pool, seconds = read_pool(path), time.perf_counter() - start
-    record = provenance(seed=options.seed, device="none (samples given)", wall_seconds=seconds, pool=str(path))
-    return pool, f"Diagnosis of {path.name}", record
+    check_out(options.out)
+    own = _is_own(path, options.out)
+    if not own:
+        check_kept(path, options.out, force=options.force)
+    pool = read_pool(path)
+    if "prompts" in given:
+        pool = _first(pool, options.prompts)
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    run = {
+        "pool": path.name,
+        "content": content,
+        "n_prompts": len(pool.sizes),
+        "seed": options.seed,
+    }
+    held = options.out / RUN_FILE
+    if held.is_file() and not own and not options.force:
+        other = json.loads(held.read_text(encoding="utf-8"))
+        if "pool" not in other:
+            raise UserError(f"{options.out} holds a sampled run; choose another --out, or discard it with --force")
+        refuse_other_run(options.out, other, run)
+    return pool, f"Diagnosis of {path.name}", run
+
+
+def _is_own(path: Path, out: Path) -> bool:
+    """Whether samples are those that were sampled into this folder, whose run they then leave as it is."""
+    return (out / "pool.parquet").resolve() == path.resolve()
+
+
+def _first(pool: Pool, n_prompts: int) -> Pool:
+    """The first prompts of a pool, greedy responses included."""
+    few = pool.sizes.index[:n_prompts]
+    return Pool(*(rows[rows["prompt_id"].isin(few)].reset_index(drop=True) for rows in (pool.samples, pool.greedy)))
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

@@ -190,10 +190,11 @@ def test_given_samples_replace_the_report_of_a_sampled_run_by_force_only(tmp_pat
     pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0))
     pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/run.json").write_text("{}")
+    (tmp_path / "out/run.json").write_text('{"model": "m"}')
+    (tmp_path / "out/pool.parquet").write_text("another run's")
     given = ("diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path / "out")
     code, _, error = run(monkeypatch, capsys, *given)
-    assert code == 2 and "holds a sampled run; choose another --out, or overwrite its report with --force" in error
-    assert not (tmp_path / "out/report.html").exists()
+    assert code == 2 and "holds a sampled run; choose another --out, or discard it with --force" in error
+    assert not (tmp_path / "out/report.html").exists() and (tmp_path / "out/pool.parquet").exists()
     assert run(monkeypatch, capsys, *given, "--force")[0] == 0
-    assert (tmp_path / "out/report.html").exists()
+    assert (tmp_path / "out/report.html").exists() and not (tmp_path / "out/pool.parquet").exists()
