@@ -195,14 +195,13 @@ def _verdict(summary: Summary) -> str:
     gain = summary.gain_over_sampling.accuracy
     if gain.low is None:
         return "With a single prompt there is no interval, so no conclusion."
-    match gain.direction():
-        case 1:
-            return f"Sharpening pays: {points(gain)} points over sampling."
-        case -1:
-            return (
-                f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses "
-                "here, and training on its own best-of-N would make it worse."
-            )
+    if gain.direction() > 0:
+        return f"Sharpening pays: {points(gain)} points over sampling."
+    if gain.direction() < 0:
+        return (
+            f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses here, and "
+            "training on its own best-of-N would make it worse."
+        )
     if gain.point and abs(gain.value) < 1e-12:
         return "On every prompt that is exactly as often as one sample: selection changes nothing."
     return f"The gain, {points(gain)} points, is not distinguishable from none."
@@ -390,13 +389,10 @@ def _alignment(summary: Summary) -> list[str | None]:
 
 
 def _knows(within: Interval) -> str:
-    match within.direction(0.5):
-        case 1:
-            return "Likelihood knows which responses are right: the premise of sharpening holds here."
-        case -1:
-            return (
-                "Likelihood is anti-aligned with correctness: the likelier a response, the more probably it is wrong."
-            )
+    if within.direction(0.5) > 0:
+        return "Likelihood knows which responses are right: the premise of sharpening holds here."
+    if within.direction(0.5) < 0:
+        return "Likelihood is anti-aligned with correctness: the likelier a response, the more probably it is wrong."
     if within.low is None:
         return "One prompt is too few for a conclusion."
     if within.low >= 0.45 and within.high <= 0.55:
