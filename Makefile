@@ -20,7 +20,7 @@ test-long: $(READY)  ## long statistical tests
 
 mutants: $(READY)  ## mutation testing, ROOMS="theory report" or all of them: minutes a room
 	cd $(ROOT) && $(BIN)/python -c "import mutmut.configuration" 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(ROOT)constraints.txt '.[mutants]'
-	cd $(ROOT) && $(BIN)/python -m tests.mutants $(or $(ROOMS),checks decoding learners measure report tasks theory training) $(ARGS)
+	cd $(ROOT) && $(BIN)/python -m tests.mutants $(or $(ROOMS),runs theory checks decoding learners training measure report tasks) $(ARGS)
 
 benchmark: $(READY)  ## speed and memory ratios, alone on the machine
 	cd $(ROOT) && $(BIN)/python -c "import lm_eval" 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(ROOT)constraints.txt '.[bench]'

@@ -22,6 +22,7 @@ from sharptheory.report.schema import Summary, field_list, json_schema
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/paper.md")
 SUMMARY_PAGE = "docs/summary.md"
+TESTING_PAGE = "docs/testing.md"
 SCHEMA = ROOT / "docs/summary.schema.json"
 SIGNS = {"held": "held", "contrary": "did not hold", "not shown": "not shown"}
 #: Header and rows.
@@ -129,7 +130,18 @@ def speed(_: Path) -> Table:
     return ["", "times less"], [[text, form(ratios[name]["ratio"])] for name, text in shown.items()]
 
 
+def mutants(_: Path) -> Table:
+    """Of the faults made in each room, how many its tests notice."""
+    scores = json.loads((ROOT / "docs/testing.json").read_text())
+    rows = [
+        [room, f"{found['faults']:,}", f"{found['sample']:,}", f"{found['killed']:,}", f"{found['score']:.0%}"]
+        for room, found in scores.items()
+    ]
+    return ["room", "possible faults", "tried", "noticed", "share"], rows
+
+
 TABLES = {
+    "mutants": mutants,
     "speed": speed,
     "first-light": first_light,
     "summary-fields": summary_fields,
@@ -151,7 +163,7 @@ def filled(text: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    for page in (*PAGES, SUMMARY_PAGE):
+    for page in (*PAGES, SUMMARY_PAGE, TESTING_PAGE):
         path = ROOT / page
         path.write_text(filled(path.read_text()))
         print(path)

@@ -1,8 +1,13 @@
 """Language models: engines, decoding, training. Imported as ``sharptheory.llm``; needs the extra ``llm``."""
 
+import os
 from pathlib import Path
 
 import sharptheory
+
+# Threads that wait by spinning take the cores that busy ones need: on a shared machine 10 to 100 times the time. Read when
+# PyTorch is first imported; no result depends on it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # In a checkout this folder stands beside the core. A copy that is not installed would run its own core with the
 # language-model half of whichever checkout is.

@@ -3,8 +3,8 @@
     python -m tests.mutants theory                   # 300 faults, one of the rooms below
     python -m tests.mutants measure report --sample 500 --seed 1
 
-Works on a copy of the tree in out/mutants, with mutmut. Writes the scores into docs/testing.json and the survivors of each
-room into out/mutants/ROOM.txt, each with its change, so that one can tell a gap from an equivalent.
+Works on a copy of the tree in out/mutants, with mutmut. Writes the scores into docs/testing.json, from which
+``python -m experiments.tables`` makes the table of docs/testing.md, and the survivors of each room into out/mutants/ROOM.txt, each with its change, so that one can tell a gap from an equivalent.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: Room → (files to change, tests that are nearest to them).
 ROOMS = {
+    "runs": ("sharptheory/runs.py", "tests/test_runs.py tests/measure/test_storage.py"),
     "theory": ("sharptheory/theory", "tests/theory tests/checks"),
     "checks": ("sharptheory/checks", "tests/checks tests/theory"),
     "decoding": ("sharptheory/decoding", "tests/decoding"),

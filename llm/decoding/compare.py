@@ -72,8 +72,8 @@ def compare_task(
         progress: called with ``(stage, done, total)``.
 
     Returns:
-        One row per method, setting and prompt: `method, setting, prompt_id, forward_tokens, log_likelihood, accuracy`.
-        The tilted law of each α, estimated from the pool, has no cost.
+        One row per method, setting and prompt: `method, setting, prompt_id, forward_tokens, log_likelihood, accuracy`; of
+        the argmax search also whether it is `certified`. The tilted law of each α, estimated from the pool, has no cost.
     """
     report = progress or (lambda *_: None)
     decoders = _Decoders(list(beams), list(alphas), list(particles), list(steps), budget, seed)
@@ -100,7 +100,7 @@ def decode(
                 lines.write({"prompts": chunk, "rows": decoders(oracle, task, chunk)})
         progress(len(task.prompts), len(task.prompts))
     rows = [row for line in sorted(lines.rows, key=lambda line: line["prompts"]) for row in line["rows"]]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "certified"]).astype(COLUMNS)
     parts = [group for _, group in table.groupby(["method", "setting"], sort=False)]
     return pd.concat(parts) if parts else table
 
@@ -214,15 +214,15 @@ class _Decoders:
         prompts = [task.prompts[i] for i in chunk]
         return [
             row
-            for method, setting, responses, forward_tokens in self._decoded(oracle, prompts, chunk)
-            for i, found, cost in zip(chunk, responses, forward_tokens)
+            for method, setting, responses, forward_tokens, *certified in self._decoded(oracle, prompts, chunk)
+            for i, found, cost, proved in zip(chunk, responses, forward_tokens, *(certified or [[None] * len(chunk)]))
             if found  # a search that found no finished response within its budget has nothing to grade
             for row in [{"method": method, "setting": setting, "prompt_id": i, "forward_tokens": float(cost)}
-                        | _graded(oracle, task, i, found)]
+                        | _graded(oracle, task, i, found) | ({} if proved is None else {"certified": proved})]
         ]  # fmt: skip
 
     def _decoded(self, oracle: TextOracle, prompts: list[str], chunk: list[int]) -> Iterator[tuple]:
-        """Method, setting, and of each prompt its responses and the tokens they cost."""
+        """Method, setting, and of each prompt its responses, the tokens they cost, and whether a search is certified."""
         stop, limit = oracle.stop_ids, oracle.max_new_tokens
 
         def law(tree):
@@ -248,7 +248,8 @@ class _Decoders:
                 yield f"power α = {alpha:g}, MCMC", f"{length} steps", found.responses, tree.forward_tokens
         found = [find_argmax(oracle, x, budget=self.budget, seed=self.seed + i) for i, x in zip(chunk, prompts)]
         best = [[] if result.tokens is None else [Response(result.tokens, min(result.log_p, 0.0))] for result in found]
-        yield "argmax search", f"{self.budget} prefixes", best, [result.forward_tokens for result in found]
+        costs, certified = [result.forward_tokens for result in found], [result.certified for result in found]
+        yield "argmax search", f"{self.budget} prefixes", best, costs, certified
 
 
 def _graded(oracle: TextOracle, task: Task, i: int, responses: list[Response]) -> dict:
@@ -274,6 +275,11 @@ def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:
     if len(shared) < 2:
         return None
     return across_methods(likelihood[shared].to_numpy(), accuracy[shared].to_numpy(), seed=seed)
+
+
+def n_certified(table: pd.DataFrame) -> int:
+    """On how many prompts the argmax search proved its response to be the argmax."""
+    return int(table["certified"].eq(True).sum())
 
 
 def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

@@ -170,28 +170,33 @@ def summarize(table: pd.DataFrame, gamma: float) -> dict:
         table: as `search_task` returns it. gamma: it was searched with.
 
     Returns:
-        Over prompts where ``y*_γ`` is complete, `c_cov_bar` (mean of ``1/p*``), `c_cov_gamma` (mean of ``1/q_γ``), the
-        `margin` (that of the least clear prompt, Assumption 4.2) and `median_margin`; over certified ones the share whose
-        `greedy_is_argmax`; over all with a gold answer, accuracies; numbers of prompts and of prefixes expanded. None
-        where nothing is known.
+        Over the `n_certified` prompts, `c_cov_bar` (mean of ``1/p*``) and the share whose `greedy_is_argmax`; over those of
+        them with a gold answer, `n_certified_graded`, `argmax_accuracy` and `greedy_accuracy_certified`; over the
+        `n_complete` ones, where ``y*_γ`` is known as a whole, `c_cov_gamma` (mean of ``1/q_γ``); over the `n_margins` of them
+        that have a runner-up, the `margin` (that of the least clear prompt, Assumption 4.2) and `median_margin`; over all
+        `n_graded` with a gold answer, `greedy_accuracy`; numbers of prefixes expanded. None where nothing is known.
     """
     certified, complete = table[table["certified"]], table[table["complete"].astype(bool)]
-    mean_inverse = lambda column: np.exp(-complete[column].to_numpy(dtype=float)).mean() if len(complete) else None  # noqa: E731
-    share = lambda column: float(table[column].mean()) if table[column].notna().any() else None  # noqa: E731
+    mean_inverse = lambda log_p: np.exp(-log_p.to_numpy(dtype=float)).mean() if len(log_p) else None  # noqa: E731
+    share = lambda values: float(values.mean()) if values.notna().any() else None  # noqa: E731
     with np.errstate(over="ignore"):
         margins = np.expm1((complete["log_p"] - complete["log_runner_up"].astype(float)).dropna().to_numpy(dtype=float))
         return {
             "n_prompts": len(table),
             "n_certified": len(certified),
             "n_complete": len(complete),
+            "n_margins": len(margins),
+            "n_graded": int(table["greedy_correct"].notna().sum()),
+            "n_certified_graded": int(certified["correct"].notna().sum()),
             "gamma": gamma,
-            "c_cov_bar": mean_inverse("log_p"),
-            "c_cov_gamma": mean_inverse("log_q"),
+            "c_cov_bar": mean_inverse(certified["log_p"]),
+            "c_cov_gamma": mean_inverse(complete["log_q"]),
             "margin": float(margins.min()) if len(margins) else None,
             "median_margin": float(np.median(margins)) if len(margins) else None,
             "greedy_is_argmax": float(certified["greedy_is_argmax"].mean()) if len(certified) else None,
-            "argmax_accuracy": share("correct"),
-            "greedy_accuracy": share("greedy_correct"),
+            "argmax_accuracy": share(certified["correct"]),
+            "greedy_accuracy_certified": share(certified["greedy_correct"]),
+            "greedy_accuracy": share(table["greedy_correct"]),
             "median_expanded": float(table["expanded"].median()),
             "max_expanded": int(table["expanded"].max()),
         }

@@ -13,6 +13,7 @@ from sharptheory.cli.limits import BUDGET, check_size
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import number
 from sharptheory.cli.options import Options, takes_options
+from sharptheory.report.findings import count
 from sharptheory.runs import hold, write
 
 
@@ -58,16 +59,22 @@ def argmax(
 
 
 def _lines(summary: dict) -> list[tuple[str, str]]:
-    """What the search found, in words."""
-    number = lambda value: "n/a" if value is None else f"{value:,.3g}"  # noqa: E731
-    share = lambda value: "n/a" if value is None else f"{100 * value:.1f} %"  # noqa: E731
+    """What the search found, in words; each number with the prompts that it is of."""
+    certified, complete, graded = (summary[name] for name in ("n_certified", "n_complete", "n_certified_graded"))
+    known = lambda value, prompts: "n/a" if value is None else f"{value:,.3g}, exact on {prompts}"  # noqa: E731
+    share = lambda value, prompts: "n/a" if value is None else f"{100 * value:.1f} % of {prompts}"  # noqa: E731
+    margins = summary["margin"], summary["median_margin"]
     return [
-        ("argmax certified on", f"{summary['n_certified']} of {summary['n_prompts']} prompts"),
+        ("argmax certified on", f"{certified} of {count(summary['n_prompts'], 'prompt')}"),
         ("prefixes expanded, median / most", f"{summary['median_expanded']:.0f} / {summary['max_expanded']:,}"),
-        ("coverage coefficient E[1/p*], exact on those", number(summary["c_cov_bar"])),
-        (f"C_cov at γ = {summary['gamma']:g}, exact on those", number(summary["c_cov_gamma"])),
-        ("margin, smallest / median", f"{number(summary['margin'])} / {number(summary['median_margin'])}"),
-        ("greedy decoding finds the argmax on", share(summary["greedy_is_argmax"])),
-        ("accuracy of the argmax", share(summary["argmax_accuracy"])),
-        ("accuracy of greedy decoding", share(summary["greedy_accuracy"])),
+        ("coverage coefficient E[1/p*]", known(summary["c_cov_bar"], certified)),
+        (f"C_cov at γ = {summary['gamma']:g}", known(summary["c_cov_gamma"], complete)),
+        (
+            "margin, smallest / median",
+            "n/a" if None in margins else f"{margins[0]:,.3g} / {margins[1]:,.3g}, exact on {summary['n_margins']}",
+        ),
+        ("greedy decoding finds the argmax on", share(summary["greedy_is_argmax"], certified)),
+        ("accuracy of the certified argmax", share(summary["argmax_accuracy"], graded)),
+        ("accuracy of greedy decoding, on the same", share(summary["greedy_accuracy_certified"], graded)),
+        ("accuracy of greedy decoding, on all", share(summary["greedy_accuracy"], summary["n_graded"])),
     ]

@@ -61,8 +61,9 @@ def check(
     title = f"{len(names)} statements, {instances:,} instances each, seed {seed}"
     console.print(_table(results, title))
     console.print(
-        "tightest: largest quantity/bound met; 1 is equality, above 1 broken. Statements that are false or inconsistent "
-        "as printed, or go beyond what is true, must fail, on the counterexample shown."
+        "tightest: the largest quantity/bound met; 1 is equality, above 1 the statement is broken. Statements that are false "
+        "or inconsistent as printed in the paper, or go beyond their premise, must break: each is checked on the "
+        "counterexample shown beside it, and would be an error if it held."
     )
     for r in results:
         if not r.as_expected and r.instance is not None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 from typer import Option
@@ -25,6 +26,8 @@ from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
+from sharptheory.measure.bootstrap import Estimate
+from sharptheory.report.findings import count, listed
 from sharptheory.runs import hold, write
 
 
@@ -54,7 +57,7 @@ def compare(
     """
     grids = dict(
         beams=grid(beams, "--beams", f"[1, {WIDTH}]", whole=True, optional=True),
-        alphas=grid(alpha, "--alpha", "(0, 1000]", optional=True),
+        alphas=grid(alpha, "--alpha", "[1, 1000]", optional=True),
         particles=grid(particles, "--particles", f"[1, {PARTICLES}]", whole=True, optional=True),
         steps=grid(steps, "--steps", f"[1, {STEPS}]", whole=True, optional=True),
         deltas=grid(delta, "--delta", "(0, 1]", optional=True),
@@ -64,7 +67,7 @@ def compare(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {"--samples": samples})
     subject = load(options, task, columns=columns)
-    from sharptheory.llm.decoding.compare import alignment, compare_task, summarize
+    from sharptheory.llm.decoding.compare import alignment, compare_task, n_certified, summarize
     from sharptheory.report import plots as plotting
 
     with hold(out, wait=options.wait):
@@ -76,15 +79,37 @@ def compare(
         write(out / "compare.parquet", lambda at: table.to_parquet(at, index=False))
         summary = summarize(table, seed=options.seed)
         title = f"{subject.name} on {task.name}, {len(task.prompts)} prompts"
+        certified = n_certified(table)
         console.print(_table(summary, title))
-        if (likelier := alignment(table, seed=options.seed)) is not None:
-            console.print(
-                f"Of two of these methods the likelier is the more accurate with probability {likelier.value:.2f} "
-                f"[{likelier.low:.2f}, {likelier.high:.2f}]; what sharpening needs is that within a prompt (`diagnose`)."
-            )
+        if partial := _partial(summary, len(task.prompts)):
+            console.print(partial)
+        console.print(f"The argmax search certified its argmax on {certified} of {count(len(task.prompts), 'prompt')}.")
+        if said := _likelier(alignment(table, seed=options.seed)):
+            console.print(said)
         say_written(plotting.save_compare(summary, out / "compare.png", title))
         rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
-        write_json(out / "compare.json", {"methods": rows, "provenance": subject.provenance(start, seed=options.seed)})
+        record = subject.provenance(start, seed=options.seed)
+        write_json(out / "compare.json", {"methods": rows, "n_certified": certified, "provenance": record})
+
+
+def _likelier(likelier: Estimate | None) -> str | None:
+    """Whether the likelier of two methods is the more accurate, where their accuracies can be compared."""
+    if likelier is None:
+        return None
+    needs = "what sharpening needs is that within a prompt (`diagnose`)."
+    if np.isnan(likelier.value):
+        return f"These methods all tie in accuracy or in likelihood, so neither tells of the other; {needs}"
+    interval = "" if np.isnan(likelier.low) else f" [{likelier.low:.2f}, {likelier.high:.2f}]"
+    return f"Of two of these methods the likelier is the more accurate with probability {likelier.value:.2f}{interval}; {needs}"
+
+
+def _partial(summary: pd.DataFrame, n_prompts: int) -> str | None:
+    """The methods whose means are over fewer prompts than those of the others."""
+    few = summary[summary["n_prompts"] < n_prompts]
+    if few.empty:
+        return None
+    each = listed(f"{row.method}, {row.setting} ({row.n_prompts} of {n_prompts})" for row in few.itertuples())
+    return f"Found a finished response on some prompts only, whose mean this is: {each}."
 
 
 def _table(summary: pd.DataFrame, title: str) -> Table:

@@ -14,7 +14,7 @@ from typer import Option
 
 from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, write_json
 from sharptheory.cli.limits import FAMILIES, FAMILY, check_out
-from sharptheory.cli.numbers import grid, number
+from sharptheory.cli.numbers import grid, number, shortest
 from sharptheory.errors import UserError
 from sharptheory.provenance import provenance
 from sharptheory.runs import writing
@@ -53,8 +53,8 @@ def curves(
         out.mkdir(parents=True, exist_ok=True)
         table.to_parquet(out / "curves.parquet", index=False)
         for (c, d), rows in table.groupby(["coverage", "dim"]):
-            path = out / f"curves-C{c:g}-d{d}.png"
-            title = f"What sharpening costs: coverage coefficient ≤ {c:g}, {d} hard prompts"
+            path = out / f"curves-C{shortest(c)}-d{d}.png"
+            title = f"What sharpening costs: coverage coefficient ≤ {shortest(c)}, {d} hard prompts"
             plotting.save(lambda ax, rows=rows: plotting.sample_complexity(rows, ax), path, title)
             say_written(path)
     record = provenance(seed=None, wall_seconds=time.perf_counter() - start, **grids, delta=delta)
@@ -81,6 +81,6 @@ def _slopes(table: pd.DataFrame) -> Table:
         ends = group.sort_values("eps").iloc[[0, -1]]
         if len(group) > 1 and (ends["queries"] > 0).all():
             slope = np.diff(np.log(ends["queries"]))[0] / np.diff(np.log(ends["eps"]))[0]
-            rows.append((curve, kind, f"{c:g}", f"{d}", f"{slope:.2f}"))
+            rows.append((curve, kind, shortest(c), f"{d}", f"{slope:.2f}"))
     title = "slope of log m in log ε, between the ends of the grid"
     return number_table(("curve", "kind", "C", "d", "slope"), rows, title, words=2)

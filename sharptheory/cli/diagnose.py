@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Annotated
 
 from rich.panel import Panel
-from typer import Option
+from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, fact_table, progress_bar
-from sharptheory.cli.limits import check_out
+from sharptheory.cli.limits import check_kept, check_out
 from sharptheory.cli.models import Subject, load, read_task
-from sharptheory.cli.options import TASK_NAMES, Options, takes_options
-from sharptheory.cli.rewards import MEASURED, load_rewards, measured_columns, needed_columns
+from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
+from sharptheory.cli.rewards import MEASURED, SAMPLED, check_needs, load_rewards, measured_columns, needed_columns
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
@@ -22,7 +23,7 @@ from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
 from sharptheory.report.summary import Diagnosis
 from sharptheory.report.summary import diagnose as diagnose_pool
-from sharptheory.runs import claim, hold
+from sharptheory.runs import claim, digest, hold
 from sharptheory.tasks import Task
 
 
@@ -38,9 +39,13 @@ from sharptheory.tasks import Task
 def diagnose(
     options: Options,
     *,
+    context: Context,
     pool: Annotated[
         Path | None,
-        Option(help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct."),
+        Option(
+            help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct; --prompts takes "
+            "the first of its prompts."
+        ),
     ] = None,
     samples: Annotated[int, Option(min=1, help="Samples per prompt, at temperature 1.")] = 64,
     rewards: Annotated[str, Option(help=f"Self-rewards to measure while sampling: {','.join(MEASURED)}.")] = "",
@@ -65,11 +70,13 @@ def diagnose(
     columns, own = measured_columns(rewards, "--rewards"), load_rewards(reward)
     if pool is None:
         columns = list(dict.fromkeys([*columns, *needed_columns(own)]))
+        check_needs(own, [*SAMPLED, *columns], "sampling gives")
         task = read_task(options, {"--samples": samples})
         subject = load(options, task, columns=columns)
     else:
-        check_out(options.out)
-        responses = read_pool(pool)
+        responses, facts = _given(options, pool, typed(context))
+        check_needs(own, list(responses.samples), f"{pool} has")
+        seconds = time.perf_counter() - start
     with hold(options.out, wait=options.wait):
         if pool is None:
             responses = _sampled(options, subject, task, samples, judge="p_true" in columns)
@@ -77,8 +84,12 @@ def diagnose(
             facts = {"dtype": subject.identity["dtype"], "max_new_tokens": subject.oracle.max_new_tokens}
             record = subject.provenance(start, seed=options.seed, **facts)
         else:
+            if not _is_own(pool, options.out):
+                with claim(options.out, facts, force=options.force):
+                    pass
             title = f"Diagnosis of {pool.name}"
-            record = _given(options, pool, start)
+            record = provenance(device="none (samples given)", wall_seconds=seconds, **facts, path=str(pool))
+        record["rewards"] = reward or []
         with console.status("estimating and drawing"):
             diagnosis = diagnose_pool(responses, rewards=own, provenance=record, seed=options.seed)
             report = write_report(diagnosis, options.out, title=title)
@@ -98,13 +109,44 @@ def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, ju
         )  # fmt: skip
 
 
-def _given(options: Options, path: Path, start: float) -> dict:
-    """Provenance of samples made elsewhere, whose report is a run like any other; that of a run may lie beside it."""
-    seconds = time.perf_counter() - start
-    if (options.out / "pool.parquet").resolve() != path.resolve():
-        with claim(options.out, {"content": "report"}, force=options.force):
-            pass
-    return provenance(seed=options.seed, device="none (samples given)", wall_seconds=seconds, pool=str(path))
+def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, dict]:
+    """Samples made elsewhere, and what makes their report this one; nothing is written yet.
+
+    Args:
+        given: the options that are `typed`.
+    """
+    fitting = ("pool", "prompts", "seed", "out", "force", "wait", "reward")
+    if idle := [name for field, name in given.items() if field not in fitting]:
+        raise UserError(
+            f"{', '.join(idle)} with --pool: it holds samples, and no model is asked; leave out what asks one"
+        )
+    check_out(options.out)
+    if not _is_own(path, options.out):
+        check_kept(path, options.out, force=options.force)
+    pool = read_pool(path)
+    if "prompts" in given:
+        pool = _first(pool, options.prompts)
+    with path.open("rb") as file:
+        content = digest(hashlib.file_digest(file, "blake2b").hexdigest())
+    facts = {
+        "content": "report",
+        "pool": path.name,
+        "samples": content,
+        "n_prompts": len(pool.sizes),
+        "seed": options.seed,
+    }
+    return pool, facts
+
+
+def _is_own(path: Path, out: Path) -> bool:
+    """Whether samples are those that were sampled into this folder, whose run they then leave as it is."""
+    return (out / "pool.parquet").resolve() == path.resolve()
+
+
+def _first(pool: Pool, n_prompts: int) -> Pool:
+    """The first prompts of a pool, greedy responses included."""
+    few = pool.sizes.index[:n_prompts]
+    return Pool(*(rows[rows["prompt_id"].isin(few)].reset_index(drop=True) for rows in (pool.samples, pool.greedy)))
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

@@ -30,7 +30,7 @@ SYMBOLS = {"best-of-N": "N", "tilted": "β", "power": "α", "adaptive best-of-N"
 def law(
     probs: Annotated[str | None, Option(help="One prompt's response probabilities, 0.5,0.3,0.2.")] = None,
     policy: Annotated[Path | None, Option(help="Or a table: .npz, .npy, .csv, .parquet.")] = None,
-    row: Annotated[int, Option(min=0, help="Prompt of the table.")] = 0,
+    row: Annotated[int | None, Option(min=0, help="Prompt of the table; default the first, 0.")] = None,
     n: Annotated[
         str, Option(help="N of best-of-N: numbers, a geometric grid start:stop:points, or none.")
     ] = "1,4,16,64",
@@ -46,6 +46,8 @@ def law(
 
     if (probs is None) == (policy is None):
         raise UserError("give either --probs or --policy")
+    if probs is not None and row is not None:
+        raise UserError(f"--row {row} is a prompt of --policy; --probs is one prompt")
     grids = dict(
         n=grid(n, "--n", "[1, 1e15]", optional=True),
         beta=grid(beta, "--beta", "(0, 1e9]", optional=True),
@@ -57,9 +59,10 @@ def law(
         check_out(out, folder=False)
         if out.suffix not in (".csv", ".parquet"):
             raise UserError(f"--out {out}: expected .csv or .parquet")
+    row = row or 0
     if probs is not None:
         values = grid(probs, "--probs", "[0, 1e300]", distinct=False)
-        table, row = TabularPolicy.from_probs(values, normalize=normalize), 0
+        table = TabularPolicy.from_probs(values, normalize=normalize)
     else:
         table = TabularPolicy.from_file(policy, normalize=normalize)
         if row >= table.shape[0]:

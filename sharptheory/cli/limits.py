@@ -77,6 +77,12 @@ def existing(path: Path) -> Path:
     return path
 
 
+def check_kept(given: Path, out: Path, *, force: bool) -> None:
+    """Refuse to discard, with the run in `--out`, a file that the new run is to be made from."""
+    if force and out.is_dir() and given.resolve().is_relative_to(out.resolve()):
+        raise UserError(f"--pool {given} lies in --out {out}, which --force discards; move it, or choose another --out")
+
+
 def check_out(out: Path, *, folder: bool = True) -> None:
     """Refuse an `--out` that cannot be written, now instead of after the work.
 

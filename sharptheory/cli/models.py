@@ -37,9 +37,12 @@ class Subject:
         return Path(self.model).absolute().name
 
     def provenance(self, start: float, *, seed: int, **facts) -> dict:
-        """Of a result that was begun at `start` by `time.perf_counter`."""
+        """Of a result that was begun at `start` by `time.perf_counter`; rounding depends on the number of threads."""
+        import torch
+
         device, seconds = str(self.oracle.device), time.perf_counter() - start
-        return provenance(seed=seed, device=device, wall_seconds=seconds, model=self.model, task=self.task, **facts)
+        facts |= {"model": self.model, "task": self.task, "threads": torch.get_num_threads()}
+        return provenance(seed=seed, device=device, wall_seconds=seconds, **facts)
 
 
 def check_sizes(options: Options, counts: dict[str, int], task: Task | None = None) -> None:

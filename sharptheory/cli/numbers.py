@@ -63,6 +63,11 @@ def grid(
     return [int(value) for value in values] if whole else values
 
 
+def shortest(value: float) -> str:
+    """The fewest digits that tell a number from every other: ``10``, ``2.0000001``, ``3.1622776601683795``."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
+
+
 def _geometric(text: str, option: str, *, whole: bool) -> list[float]:
     """The points of ``start:stop:points``; ValueErrors are for `grid` to explain."""
     start, stop, points = text.split(":")

@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Context, Option
 
 from sharptheory.tasks import TASKS
 
@@ -63,6 +63,15 @@ class Options:
     convert_pickle: Annotated[
         bool, Option("--convert-pickle", help="Convert pickle weights to a safetensors copy beside the folder.")
     ] = False
+
+
+def typed(context: Context) -> dict[str, str]:
+    """The options that the command line gives, whatever their defaults: name of each as it is typed, by field."""
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name).name == "COMMANDLINE"
+    }
 
 
 def takes_options(**defaults) -> Callable[[Callable], Callable]:

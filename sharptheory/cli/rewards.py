@@ -9,6 +9,9 @@ from sharptheory.measure.rewards import REWARDS, Reward, load_reward
 
 #: Columns that a model is asked for while or after sampling.
 MEASURED = tuple(reward.name for reward in REWARDS.values() if reward.measured)
+#: Columns that a sampled pool always has; `correct` where the task has gold answers.
+SAMPLED = ("prompt_id", "sample_id", "prompt", "response", "tokens", "log_likelihood", "length", "finished", "answer",
+           "correct", "unreadable", "source")  # fmt: skip
 
 
 def measured_columns(text: str, option: str) -> list[str]:
@@ -40,6 +43,18 @@ def load_rewards(specs: Iterable[str] | None) -> list[Reward]:
         if names.count(name) > 1:
             raise UserError(f"--reward: two are called {name}; rewards need different names")
     return rewards
+
+
+def check_needs(rewards: Iterable[Reward], columns: Iterable[str], who: str) -> None:
+    """Refuse a reward that needs a column which will not be there.
+
+    Raises:
+        UserError: names the reward and the column.
+    """
+    columns = list(columns)
+    for reward in rewards:
+        if missing := [column for column in reward.needs if column not in columns]:
+            raise UserError(f"--reward {reward.name} needs column {missing[0]!r}; {who} {', '.join(columns)}")
 
 
 def needed_columns(rewards: Iterable[Reward]) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from typer import Option
 
 from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages
-from sharptheory.cli.limits import check_size
+from sharptheory.cli.limits import check_kept, check_size
 from sharptheory.cli.models import check_sizes, load
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import needed_columns
@@ -109,7 +109,8 @@ def train(
         )  # fmt: skip
     if not process.is_main_process:
         return
-    _print(table, base, f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}")
+    title = f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}"
+    _print(table, base, title, eval_samples=eval_samples)
     last = table.iloc[-1].dropna().to_dict()
     summary = out / "summary.json"
     if not summary.exists():  # of a finished run it says how long that took
@@ -126,8 +127,10 @@ ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 def _split(options: Options, eval_prompts: int, pool: Path | None) -> tuple[Task, Task]:
     """Prompts to learn from and prompts to measure on; `--pool` is looked at first."""
-    if pool is not None and not pool.is_file():
-        raise UserError(f"pool file {pool} does not exist")
+    if pool is not None:
+        if not pool.is_file():
+            raise UserError(f"pool file {pool} does not exist")
+        check_kept(pool, options.out, force=options.force)
     return split_task(
         options.task, options.prompts, eval_prompts, seed=options.seed, extract=options.extract, data=options.data,
         shots=options.shots,
@@ -143,10 +146,20 @@ def _gap(last: pd.Series) -> dict | None:
     return None if np.isnan(list(gap.values())).any() else gap
 
 
-def _print(table: pd.DataFrame, base: dict, title: str) -> None:
-    shown = {"accuracy": "accuracy", "log_likelihood": "log π", "argmax_mass": "argmax", "entropy": "entropy",
-             "distinct": "distinct", "length": "tokens"}  # fmt: skip
-    shown = {name: label for name, label in shown.items() if name in table}
+#: Columns that are shown where an evaluation has them, with what is said of them below the table.
+SHOWN = {
+    "accuracy": ("accuracy", ""),
+    "log_likelihood": ("log π", "log π: under the base model"),
+    "argmax_mass": ("argmax", "argmax: mass on the certified argmax"),
+    "entropy": ("entropy", "entropy in nats"),
+    "distinct": ("distinct", "distinct: share of the samples"),
+    "length": ("tokens", ""),
+}
+
+
+def _print(table: pd.DataFrame, base: dict, title: str, *, eval_samples: int) -> None:
+    """A row for each policy: the base model by its own pool, every evaluation, and how the trained model decodes."""
+    shown = [name for name in SHOWN if name in table]
 
     def form(name: str, value: float) -> str:
         return f"{100 * value:.1f} %" if name in ("accuracy", "distinct", "argmax_mass") else f"{value:.2f}"
@@ -154,23 +167,34 @@ def _print(table: pd.DataFrame, base: dict, title: str) -> None:
     def beside(label: str, kind: str, values) -> tuple[str, ...]:
         return (label, *(form(name, values[f"{kind}_{name}"]) if f"{kind}_{name}" in values else "" for name in shown))
 
-    rows = [beside("base, greedy", "greedy", base), beside(f"base, best of {base['n']}", "best_of_n", base)]
+    n, last = base["n"], table.iloc[-1]
+    rows = [
+        beside("base, one sample", "sampled", base),
+        beside("base, greedy", "greedy", base),
+        beside(f"base, best of {n}", "best_of_n", base),
+    ]
     for _, row in table.iterrows():
-        label = "base, one sample" if row["epoch"] == 0 else f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
+        label = "before training" if row["epoch"] == 0 else f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
         rows.append((label, *(form(name, row[name]) for name in shown)))
-    last = table.iloc[-1]
     if "greedy_log_likelihood" in last:
-        rows += [beside("trained, greedy", "greedy", last), beside("trained, best-of-N", "best_of_n", last)]
-    console.print(number_table(("policy", *shown.values()), rows, title))
-    console.print(
-        "log π: under the base model; argmax: mass on the certified argmax; entropy in nats; distinct: of the samples."
-    )
-    if (gap := _gap(last)) is not None:
-        console.print(
-            f"One sample of the trained model has come {gap['value']:.0%} [{gap['low']:.0%}, {gap['high']:.0%}] of the way to "
-            f"best-of-{base['n']} of the base model."
-        )
-    elif "accuracy" in last:
-        console.print(
-            f"These prompts show no gap between one sample and best-of-{base['n']} of the base model to close."
-        )
+        rows += [beside("trained, greedy", "greedy", last), beside(f"trained, best of {n}", "best_of_n", last)]
+    console.print(number_table(("policy", *(SHOWN[name][0] for name in shown)), rows, title))
+    legend = [
+        f"base: {n} samples per held-out prompt; before training, round …: one sample, the mean of {eval_samples} others",
+        *(SHOWN[name][1] for name in shown if SHOWN[name][1]),
+    ]
+    console.print("; ".join(legend) + ".")
+    if "accuracy" in last:
+        console.print(_said(_gap(last), base))
+
+
+def _said(gap: dict | None, base: dict) -> str:
+    """How much of the gap is closed; where its interval is unknown, whether there is a gap to speak of."""
+    one, best = base["sampled_accuracy"], base["best_of_n_accuracy"]
+    between = f"between one sample ({100 * one:.1f} %) and best-of-{base['n']} ({100 * best:.1f} %) of the base model"
+    if gap is not None:
+        value, low, high = (f"{100 * gap[end]:.0f} %" for end in ENDS)
+        return f"One sample of the trained model has come {value} [{low}, {high}] of the way {between}."
+    if best > one:
+        return f"These prompts are too few to tell the gap {between} from none, so no share of it is stated."
+    return f"These prompts show no gap {between} to close."

@@ -9,7 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from sharptheory.report.schema import UNFINISHED_LIMIT, Coverage, Dominance, Interval, Range, RewardCurve, Summary
+from sharptheory.report.schema import (
+    UNFINISHED_LIMIT,
+    Coverage,
+    Dominance,
+    HitRate,
+    HitRates,
+    Interval,
+    Range,
+    RewardCurve,
+    Summary,
+)
 
 UNFINISHED_WARNING = 0.05
 
@@ -113,10 +123,34 @@ def coverage_range(coverage: Coverage) -> str:
 
 
 def amount(between: Range) -> str:
-    """``132 to 479``, or one number where both ends show the same."""
-    show = lambda value: "∞" if value is None else f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"  # noqa: E731
-    low, high = show(between.low), show(between.high)
-    return low if low == high else f"{low} to {high}"
+    """``132 to 479``, ``12 to 69 million``, or one number where both ends show the same."""
+    (low, unit), (high, last) = _scaled(between.low), _scaled(between.high)
+    if (low, unit) == (high, last):
+        return f"{low}{unit}"
+    return f"{low}{unit if unit != last else ''} to {high}{last}"
+
+
+#: What a number from each size on is counted in.
+UNITS = {1.0: "", 1e6: " million", 1e9: " billion", 1e12: " trillion"}
+
+
+def _scaled(value: float | None) -> tuple[str, str]:
+    """A number in the two digits that a bound deserves, and its unit; exact below 10,000."""
+    if value is None:
+        return "∞", ""
+    if value < 1e4:
+        return f"{value:,.0f}", ""
+    digits, exponent = f"{value:.1e}".split("e")
+    if int(exponent) >= 15:
+        return f"{digits} × 10^{int(exponent)}", ""
+    value = float(f"{value:.1e}")
+    size = max(size for size in UNITS if size <= value)
+    return f"{value / size:,.0f}" if size == 1 or value >= 10 * size else f"{value / size:g}", UNITS[size]
+
+
+def count(number: int, noun: str) -> str:
+    """``1 prompt``, ``1,024 prompts``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listed(items: Iterable[str]) -> str:
@@ -161,14 +195,13 @@ def _verdict(summary: Summary) -> str:
     gain = summary.gain_over_sampling.accuracy
     if gain.low is None:
         return "With a single prompt there is no interval, so no conclusion."
-    match gain.direction():
-        case 1:
-            return f"Sharpening pays: {points(gain)} points over sampling."
-        case -1:
-            return (
-                f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses "
-                "here, and training on its own best-of-N would make it worse."
-            )
+    if gain.direction() > 0:
+        return f"Sharpening pays: {points(gain)} points over sampling."
+    if gain.direction() < 0:
+        return (
+            f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses here, and "
+            "training on its own best-of-N would make it worse."
+        )
     if gain.point and abs(gain.value) < 1e-12:
         return "On every prompt that is exactly as often as one sample: selection changes nothing."
     return f"The gain, {points(gain)} points, is not distinguishable from none."
@@ -206,7 +239,20 @@ def _forecast(summary: Summary) -> str | None:
     further = summary.forecast[-1]
     return (
         f"With N = {further.n:,} expect {share(further.accuracy)}; predicting in the same way from a quarter of these "
-        f"samples agrees with the rest at {agree} of {checks} values of N."
+        f"samples agrees with the rest at {agree} of {checks} values of N.{_offset(summary)}"
+    )
+
+
+def _offset(summary: Summary) -> str:
+    """Where the forecast does not begin at what was measured: by how much it is off, which a reader sees in the figure."""
+    begins, measured = summary.forecast[0], summary.best_of_n[-1]
+    by = begins.accuracy.value - measured.accuracy.value
+    if begins.n != measured.n or abs(by) < 0.005:
+        return ""
+    return (
+        f" At N = {begins.n:,} it says {percent(begins.accuracy.value)} where the samples themselves have "
+        f"{percent(measured.accuracy.value)}: it is made from the likelihoods of few samples, and may be as far "
+        f"{'below' if by < 0 else 'above'} the truth beyond."
     )
 
 
@@ -335,7 +381,7 @@ def _alignment(summary: Summary) -> list[str | None]:
         ]
     return [
         f"Within a prompt, a correct response is likelier than a wrong one with probability {span(within)} "
-        f"({within.n_prompts} prompts that have both).",
+        f"({count(within.n_prompts, 'prompt')} with both).",
         _knows(within) if summary.judged else "No verdict: too many responses were cut by the length budget.",
         f"Pooled over prompts it is {span(pooled)}, which also rewards knowing which prompts are easy.",
         _dominates(summary.alignment.dominance_within) if summary.judged else None,
@@ -343,13 +389,10 @@ def _alignment(summary: Summary) -> list[str | None]:
 
 
 def _knows(within: Interval) -> str:
-    match within.direction(0.5):
-        case 1:
-            return "Likelihood knows which responses are right: the premise of sharpening holds here."
-        case -1:
-            return (
-                "Likelihood is anti-aligned with correctness: the likelier a response, the more probably it is wrong."
-            )
+    if within.direction(0.5) > 0:
+        return "Likelihood knows which responses are right: the premise of sharpening holds here."
+    if within.direction(0.5) < 0:
+        return "Likelihood is anti-aligned with correctness: the likelier a response, the more probably it is wrong."
     if within.low is None:
         return "One prompt is too few for a conclusion."
     if within.low >= 0.45 and within.high <= 0.55:
@@ -389,7 +432,7 @@ def _levels(summary: Summary) -> str | None:
 
 
 def _coverage(summary: Summary) -> list[str]:
-    coverage, n = summary.coverage, summary.sampling.n_samples
+    coverage = summary.coverage
     if coverage is None:
         return [
             "These are not log-likelihoods of responses sampled at temperature 1, so coverage is left out, and with it the "
@@ -405,12 +448,10 @@ def _coverage(summary: Summary) -> list[str]:
     if coverage.undersampled > 0.05:
         sentences.append(
             f"On {percent(coverage.undersampled)} of the prompts even the likeliest response sampled has probability below "
-            f"one in the number of samples, so {n} samples are too few to expect the argmax among them."
+            f"one in the number of samples: on those, the samples are too few to expect the argmax among them."
         )
     else:
-        sentences.append(
-            f"{n} samples per prompt are enough to expect the likeliest response among them on most prompts."
-        )
+        sentences.append("On most prompts these samples are enough to expect the likeliest response among them.")
     return sentences
 
 
@@ -425,15 +466,36 @@ def _theory(summary: Summary) -> str | None:
             "No prompt has its argmax certified by half of its samples, so the exact law cannot be compared with a "
             "measurement: take more samples, or use a model or task with shorter responses."
         )
-    off, total = rates.disagreements, len(rates.curve)
-    if off == 0:
-        verdict = "Every measured point agrees with the exact law within its 95 % interval."
+    sampling = summary.sampling
+    if sampling.n_samples == sampling.n_samples_max:
+        held_out = f"{count(rates.n_samples // rates.n_prompts, 'sample')} each"
     else:
-        verdict = f"{off} of {total} measured points lie outside their 95 % interval (neighbours share their samples)."
+        held_out = f"{count(rates.n_samples, 'sample')} in all"
     return (
-        f"On {rates.n_prompts} prompts whose argmax half of the samples certify, the other half "
-        f"({rates.n_samples:,} samples) tests the law 1 - (1 - p*)^N. {verdict}"
+        f"On {count(rates.n_prompts, 'prompt')} whose argmax half of the samples certify, the other half "
+        f"({held_out}) tests the law 1 - (1 - p*)^N. {_agrees(rates)}"
     )
+
+
+def _agrees(rates: HitRates) -> str:
+    off, total, open_ = rates.disagreements, len(rates.curve), sum(map(_contestable, rates.curve))
+    if off:
+        return f"{off} of {total} measured points lie outside their 95 % interval (neighbours share their samples)."
+    if open_ == 0:
+        return "That says nothing: so few samples cannot disagree with it, whatever they are."
+    agree = "Every measured point agrees with the exact law within its 95 % interval"
+    if open_ < total:
+        return f"{agree}; at {total - open_} of {total} values of N none could disagree."
+    return f"{agree}."
+
+
+def _contestable(point: HitRate) -> bool:
+    """Whether some rate, from 0 to 1, would have been outside: the interval is as wide whatever is measured, up to its cut."""
+    measured = point.measured
+    if measured.low <= 0 and measured.high >= 1:
+        return False
+    half_width = max(measured.value - measured.low, measured.high - measured.value)
+    return max(point.predicted, 1 - point.predicted) > half_width + 1e-12
 
 
 def _cost(summary: Summary) -> list[str]:
@@ -449,5 +511,5 @@ def _cost(summary: Summary) -> list[str]:
         "log(|Π|/ρ), the size of the policy class and the failure probability, over the range that the samples leave to the "
         "coverage coefficient:",
         *rows,
-        "These are guarantees for the worst case, and practice needs far less; their ratios are what to read.",
+        "These are guarantees for the worst case; their ratios are what to read.",
     ]

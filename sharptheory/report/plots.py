@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
 from sharptheory.measure.certificate import HitRates
 from sharptheory.report.schema import Accuracy, Interval, Summary
@@ -21,12 +21,34 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#666666"
 
 
+#: Most ticks of an axis of N whose labels do not touch at column width.
+N_TICKS = 11
+
+
 def log_n_axis(ax: Axes, largest: float) -> None:
-    """Puts N on a logarithmic axis from 1 to `largest`."""
+    """Puts N on a logarithmic axis from 1 to `largest`, ticks at powers of two, evenly left out where there are many."""
+    powers = int(np.log2(max(largest, 1))) + 1
+    ticks = 2 ** np.arange(0, powers, -(-powers // N_TICKS))
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
+    ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(0.93, largest * 1.08)
     ax.set_xlabel("N, responses per prompt")
+
+
+def _tokens_axis(ax: Axes) -> None:
+    """Puts forward tokens on a logarithmic axis, ticks at 1, 2 and 5 times powers of ten, few enough to be read."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=12))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("forward tokens per prompt")
+
+
+def _legend_below(ax: Axes, *, ncols: int = 2) -> None:
+    """The legend under the axis, where it hides no curve."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=ncols)
 
 
 def _band(ax: Axes, n: Sequence[int], estimates: Sequence[Interval], *, color: str, label: str, ls: str = "-") -> None:
@@ -58,7 +80,7 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
     if summary.forecast:
         _accuracies(ax, summary.forecast, color=PINK, ls="--", label="predicted beyond the pool")
     _accuracy_axis(ax, max(n[-1], *(point.n for point in summary.forecast or summary.best_of_n)))
-    ax.legend(loc="best")
+    _legend_below(ax)
     return ax
 
 
@@ -72,7 +94,7 @@ def reward_curves(summary: Summary, ax: Axes) -> Axes:
     skyline = [(point.n, point.accuracy.value) for point in summary.pass_at_n]
     ax.plot(*zip(*skyline), color=GREY, ls=":", label="any correct (skyline)")
     _accuracy_axis(ax, skyline[-1][0])
-    ax.legend(loc="best", fontsize=8)
+    _legend_below(ax, ncols=3)
     return ax
 
 
@@ -84,7 +106,7 @@ def log_likelihood_curve(summary: Summary, ax: Axes) -> Axes:
         ax.axhline(summary.greedy.log_likelihood.value, color=ORANGE, ls="--", label="greedy decoding")
     log_n_axis(ax, n[-1])
     ax.set_ylabel("mean log-likelihood [nats]")
-    ax.legend(loc="best")
+    _legend_below(ax)
     return ax
 
 
@@ -95,7 +117,7 @@ def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None,
     """
     low = np.quantile(log_likelihood, 0.01)
     shown = np.maximum(log_likelihood, low)
-    bins = np.linspace(low, max(shown.max(), low + 1e-9), 41)
+    bins = np.linspace(low, max(shown.max(), low + 1e-6 * max(-low, 1e-3)), 41)
     if correct is None:
         ax.hist(shown, bins=bins, density=True, color=BLUE, alpha=0.7, label=f"all responses ({len(shown):,})")
     else:
@@ -208,8 +230,7 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
         )  # fmt: skip
         bars = dict(fmt="none", ecolor=color, elinewidth=0.8, capsize=0, alpha=0.3)
         ax.errorbar(rows["forward_tokens"], rows[column].astype(float), yerr=errors, **bars)
-    ax.set_xscale("log")
-    ax.set_xlabel("forward tokens per prompt")
+    _tokens_axis(ax)
     if column == "accuracy":
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy" if column == "accuracy" else "mean log-likelihood [nats]")

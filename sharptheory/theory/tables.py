@@ -162,7 +162,7 @@ def sharpening_cost(
     costs = {
         ("SFT-Sharpening", "Theorem 4.1′"): bounds.sft_cost(**common, coverage=coverage),
         ("adaptive SFT-Sharpening", "Theorem D.1"): bounds.adaptive_cost(**common, c_cov_bar=coverage),
-        ("RLHF-Sharpening", "[S2]"): dpo,
+        ("RLHF-Sharpening", "[S2], proved in docs/theory.md"): dpo,
     }
     return [
         {"method": method, "source": source, "prompts": cost.n_prompts, "responses": cost.n_responses,

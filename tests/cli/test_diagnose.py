@@ -1,5 +1,6 @@
 """The command as a user meets it."""
 
+import json
 import subprocess
 import sys
 
@@ -116,6 +117,58 @@ def test_a_given_pool_does_not_overwrite_a_sampled_run(first_light, tmp_path, mo
     pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
     code, _, error = run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.csv", "--out", first_light[0])
     assert code == 2 and "holds a different run: content is 'samples' there" in error
+
+
+def test_a_report_on_given_samples_says_what_made_it(tmp_path, monkeypatch, capsys):
+    """Its run.json and the provenance of its summary; the same again is made again, anything else is refused."""
+    pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0), np.array([[1, 0]] * 3))
+    pool.drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
+    given = ("diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path / "out")
+    assert run(monkeypatch, capsys, *given, "--seed", 5)[0] == 0
+    made = json.loads((tmp_path / "out/run.json").read_text())["facts"]
+    assert (made["pool"], made["n_prompts"], made["seed"]) == ("mine.csv", 3, 5)
+    record = read_summary(tmp_path / "out").provenance
+    assert {key: record[key] for key in made} == made and record["path"] == str(tmp_path / "mine.csv")
+    assert record["rewards"] == []
+    assert run(monkeypatch, capsys, *given, "--seed", 5)[0] == 0
+    code, _, error = run(monkeypatch, capsys, *given)
+    assert code == 2 and "holds a different run: seed is 5 there and 0 here" in error
+    pool.iloc[:-1].drop(columns="tokens").to_csv(tmp_path / "mine.csv", index=False)
+    code, _, error = run(monkeypatch, capsys, *given, "--seed", 5)
+    assert code == 2 and "holds a different run: what it has as samples is not what is given here" in error
+    assert run(monkeypatch, capsys, *given, "--seed", 5, "--force")[0] == 0
+    assert json.loads((tmp_path / "out/run.json").read_text())["facts"]["samples"] != made["samples"]
+    assert (tmp_path / "mine.csv").exists()
+    code, _, error = run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.csv", "--out", tmp_path, "--force")
+    assert code == 2 and f"mine.csv lies in --out {tmp_path}, which --force discards" in error
+
+
+def test_the_report_on_a_runs_own_pool_leaves_the_run_as_it_is(tmp_path, monkeypatch, capsys):
+    pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0)).to_parquet(tmp_path / "pool.parquet")
+    (tmp_path / "run.json").write_text('{"model": "m"}')
+    given = ("diagnose", "--pool", tmp_path / "pool.parquet", "--out", tmp_path)
+    for options in ((), ("--force",)):
+        assert run(monkeypatch, capsys, *given, *options)[0] == 0
+        assert (tmp_path / "run.json").read_text() == '{"model": "m"}' and (tmp_path / "pool.parquet").exists()
+    assert read_summary(tmp_path).provenance["pool"] == "pool.parquet"
+
+
+def test_the_first_prompts_of_given_samples(tmp_path, monkeypatch, capsys):
+    """Right on the first two prompts of four, greedy right on none: three prompts have two."""
+    right = np.array([[1, 1]] * 2 + [[0, 0]] * 2)
+    pool = pool_from_table(np.array([[0.7, 0.3]] * 4), 4, np.random.default_rng(0), right)
+    greedy = pool.drop_duplicates("prompt_id").assign(sample_id=-1, source="greedy", correct=False)
+    pd.concat([pool, greedy]).to_parquet(tmp_path / "mine.parquet")
+    for n, expected in ((3, 3), (100, 4)):
+        out = tmp_path / f"out{n}"
+        assert (
+            run(monkeypatch, capsys, "diagnose", "--pool", tmp_path / "mine.parquet", "--prompts", n, "--out", out)[0]
+            == 0
+        )
+        summary = read_summary(out)
+        assert summary.sampling.n_prompts == summary.greedy.accuracy.n_prompts == expected
+        assert summary.sampling.accuracy.value == pytest.approx(2 / expected)
+        assert json.loads((out / "run.json").read_text())["facts"]["n_prompts"] == expected
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharptheory.cli import compare, law, train
+from sharptheory.cli import argmax, compare, law, train
 from sharptheory.cli.app import console, progress_bar, stages
+from sharptheory.llm.decoding.search import summarize
+from sharptheory.measure.bootstrap import Estimate
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from tests.cli.test_diagnose import run
@@ -20,6 +22,7 @@ from sharptheory.measure.rewards import Reward
 def shortness(pool):
     return -pool["length"]
 
+verdict = Reward("verdict", lambda pool: pool["judgement"], needs=("judgement",))
 surely = Reward("surely", lambda pool: pool["self_certainty"], needs=("self_certainty",))
 log_likelihood = Reward("log_likelihood", lambda pool: pool["log_likelihood"])
 """
@@ -89,20 +92,37 @@ def test_argmax_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     assert code == 0, error
     said, table = pairs(printed), pd.read_parquet(tmp_path / "out/argmax.parquet")
     written = json.loads((tmp_path / "out/argmax.json").read_text())
-    known = table[table["complete"]]
-    assert len(known) >= 2
+    assert said == dict(argmax._lines(written))
     assert said["argmax certified on"] == f"{table['certified'].sum()} of 4 prompts"
-    assert said["coverage coefficient E[1/p*], exact on those"] == f"{np.exp(-known['log_p']).mean():,.3g}"
-    assert said["C_cov at γ = 0.5, exact on those"] == f"{np.exp(-known['log_q'].astype(float)).mean():,.3g}"
-    gaps = known["log_p"] - known["log_runner_up"].astype(float)
-    assert said["margin, smallest / median"] == f"{np.expm1(gaps.min()):,.3g} / {np.expm1(gaps).median():,.3g}"
-    certified = table[table["certified"]]
-    assert said["greedy decoding finds the argmax on"] == f"{100 * certified['greedy_is_argmax'].mean():.1f} %"
-    assert said["accuracy of the argmax"] == f"{100 * table['correct'].astype(float).mean():.1f} %"
-    assert said["accuracy of greedy decoding"] == f"{100 * table['greedy_correct'].astype(float).mean():.1f} %"
-    assert said["prefixes expanded, median / most"] == f"{table['expanded'].median():.0f} / {table['expanded'].max():,}"
     assert written["n_certified"] == table["certified"].sum() and written["provenance"]["model"] == "arithmetic-1m"
+    assert written["provenance"]["threads"] >= 1
     assert f"\n{tmp_path}/out/argmax.json\n" in printed  # on a line of its own, however long
+
+
+def test_argmax_prints_each_number_with_its_prompts(capsys):
+    """Four prompts: two complete, three certified, one of those without a gold answer, the last neither."""
+    table = pd.DataFrame({
+        "certified": [True, True, True, False], "complete": [True, True, False, False],
+        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
+        "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]), "greedy_is_argmax": [True, False, False, True],
+        "correct": pd.array([True, None, True, False], dtype="boolean"),
+        "greedy_correct": pd.array([True, None, False, False], dtype="boolean"), "expanded": [1, 2, 4, 1_900],
+    })  # fmt: skip
+    assert argmax._lines(summarize(table, 0.5)) == [
+        ("argmax certified on", "3 of 4 prompts"),
+        ("prefixes expanded, median / most", "3 / 1,900"),
+        ("coverage coefficient E[1/p*]", "3.17, exact on 3"),
+        ("C_cov at γ = 0.5", "1.88, exact on 2"),
+        ("margin, smallest / median", "1 / 2, exact on 2"),
+        ("greedy decoding finds the argmax on", "33.3 % of 3"),
+        ("accuracy of the certified argmax", "100.0 % of 2"),
+        ("accuracy of greedy decoding, on the same", "50.0 % of 2"),
+        ("accuracy of greedy decoding, on all", "33.3 % of 3"),
+    ]
+    nothing = dict(argmax._lines(summarize(table.iloc[3:].assign(greedy_correct=pd.NA), 0.5)))
+    assert nothing.pop("argmax certified on") == "0 of 1 prompt"
+    assert nothing.pop("prefixes expanded, median / most") == "1900 / 1,900"
+    assert set(nothing.values()) == {"n/a"}
 
 
 def test_law_prints_what_it_writes(tmp_path, monkeypatch, capsys):
@@ -143,6 +163,7 @@ def test_compare_prints_every_setting_uncut():
         "accuracy_low": [0.1, 0.5, 1.0, np.nan],
         "accuracy_high": [0.9, 0.75, 1.0, np.nan],
         "log_likelihood": [-10.25, -123.456, -1.0, np.nan],
+        "n_prompts": [10, 10, 10, 7],
     })  # fmt: skip
     page = rendered(compare._table(summary, "a title"))
     assert "…" not in page
@@ -152,50 +173,87 @@ def test_compare_prints_every_setting_uncut():
         ["1024", "98,765", "100.0 [100, 100]", "-1.00"],
         ["argmax search", "1000 prefixes"],
     ]
-    wide = rendered(compare._table(summary.assign(forward_tokens=1e13, setting="a setting of many words"), "a title"))
+    assert compare._partial(summary, 10) == (
+        "Found a finished response on some prompts only, whose mean this is: argmax search, 1000 prefixes (7 of 10)."
+    )
+    assert compare._partial(summary.iloc[:3], 10) is None
+    wide = summary.assign(forward_tokens=1e13, setting="a setting of many words")
+    wide = rendered(compare._table(wide, "a title"))
     assert "…" not in wide and wide.count("10,000,000,000,000") == 4 and wide.count("100.0 [100, 100]") == 1
+
+
+@pytest.mark.parametrize(
+    ("likelier", "said"),
+    [
+        (
+            Estimate(0.8, 0.3, 0.9),
+            "Of two of these methods the likelier is the more accurate with probability 0.80 [0.30, 0.90]; ",
+        ),
+        (Estimate(0.8, np.nan, np.nan), "the more accurate with probability 0.80; what sharpening needs"),
+        (Estimate.unknown(), "These methods all tie in accuracy or in likelihood, so neither tells of the other; "),
+    ],
+)
+def test_compare_says_whether_the_likelier_is_the_more_accurate(likelier, said):
+    assert said in compare._likelier(likelier) and "nan" not in compare._likelier(likelier)
+    assert compare._likelier(None) is None
 
 
 def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
     """From one sample at 40 % towards best-of-8 at 60 %: 55 % is three quarters of the way."""
     base = {
-        "n": 8,
-        "sampled_accuracy": 0.4,
-        "best_of_n_accuracy": 0.6,
-        "greedy_accuracy": 0.5,
-        "greedy_log_likelihood": -3.0,
-    }
-    gap = {"gap_closed": [np.nan, 0.75], "gap_closed_low": [np.nan, -0.1], "gap_closed_high": [np.nan, 1.2]}
-    own = {
-        "greedy_accuracy": [np.nan, 0.58],
-        "greedy_log_likelihood": [np.nan, -2.0],
-        "best_of_n_accuracy": [np.nan, 0.61],
-    }
-    table = pd.DataFrame(
-        {"round": [0, 1], "epoch": [0, 2], "accuracy": [0.4, 0.55], "entropy": [2.345, 1.0]} | gap | own
-    )
+        "n": 8, "sampled_accuracy": 0.4, "sampled_log_likelihood": -5.0, "best_of_n_accuracy": 0.6,
+        "best_of_n_log_likelihood": -2.5, "greedy_accuracy": 0.5, "greedy_log_likelihood": -3.0,
+    }  # fmt: skip
+    table = pd.DataFrame({
+        "round": [0, 1], "epoch": [0, 2], "accuracy": [0.41, 0.55], "log_likelihood": [-5.5, -4.0],
+        "argmax_mass": [0.2, 0.3], "entropy": [2.345, 1.0], "distinct": [0.9, 0.85], "length": [12.0, 11.5],
+        "gap_closed": [np.nan, 0.75], "gap_closed_low": [np.nan, -0.1], "gap_closed_high": [np.nan, 1.2],
+        "greedy_accuracy": [np.nan, 0.58], "greedy_log_likelihood": [np.nan, -2.0],
+        "best_of_n_accuracy": [np.nan, 0.61], "best_of_n_log_likelihood": [np.nan, -1.5],
+    })  # fmt: skip
     assert train._gap(table.iloc[-1]) == {"value": 0.75, "low": -0.1, "high": 1.2}
     assert train._gap(table.iloc[0]) is None and train._gap(table[["accuracy"]].iloc[-1]) is None
-    train._print(table, base, "a title")
+    train._print(table, base, "a title", eval_samples=16)
     page = capsys.readouterr().out
-    assert rows(page)[:6] == [
-        ["base, greedy", "50.0 %"],
-        ["base, best of 8", "60.0 %"],
-        ["base, one sample", "40.0 %", "2.35"],
-        ["round 1, epoch 2", "55.0 %", "1.00"],
-        ["trained, greedy", "58.0 %"],
-        ["trained, best-of-N", "61.0 %"],
+    assert page.splitlines()[1].split() == ["policy", "accuracy", "log", "π", "argmax", "entropy", "distinct", "tokens"]
+    assert rows(page)[:8] == [
+        ["base, one sample", "40.0 %", "-5.00"],
+        ["base, greedy", "50.0 %", "-3.00"],
+        ["base, best of 8", "60.0 %", "-2.50"],
+        ["before training", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
+        ["round 1, epoch 2", "55.0 %", "-4.00", "30.0 %", "1.00", "85.0 %", "11.50"],
+        ["trained, greedy", "58.0 %", "-2.00"],
+        ["trained, best of 8", "61.0 %", "-1.50"],
+        ["base: 8 samples per held-out prompt; before training, round …: one sample, the"],
     ]
-    assert "has come 75% [-10%, 120%] of the way to best-of-8 of the base model" in " ".join(page.split())
-    train._print(table.iloc[:1], base, "a title")
-    assert "show no gap between one sample and best-of-8 of the base model" in " ".join(capsys.readouterr().out.split())
+    assert " ".join(page.split()).endswith(
+        "the mean of 16 others; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
+        "distinct: share of the samples. One sample of the trained model has come 75 % [-10 %, 120 %] of the way between one "
+        "sample (40.0 %) and best-of-8 (60.0 %) of the base model."
+    )
+
+
+def test_train_says_what_is_known_of_the_gap(capsys):
+    """A gap in the base model's own samples is not called none, whatever single evaluations show."""
+    table = pd.DataFrame({"round": [0, 1], "epoch": [0, 1], "accuracy": [0.25, 0.5], "log_likelihood": [-5.0, -4.0]})
+    unknown = {f"gap_closed{end}": [np.nan, np.nan] for end in ("", "_low", "_high")}
+    for best, said in (
+        (0.5, "too few to tell the gap between one sample (25.0 %) and best-of-4 (50.0 %) of the base model from none"),
+        (0.25, "show no gap between one sample (25.0 %) and best-of-4 (25.0 %) of the base model to close."),
+    ):
+        base = {"n": 4, "sampled_accuracy": 0.25, "best_of_n_accuracy": best}
+        train._print(table.assign(**unknown), base, "a title", eval_samples=2)
+        page = " ".join(capsys.readouterr().out.split())
+        assert said in page and "argmax" not in page and "entropy" not in page
+    train._print(table.drop(columns="accuracy"), base, "a title", eval_samples=2)
+    assert "gap" not in capsys.readouterr().out
 
 
 # Rewards of one's own -------------------------------------------------------------------------------------------------
 
 
 def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, capsys):
-    graded_pool().to_parquet(tmp_path / "pool.parquet")
+    graded_pool().assign(self_certainty=1.0).to_parquet(tmp_path / "pool.parquet")
     from sharptheory.cli import diagnose
 
     seen, real = [], diagnose.diagnose_pool
@@ -204,7 +262,9 @@ def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, cap
     given = ("diagnose", "--pool", tmp_path / "pool.parquet", "--out", tmp_path / "out")
     code, printed, error = run(monkeypatch, capsys, *given, "--reward", f"{own}:shortness", "--reward", f"{own}:surely")
     assert code == 0, error
-    assert "shortness" in printed and "shortness" in (tmp_path / "out/summary.json").read_text()
+    written = json.loads((tmp_path / "out/summary.json").read_text())
+    assert "shortness" in printed and "shortness" in [reward["name"] for reward in written["rewards"]]
+    assert written["provenance"]["rewards"] == [f"{own}:shortness", f"{own}:surely"]
     assert [reward.name for reward in seen] == ["shortness", "surely"] and all(isinstance(r, Reward) for r in seen)
     pool = Pool.from_frame(graded_pool())
     assert seen[0](pool).tolist() == [-1.0] * 48
@@ -212,6 +272,10 @@ def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, cap
         (f"{own}:shortness", "two are called shortness; rewards need different names"),
         (f"{own}:log_likelihood", "--reward log_likelihood: compared anyway"),
         (f"{own}:nothing", "has no 'nothing'; it has"),
+        (
+            f"{own}:verdict",
+            "--reward verdict needs column 'judgement'; " + str(tmp_path / "pool.parquet") + " has prompt_id",
+        ),
     ):
         code, _, error = run(monkeypatch, capsys, *given, "--reward", f"{own}:shortness", "--reward", twice)
         assert code == 2 and message in error
@@ -235,6 +299,13 @@ def test_what_a_reward_of_ones_own_needs_is_measured_while_sampling(own, tmp_pat
     assert seen.pop("statistics") == ("negative_entropy", "self_certainty")
     run(monkeypatch, capsys, "diagnose", *model, "--reward", f"{own}:shortness")
     assert seen.pop("statistics") == ()
+
+
+def test_a_reward_that_cannot_be_is_refused_before_anything_is_sampled(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sharptheory.cli.diagnose.read_task", None)
+    model = ("--model", "arithmetic-1m", "--task", "arithmetic", "--out", tmp_path / "out")
+    code, _, error = run(monkeypatch, capsys, "diagnose", *model, "--reward", f"{own}:verdict")
+    assert code == 2 and "--reward verdict needs column 'judgement'; sampling gives prompt_id, sample_id" in error
 
 
 # Progress -------------------------------------------------------------------------------------------------------------

@@ -167,3 +167,10 @@ def test_check_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     assert holds["verdict"] == "holds" and holds["tightest"] <= 1 < erratum["tightest"]
     for row in (holds, erratum):
         assert re.search(rf"│ +{row['tightest']:.4g} │", printed), row["name"]
+
+
+def test_curves_keeps_a_figure_for_every_coverage(tmp_path, monkeypatch, capsys):
+    """Also of coefficients that agree in six digits."""
+    given = ("curves", "--eps", "0.1", "--coverage", "2,2.0000001", "--dim", "1", "--out", tmp_path)
+    assert run(monkeypatch, capsys, *given)[0] == 0
+    assert {path.name for path in tmp_path.glob("*.png")} == {"curves-C2-d1.png", "curves-C2.0000001-d1.png"}

@@ -40,10 +40,11 @@ def test_it_says_what_training_gained(trained):
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
         assert (table[f"{column}_low"] <= table[column]).all() and (table[column] <= table[f"{column}_high"]).all()
     summary = json.loads((out / "summary.json").read_text())
+    base = summary["baseline"]
     if gap := summary["gap_closed"]:
-        said = f"has come {gap['value']:.0%} [{gap['low']:.0%}, {gap['high']:.0%}] of the way to best-of-8"
+        said = f"has come {100 * gap['value']:.0f} % [{100 * gap['low']:.0f} %, {100 * gap['high']:.0f} %] of the way between"
     else:
-        said = "no gap between one sample and best-of-8 of the base model"
+        said = "too few to tell the gap" if base["best_of_n_accuracy"] > base["sampled_accuracy"] else "show no gap"
     assert said in " ".join(printed.split())
     assert summary["baseline"]["best_of_n_log_likelihood"] >= summary["baseline"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
@@ -111,6 +112,23 @@ def test_pools_of_others(trained, tmp_path, monkeypatch, capsys):
     assert code == 2 and "use the task and seed it was sampled with" in error
 
 
+def test_a_pool_that_does_not_fit_is_refused_before_the_older_run_is_discarded(trained, tmp_path, monkeypatch, capsys):
+    out, _ = trained
+    before = sorted(path.relative_to(out) for path in out.rglob("*"))
+    pool = pd.read_parquet(out / "round-1/pool.parquet")
+    pool.assign(log_likelihood=pool["log_likelihood"] * 1.5).to_parquet(tmp_path / "other.parquet")
+    for given, message in (
+        (tmp_path / "other.parquet", "its log-likelihoods are not this model's"),
+        (
+            out / "round-1/pool.parquet",
+            f"lies in --out {out}, which --force discards; move it, or choose another --out",
+        ),
+    ):
+        code, _, error = run(monkeypatch, capsys, *SMALL, "--out", out, "--force", "--pool", given)
+        assert code == 2 and message in error
+    assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
+
+
 def test_adapters_rounds_and_methods_are_options(trained, tmp_path, monkeypatch, capsys):
     out, _ = trained
     code, printed, error = run(
@@ -143,7 +161,7 @@ def test_bad_options(tmp_path, monkeypatch, capsys, arguments, message):
 @pytest.mark.slow
 def test_two_processes_train_as_one(trained, tmp_path):
     """`torchrun` with two CPU processes: the same losses, to 1e-3, as one process with the same global batch."""
-    out, printed = trained
+    out, _ = trained
     two, given = tmp_path / "two", out / "round-1/pool.parquet"
     launch = [
         sys.executable,

@@ -20,6 +20,10 @@ from tests.measure.conftest import assert_same_pool, small_pool
         ({"log_likelihood": [-1, -1, np.inf, -1]}, "row 2, column 'log_likelihood': found inf"),
         ({"log_likelihood": [-1, -1, -1, 0.5]}, "row 3, column 'log_likelihood': found .*0.5.*≤ 0"),
         ({"log_likelihood": [-np.inf, -1, -1, -1]}, "row 0, column 'log_likelihood': .*finite"),
+        (
+            {"log_likelihood": [-1, -1e308, -1, -1]},
+            "row 1, column 'log_likelihood': found -1e.308; expected at least -1e.12 nats",
+        ),
         ({"log_likelihood": ["a", "-1", "-1", "-1"]}, "row 0, column 'log_likelihood': found 'a'"),
         ({"sample_id": [0, 0, 0, 1]}, "row 1, column 'sample_id'.*no second row"),
         ({"sample_id": [0, 1.5, 0, 1]}, "row 1, column 'sample_id'.*an integer"),

@@ -8,8 +8,19 @@ import pytest
 
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
-from sharptheory.report.findings import amount, coverage_range, findings, headline, listed, points, share, span
-from sharptheory.report.schema import Check, Coverage, Gain, Interval, Prediction, Range, Summary
+from sharptheory.report.findings import amount, count, coverage_range, findings, headline, listed, points, share, span
+from sharptheory.report.schema import (
+    Accuracy,
+    Check,
+    Coverage,
+    Gain,
+    HitRate,
+    HitRates,
+    Interval,
+    Prediction,
+    Range,
+    Summary,
+)
 from sharptheory.report.summary import diagnose
 from tests.conftest import pool_from_table
 from tests.report.pools import hand_pool, table_pool
@@ -69,16 +80,17 @@ def test_likelihood_by_hand(hand):
 def test_alignment_by_hand(hand):
     assert findings(hand)["alignment"].startswith(
         "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 [0.59, 1.00] "
-        "(7 prompts that have both). Likelihood knows which responses are right: the premise of sharpening holds here."
+        "(7 prompts with both). Likelihood knows which responses are right: the premise of sharpening holds here."
     )
 
 
 def test_coverage_by_hand(hand):
-    assert findings(hand)["coverage"].startswith(
+    assert findings(hand)["coverage"] == (
         "The most likely response is certified, by this pool alone, on 0.0 % of the prompts. The coverage coefficient, the "
         "mean of 1/p*, is between 1.7 and 3.3 on these prompts; where in between, more samples would tell. Over all prompts "
         "of this kind it is at least 1.4, with 95 % confidence; no sample of prompts can bound it from above. On 100.0 % of "
-        "the prompts even the likeliest response sampled has probability below one in the number of samples, so 2 samples"
+        "the prompts even the likeliest response sampled has probability below one in the number of samples: on those, the "
+        "samples are too few to expect the argmax among them."
     )
 
 
@@ -286,9 +298,74 @@ def test_the_law_is_judged_by_its_points():
     assert "2 of 5 measured points lie outside" in findings(changed(summary, "hit_rates", disagreements=2))["theory"]
 
 
+def rates(*points: tuple[float, Interval], n_prompts: int = 4, n_samples: int = 16, disagreements: int = 0) -> HitRates:
+    curve = tuple(HitRate(2**i, predicted, measured) for i, (predicted, measured) in enumerate(points))
+    return HitRates(n_prompts, n_samples, curve, disagreements)
+
+
+NARROW, WIDE, ALL = Interval(0.5, 0.3, 0.7, 4), Interval(0.5, 0.0, 1.0, 4), Interval(0.1, 0.0, 0.75, 4)
+AGREES = "Every measured point agrees with the exact law within its 95 % interval"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (rates((0.5, NARROW), (0.6, NARROW)), f"{AGREES}."),
+        (rates((0.5, NARROW), (0.6, WIDE)), f"{AGREES}; at 1 of 2 values of N none could disagree."),
+        # Half a width of .65: rates from 0 to 1 are all within it of .4, not of .3.
+        (rates((0.4, ALL)), "That says nothing: so few samples cannot disagree with it, whatever they are."),
+        (rates((0.3, ALL)), f"{AGREES}."),
+        (rates((0.7, ALL)), f"{AGREES}."),
+        (
+            rates((0.5, NARROW), (0.9, NARROW), disagreements=1),
+            "1 of 2 measured points lie outside their 95 % interval",
+        ),
+    ],
+)
+def test_agreement_is_worth_what_disagreement_could_have_been(hand, found, said):
+    text = findings(dataclasses.replace(hand, hit_rates=found))["theory"]
+    assert text.startswith(
+        "On 4 prompts whose argmax half of the samples certify, the other half (4 samples each) tests the law "
+        f"1 - (1 - p*)^N. {said}"
+    )
+
+
+def test_held_out_samples_are_counted(hand):
+    one = dataclasses.replace(hand, hit_rates=rates((0.5, NARROW), n_prompts=1, n_samples=1))
+    assert (
+        "On 1 prompt whose argmax half of the samples certify, the other half (1 sample each)"
+        in findings(one)["theory"]
+    )
+    uneven = changed(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW))), "sampling", n_samples_max=3)
+    assert "the other half (16 samples in all) tests" in findings(uneven)["theory"]
+
+
+def test_a_forecast_that_does_not_begin_at_the_measured_curve_says_by_how_much(hand):
+    """Best of two is right on 87.5 %."""
+    checks = (Check(1, 0.5, 0.5, 0.1, True),)
+
+    def said(first: float) -> str:
+        curve = tuple(Accuracy(n, Interval(value, 0.5, 0.9, 50)) for n, value in ((2, first), (16, 0.9)))
+        text = findings(dataclasses.replace(hand, prediction=Prediction(curve, checks)))["accuracy"]
+        return text.partition("1 of 1 values of N.")[2].strip()
+
+    assert said(0.8) == (
+        "At N = 2 it says 80.0 % where the samples themselves have 87.5 %: it is made from the likelihoods of few samples, "
+        "and may be as far below the truth beyond."
+    )
+    assert said(0.95).endswith("and may be as far above the truth beyond.") and said(0.873) == ""
+
+
 def test_costs_are_listed(hand):
     text = findings(hand)["cost"]
-    assert "SFT-Sharpening: 4,663 prompts × " in text and "RLHF-Sharpening: " in text and "(Theorem 4.1′)" in text
+    assert text == (
+        "What the explicit bounds ask for if 90 % of the prompts are to have 90 % of their mass on the argmax, per unit of "
+        "log(|Π|/ρ), the size of the policy class and the failure probability, over the range that the samples leave to the "
+        "coverage coefficient: SFT-Sharpening: 4,663 prompts × 100 to 200 responses, 1.4 to 2.8 million forward tokens "
+        "(Theorem 4.1′). adaptive SFT-Sharpening: 2,332 prompts × 7 to 13 responses, 47,000 to 93,000 forward tokens (Theorem "
+        "D.1). RLHF-Sharpening: 6,684 to 13,000 prompts × 2 responses, 40,000 to 80,000 forward tokens ([S2], proved in "
+        "docs/theory.md). These are guarantees for the worst case; their ratios are what to read."
+    )
 
 
 # Numbers in words -----------------------------------------------------------------------------------------------------
@@ -322,5 +399,20 @@ def test_the_range_of_the_coverage_coefficient_is_readable_and_no_interval(low, 
 
 def test_amounts_and_lists_in_words():
     assert amount(Range(132.0, 479.0)) == "132 to 479" and amount(Range(2.0, 2.0)) == "2"
-    assert amount(Range(10.0, None)) == "10 to ∞" and amount(Range(10.0, 3e7)) == "10 to 3.0e+07"
+    assert (
+        amount(Range(1.15e7, 6.9e7)) == "12 to 69 million"
+        and amount(Range(415_287.0, 2.3e6)) == "420,000 to 2.3 million"
+    )
+    assert amount(Range(9_999.4, 10_010.0)) == "9,999 to 10,000" and amount(Range(9.96e5, 1.04e6)) == "1 million"
+    assert (
+        amount(Range(2e9, 3.44e12)) == "2 billion to 3.4 trillion"
+        and amount(Range(4e14, 1e15)) == "400 trillion to 1.0 × 10^15"
+    )
+    assert amount(Range(2.5e300, 2.5e300)) == "2.5 × 10^300"
+    assert (
+        count(1, "prompt") == "1 prompt"
+        and count(0, "prompt") == "0 prompts"
+        and count(1_024, "sample") == "1,024 samples"
+    )
+    assert amount(Range(10.0, None)) == "10 to ∞" and amount(Range(10.0, 3e7)) == "10 to 30 million"
     assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"

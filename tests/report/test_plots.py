@@ -77,6 +77,34 @@ def test_only_a_trusted_prediction_is_plotted(ax, summary, agrees):
     assert (ax.get_xlim()[1] > 100) == agrees
 
 
+@pytest.mark.parametrize(
+    ("largest", "labels"),
+    [
+        (1, ["1"]),
+        (48, ["1", "2", "4", "8", "16", "32"]),
+        (64, ["1", "2", "4", "8", "16", "32", "64"]),
+        (1_024, ["1", "2", "4", "8", "16", "32", "64", "128", "256", "512", "1,024"]),
+        (2_048, ["1", "4", "16", "64", "256", "1,024"]),
+    ],
+)
+def test_n_has_ticks_at_powers_of_two(ax, largest, labels):
+    plots.log_n_axis(ax, largest)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == labels
+    assert ax.get_xticks().tolist() == [int(label.replace(",", "")) for label in labels]
+    assert len(ax.get_xticks(minor=True)) == 0 and ax.get_xlim() == pytest.approx((0.93, 1.08 * largest))
+
+
+def test_the_legend_hides_no_curve(summary):
+    with plt.style.context(plots.STYLE):
+        figure, axes = plt.subplots(3)
+        for draw, ax in zip((plots.accuracy_curve, plots.reward_curves, plots.log_likelihood_curve), axes):
+            draw(summary, ax)
+        figure.draw_without_rendering()
+        for ax in axes:
+            assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
+        plt.close(figure)
+
+
 def test_reward_curves(ax):
     summary = diagnose(hand_pool()).summary
     plots.reward_curves(summary, ax)
@@ -170,5 +198,26 @@ def test_compare(ax):
     })  # fmt: skip
     plots.compare(table, ax, "accuracy")
     assert [each.tolist() for each in line(ax, "greedy")] == [[5.0], [0.6]]
+    assert ax.get_xscale() == "log" and ax.xaxis.get_major_formatter()(2_000, None) == "2,000"
     ends = [container[2][0].get_segments()[0][:, 1].tolist() for container in ax.containers]
     assert ends == [pytest.approx([0.3, 0.45]), pytest.approx([0.5, 0.8])]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ticks"), [((30.0, 600.0), [50, 100, 200, 500]), ((5.0, 40_000.0), [10, 100, 1_000, 10_000])]
+)
+def test_forward_tokens_have_few_plain_ticks(ax, tokens, ticks):
+    columns = {f"accuracy{end}": [0.5, 0.6] for end in ("", "_low", "_high")}
+    plots.compare(
+        pd.DataFrame({"method": "sampling", "setting": "", "forward_tokens": tokens, **columns}), ax, "accuracy"
+    )
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == ticks
+    assert ax.xaxis.get_minor_formatter()(20, None) == ""
+
+
+def test_the_least_likely_pool_is_drawn(ax):
+    """Equal log-likelihoods of -1e12, where a billionth of a nat is lost in rounding."""
+    plots.likelihood_histogram(np.full(9, -1e12), None, ax, label="x")
+    (bars,) = ax.containers
+    assert sum(bar.get_width() * bar.get_height() for bar in bars) == pytest.approx(1.0)

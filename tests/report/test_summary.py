@@ -4,11 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sharptheory.measure import alignment, certificate, prediction
+from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
+from sharptheory.report import schema
 from sharptheory.report.findings import findings
+from sharptheory.report.schema import Interval
 from sharptheory.report.summary import curve_grid, diagnose
 from sharptheory.theory import bounds
+from tests.conftest import pool_from_table
 from tests.report.pools import LIKELY, UNLIKELY, hand_pool, table_pool
 
 
@@ -125,6 +131,13 @@ def test_a_peak_on_a_few_prompts_is_no_evidence():
     assert diagnose(peaked(0, others=10)).summary.peak is None
 
 
+def test_no_limit_of_a_difference_in_accuracy_is_beyond_what_it_can_be():
+    """Two prompts, one gained and one lost: Student's interval alone would be ± 6.2."""
+    pool = pd.DataFrame({"prompt_id": [0, 0, 1, 1], "log_likelihood": [-1.0, -2.0] * 2, "correct": [1, 0, 0, 1]})
+    gain = diagnose(pool).summary.gain_over_sampling.accuracy
+    assert (gain.value, gain.low, gain.high) == (0.0, -1.0, 1.0)
+
+
 def test_partly_graded_pool():
     pool = table_pool(aligned=1.0, n_prompts=10, m=4)
     pool.loc[pool["prompt_id"] < 3, "correct"] = pd.NA
@@ -220,3 +233,149 @@ def test_costs_are_the_bounds_at_both_ends_of_the_coverage_coefficient():
         assert getattr(sft.tokens, end) == 3 * queries
     assert sft.queries.low < sft.queries.high and adaptive.queries.high < sft.queries.high / 5
     assert rlhf.responses.low == 2 and rlhf.prompts.low < rlhf.prompts.high
+
+
+# Every interval -------------------------------------------------------------------------------------------------------
+
+
+def assert_is(found: Interval, estimate: Estimate, *, within: float = np.inf) -> None:
+    """The same value and limits, cut to what the quantity can be, and the number of prompts."""
+    assert found.n_prompts == estimate.n_prompts
+    assert found.value == pytest.approx(float(estimate.value))
+    ends = np.clip([float(estimate.low), float(estimate.high)], -within, within)
+    assert [found.low, found.high] == pytest.approx(ends.tolist())
+
+
+RIGHT = np.array([1.0] * 7 + [0.0])
+#: Of each prompt of `hand_pool`: accuracy of one sample and of the best of two, whether greedy decoding is right.
+ONE, TWO, GREEDY = RIGHT / 2, RIGHT, np.array([1.0] * 2 + [0.0] * 6)
+
+
+def test_every_interval_is_that_of_its_values_on_each_prompt():
+    """Another seed than the default, which has to arrive everywhere."""
+    summary = diagnose(hand_pool(), seed=3).summary
+    of = lambda values, **options: bootstrap_mean(np.asarray(values, dtype=float), seed=3, **options)  # noqa: E731
+    assert_is(summary.sampling.accuracy, of(ONE, proportion=True))
+    assert_is(summary.greedy.accuracy, of(GREEDY, proportion=True))
+    for points in (summary.best_of_n, summary.pass_at_n, summary.rewards[0].curve):
+        for point, values in zip(points, (ONE, TWO), strict=True):
+            assert_is(point.accuracy, of(values, proportion=True))
+    assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE), within=1)
+    assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY), within=1)
+    assert_is(summary.rewards[1].over_likelihood, of(-TWO), within=1)  # per token the unlikely one is preferred
+    assert summary.gain_over_greedy.accuracy.n_prompts == 8 and summary.gain_over_greedy.accuracy.low < 5 / 8
+
+
+def test_likelihoods_have_the_interval_of_their_prompts():
+    pool = table_pool(aligned=0.7, n_prompts=12, m=16)
+    greedy = pool.drop_duplicates("prompt_id").assign(sample_id=-1, source="greedy")
+    greedy.loc[greedy["prompt_id"] == 3, "correct"] = pd.NA
+    whole = Pool.from_frame(pd.concat([pool, greedy]))
+    summary = diagnose(whole, seed=3).summary
+    by_n = curve(whole, "log_likelihood", "log_likelihood", range(1, 17))
+    correct = curve(whole, "log_likelihood", "correct", range(1, 17))
+    of = lambda values, **options: bootstrap_mean(values.to_numpy(dtype=float), seed=3, **options)  # noqa: E731
+    own = whole.greedy.set_index("prompt_id")
+    assert_is(summary.sampling.log_likelihood, of(by_n[1]))
+    assert_is(summary.greedy.log_likelihood, of(own["log_likelihood"]))
+    assert_is(summary.gain_over_sampling.log_likelihood, of(by_n[16] - by_n[1]))
+    assert_is(summary.gain_over_greedy.log_likelihood, of(by_n[16] - own["log_likelihood"]))
+    for point in summary.best_of_n:
+        assert_is(point.log_likelihood, of(by_n[point.n]))
+        assert_is(point.accuracy, of(correct[point.n], proportion=True))
+    known = own["correct"].drop(3).astype(float)
+    assert_is(summary.greedy.accuracy, of(known, proportion=True))
+    assert_is(summary.gain_over_greedy.accuracy, of(correct[16].drop(3) - known), within=1)
+
+
+def test_what_likelihood_knows_is_as_estimated():
+    pool = Pool.from_frame(
+        table_pool(aligned=0.7, n_prompts=12, m=16).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
+    )
+    found = diagnose(pool, seed=3).summary.alignment
+    assert_is(found.within, alignment.auc_within(pool, seed=3))
+    assert_is(found.pooled, alignment.auc_pooled(pool, seed=3))
+    levels = alignment.alignment_levels(pool, seed=3)
+    assert list(found.levels) == list(levels)
+    for name, level in levels.items():
+        assert_is(found.levels[name], level)
+    for dominance, within in ((found.dominance_within, True), (found.dominance_pooled, False)):
+        test = alignment.dominance(pool, within=within, seed=3)
+        assert dominance == schema.Dominance(
+            test.above, test.p_above, test.below, test.p_below, test.n_prompts, test.holds
+        )
+    confound, expected = diagnose(pool, seed=3).summary.length.confound, alignment.length_confound(pool, seed=3)
+    for name in ("correlation", "auc", "auc_given_length", "accuracy", "accuracy_adjusted"):
+        assert_is(getattr(confound, name), getattr(expected, name))
+    assert (confound.slope, confound.n_prompts) == (expected.slope, expected.n_prompts)
+
+
+def test_a_prediction_is_as_estimated_with_its_checks():
+    pool = Pool.from_frame(table_pool(aligned=0.7, n_prompts=12, m=8))
+    found = diagnose(pool, seed=3).summary.prediction
+    assert [point.n for point in found.curve] == [8, 16, 32, 64]
+    predicted = prediction.predicted_curve(pool, [8, 16, 32, 64], seed=3)
+    for i, point in enumerate(found.curve):
+        assert_is(point.accuracy, Estimate(predicted.value[i], predicted.low[i], predicted.high[i], 12))
+    checks = prediction.calibration(pool, seed=3)
+    assert [(check.n, check.predicted, check.measured, check.error, check.agrees) for check in found.checks] == [
+        (row.n, row.predicted, row.measured, row.error, row.agrees) for row in checks.itertuples()
+    ]
+    assert diagnose(table_pool(aligned=0.7, n_prompts=12, m=7)).summary.prediction is None
+
+
+def test_coverage_and_hit_rates_are_as_certified():
+    """Half of the prompts have one response of .9 and are certified; the others are left open."""
+    probs = np.array([[0.9, 0.1, 0.0]] * 6 + [[0.4, 0.35, 0.25]] * 6)
+    pool = Pool.from_frame(pool_from_table(probs, 4, np.random.default_rng(1)))
+    diagnosis = diagnose(pool, seed=3)
+    proved, rates = certificate.coverage_certificate(pool), certificate.argmax_hit_rates(pool)
+    bound, coverage = certificate.c_cov_bar_bound(proved, seed=3), diagnosis.summary.coverage
+    assert coverage.certified == proved["certified"].mean() and 0.5 <= coverage.certified < 1
+    assert (coverage.coefficient.low, coverage.coefficient.high) == (bound.low, bound.high)
+    assert coverage.at_least == bound.at_least and coverage.coefficient.low < coverage.coefficient.high
+    assert_is(coverage.low_estimate, bound.low_estimate)
+    assert_is(coverage.high_estimate, bound.high_estimate)
+    assert coverage.log_coefficient_high == pytest.approx(np.log(bound.high))
+    assert coverage.median_log_p == np.median(proved["log_p_low"])
+    assert coverage.undersampled == np.mean(np.exp(proved["log_p_low"]) < 1 / 4)
+    found = diagnosis.summary.hit_rates
+    assert (found.n_prompts, found.n_samples, found.disagreements) == (
+        len(rates.mass),
+        rates.n_samples,
+        rates.disagreements(),
+    )
+    assert [point.n for point in found.curve] == [1, 2] and found.n_samples == 2 * found.n_prompts
+    for i, point in enumerate(found.curve):
+        assert point.predicted == pytest.approx(np.mean(1 - (1 - rates.mass) ** point.n))
+        assert point.measured.value == pytest.approx(rates.measured.value[i])
+        assert (point.measured.low, point.measured.high) == (rates.measured.low[i], rates.measured.high[i])
+    pd.testing.assert_frame_equal(diagnosis.certificate, proved)
+
+
+def test_provenance_is_kept_as_it_is():
+    assert diagnose(hand_pool(), provenance={"model": "m", "seed": 0}).summary.provenance == {"model": "m", "seed": 0}
+    assert diagnose(hand_pool()).summary.provenance == {}
+
+
+def test_a_peak_is_compared_with_every_other_n_at_once():
+    """On 40 prompts with a peak and 10 of another kind: with four comparisons each limit is at 1 - .05/4."""
+    pool = pd.concat([peaked(40, others=0), peaked(0, others=10).assign(prompt_id=lambda pool: pool["prompt_id"] + 40)])
+    peak = diagnose(pool, seed=3).summary.peak
+    values = np.array([1330 / 1820] * 40 + [0.0] * 10)
+    assert peak.n == 4 and peak.accuracy == pytest.approx(0.8 * 1330 / 1820 + 0.2)
+    assert_is(peak.over_last, bootstrap_mean(values, confidence=1 - 0.05 / 4, seed=3), within=1)
+
+
+def test_uneven_pools_are_counted():
+    pool = hand_pool(n_prompts=3).drop(index=1).drop(columns="length")  # the likely response of the first prompt
+    sampling = diagnose(pool).summary.sampling
+    assert (sampling.n_prompts, sampling.n_samples, sampling.n_samples_max, sampling.n_responses) == (3, 1, 2, 5)
+
+
+def test_every_number_of_responses_has_a_place_on_the_grid():
+    assert curve_grid(64).tolist() == list(range(1, 65)) and curve_grid(1).tolist() == [1]
+    assert curve_grid(65).tolist() == list(range(1, 66))
+    grid = curve_grid(1_000)
+    assert set(range(1, 65)) | {128, 256, 512, 1_000} <= set(grid) and 110 < len(grid) <= 132 and max(grid) == 1_000
+    assert max(np.diff(np.log(grid[64:]))) < 0.06 and curve_grid(9, points=4).tolist() == [1, 2, 3, 4, 5, 7, 8, 9]
