@@ -4,7 +4,8 @@
     python -m tests.mutants measure report --sample 500 --seed 1
 
 Works on a copy of the tree in out/mutants, with mutmut. Writes the scores into docs/testing.json, from which
-``python -m experiments.tables`` makes the table of docs/testing.md, and the survivors of each room into out/mutants/ROOM.txt, each with its change, so that one can tell a gap from an equivalent.
+``python -m experiments.tables`` makes the table of docs/testing.md, and the survivors of each
+room into out/mutants/ROOM.txt, each with its change, so that one can tell a gap from an equivalent.
 """
 
 import argparse
