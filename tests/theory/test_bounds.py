@@ -181,10 +181,11 @@ ARGUMENTS = {
 }
 #: Arguments that may be arrays; for the others an array is an error.
 MAY_BE_ARRAYS = {"mass", "max_prob", "n_maximizers", "missing", "mu", "n", "threshold"}
+#: (x_ is how mutation testing names its copies.)
 GUARANTEES = {
     name: function
     for name, function in inspect.getmembers(bounds, inspect.isfunction)
-    if function.__module__ == bounds.__name__ and not name.startswith("_")
+    if function.__module__ == bounds.__name__ and not name.startswith(("_", "x_"))
 }
 
 
