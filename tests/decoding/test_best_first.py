@@ -154,7 +154,7 @@ def test_a_search_without_an_end_says_what_it_does_not_know():
     never = lambda _, prefixes: np.tile(np.log([0.6, 0.4]), (len(prefixes), 1))  # noqa: E731
     found = best_first(never, [], max_tokens=3, batch=1)
     assert found.tokens is None and found.log_p == -np.inf and found.responses == ()
-    assert not found.certified and not found.complete
+    assert found.certified is False and found.complete is False and found.expanded == 7
     assert found.log_upper == pytest.approx(3 * np.log(0.6))
     cut = best_first(never, [], max_tokens=30, budget=2, batch=1)
     assert cut.log_upper == pytest.approx(np.log(0.4)) and cut.expanded == 2
@@ -215,3 +215,25 @@ def test_a_law_is_checked_row_by_row():
         broken[1, 0] = wrong
         with pytest.raises(ValueError, match=rf"after prefix \(3, 4\) of prompt 8 is {shown}"):
             ask(lambda *_, broken=broken: broken, [7, 8], [(), [3, 4]])
+
+
+def test_what_is_certified_need_not_be_complete():
+    """The best is proved after one question; whether another is within half of it is not."""
+    law = lambda _, prefixes: np.tile(np.log([0.3, 0.1, 0.6]), (len(prefixes), 1))  # noqa: E731
+    short = best_first(law, [2], max_tokens=9, budget=1, gamma=0.9)
+    assert short.certified is True and short.complete is False and [r for r, _ in short.responses] == [(2,)]
+    full = best_first(law, [2], max_tokens=9, gamma=0.9)
+    assert full.complete is True and [r for r, _ in full.responses] == [(2,), (0, 2), (1, 2)]
+    assert best_first(law, [2], max_tokens=1).held == 1
+
+
+def test_a_law_in_single_precision_keeps_the_argmax():
+    exact = law_of(3, shift=1.0)
+    single = lambda prompts, prefixes: exact(prompts, prefixes).astype(np.float32)  # noqa: E731
+    found, same = (best_first(law, {2}, max_tokens=5, keep=4) for law in (exact, single))
+    assert [r for r, _ in found.responses] == [r for r, _ in same.responses]
+    np.testing.assert_allclose([s for _, s in found.responses], [s for _, s in same.responses], atol=1e-5)
+    # The accumulation is in double: the likelihoods are sums of what the law said.
+    [(tokens, score), *_] = same.responses
+    steps = [float(single([0], [tokens[:t]])[0, tokens[t]]) for t in range(len(tokens))]
+    assert score == pytest.approx(sum(steps), abs=1e-15)

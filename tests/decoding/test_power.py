@@ -385,3 +385,11 @@ def test_more_bad_arguments_are_named(sampler, options, message):
     given = {"prompts": [0], "alpha": 2.0, "max_tokens": 1, **options}
     with pytest.raises(ValueError, match=message):
         sampler(one_step([0.5, 0.5]), [0, 1], given.pop("prompts"), **given)
+
+
+def test_weights_in_single_precision_are_added_in_double():
+    counts = _systematic(np.full(100_000, 0.1, dtype=np.float32), 100_000, np.random.default_rng(0))
+    np.testing.assert_array_equal(counts, 1)
+    logits = np.zeros((1, 100_000), dtype=np.float32) - np.float32(11.5)
+    assert _sample(logits, np.array([0.123456]))[0] == 12_345
+    assert _sample(logits, np.array([0.999995]))[0] == 99_999
