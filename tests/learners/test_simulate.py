@@ -233,3 +233,12 @@ def test_dpo_errors_weigh_prompts_and_break_ties_to_the_first():
         simulate.dpo_errors(policy, members, 0, 0.1, delta=0.3, rng=rng)
     with pytest.raises(ValueError, match="beta=inf"):
         simulate.dpo_errors(policy, members, 1, np.inf, delta=0.3, rng=rng)
+
+
+def test_pairs_come_from_all_prompts():
+    """Forty pairs see both prompts, so neither member that is right on one of them is mistaken for the target."""
+    policy = TabularPolicy.from_probs([[0.6, 0.4], [0.3, 0.7]])
+    target, flat = laws.tilted(policy.log_probs, 0.2), np.log([0.5, 0.5])
+    members = FiniteClass(np.stack([[target[0], flat], [flat, target[1]], target]))
+    errors = simulate.dpo_errors(policy, members, 40, 0.2, delta=0.3, replications=50, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(errors, 0)
