@@ -9,7 +9,7 @@ tests compare. All are called as ``(policy, …, *, delta, gamma, replications, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -166,7 +166,7 @@ def sweep(
         delta, gamma: each of ``(ε, δ, γ)``-sharpness.
         replications: per setting.
         seed: of the streams.
-        workers: processes, default one per core.
+        workers: processes, default one per core; 1 stays in this one.
         progress: called with (settings done, settings in all).
 
     Returns:
@@ -178,19 +178,29 @@ def sweep(
         UserError: an empty grid, or an argument out of range.
     """
     expect_integers(0, seed=seed)
+    if workers is not None:
+        expect_integers(1, workers=workers)
     methods = [("sft", float(n)) for n in n_responses] + [("adaptive", float(t)) for t in threshold]
     settings = list(itertools.product(methods, n_prompts, delta, gamma))
     if not settings:
         raise UserError("an empty grid: give n_prompts and at least one of n_responses, threshold")
     jobs = [(policy, *setting, replications, np.random.SeedSequence([seed, i])) for i, setting in enumerate(settings)]
     rows = []
-    with ProcessPoolExecutor(workers) as pool:
-        for row in pool.map(_setting, jobs):
-            rows.append(row)
-            if progress:
-                progress(len(rows), len(settings))
+    for row in _each(_setting, jobs, workers):
+        rows.append(row)
+        if progress:
+            progress(len(rows), len(settings))
     columns = ["method", "n", "n_responses", "delta", "gamma", "error", "low", "high", "bound_term"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _each(function: Callable, jobs: list, workers: int | None) -> Iterator:
+    """``map(function, jobs)``, in this process for one worker, else in several."""
+    if workers == 1:
+        yield from map(function, jobs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(function, jobs)
 
 
 def _setting(job: tuple) -> tuple:

@@ -40,7 +40,8 @@ class Cost:
 _EXPECTED = {
     **dict.fromkeys(("eps", "delta", "rho", "mass", "max_prob"), (lambda v: (v > 0) & (v <= 1), "a number in (0, 1]")),
     **dict.fromkeys(
-        ("n_prompts", "n_star", "margin", "threshold", "p", "sec", "r_max"), (lambda v: v > 0, "a positive number")
+        ("n_prompts", "n_pairs", "n_star", "margin", "threshold", "p", "sec", "r_max"),
+        (lambda v: v > 0, "a positive number"),
     ),
     **dict.fromkeys(
         (
@@ -332,7 +333,7 @@ def dpo_disagreement(n_pairs: float, log_class: float, rho: float) -> float:
 
     Source: [S2].
     """
-    _check(n_prompts=n_pairs, log_class=log_class, rho=rho)
+    _check(n_pairs=n_pairs, log_class=log_class, rho=rho)
     return (log_class - np.log(rho)) / n_pairs
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, logsumexp
 
-from sharptheory.decoding.power import mcmc, smc
+from sharptheory.decoding.power import _sample, _systematic, mcmc, smc
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import load_model
 from sharptheory.tasks import arithmetic
@@ -237,3 +237,159 @@ def test_on_the_shipped_model():
         for sampled in (base, two.responses, four.responses)
     ]
     assert means[0] < means[1] < means[2]
+
+
+# What the samplers report ---------------------------------------------------------------------------------------------
+
+
+def one_step(probs):
+    """Responses of one token: the law of a table, with nothing else to write."""
+    return lambda _, prefixes: np.tile(np.log(probs), (len(prefixes), 1))
+
+
+def test_one_token_needs_no_luck():
+    """Proposals are from the power law itself, so all weights are equal and every one of them is accepted."""
+    law, z = one_step([0.6, 0.3, 0.1]), 0.36 + 0.09 + 0.01
+    found = smc(law, [0, 1, 2], [3, 5], alpha=2.0, samples=50, max_tokens=1)
+    np.testing.assert_allclose(np.exp(found.log_z), [z, z])
+    np.testing.assert_allclose(found.ess, 1)
+    assert np.isnan(found.acceptance).all() and found.acceptance.shape == (2,)
+    assert [len(row) for row in found.responses] == [50, 50]
+    for row in found.responses:
+        for response in row:
+            assert response.finished and response.log_likelihood == pytest.approx(
+                np.log([0.6, 0.3, 0.1])[response.tokens[0]]
+            )
+    chains = mcmc(law, [0, 1, 2], [3, 5], alpha=2.0, chains=50, steps=10, exploring=0.0, max_tokens=1)
+    np.testing.assert_array_equal(chains.acceptance, [1, 1])
+    assert np.isnan(chains.ess).all() and np.isnan(chains.log_z).all() and chains.log_z.shape == (2,)
+    assert [len(row) for row in chains.responses] == [50, 50]
+    # Without steps the chain is at its start: a sample of q.
+    start = mcmc(law, [0, 1, 2], [0], alpha=2.0, chains=4_000, steps=0, max_tokens=1)
+    share = np.bincount([r.tokens[0] for r in start.responses[0]], minlength=3) / 4_000
+    np.testing.assert_allclose(share, np.array([0.36, 0.09, 0.01]) / z, atol=0.03)
+    assert start.acceptance.tolist() == [0.0]
+
+
+def test_exploring_proposals_are_accepted_by_the_ratio_of_powers():
+    """From π at α = 2 with one token: y' is accepted with min(1, π(y')/π(y)); in the long run (.8, .2) → 2·.8·.2·.25…"""
+    probs = np.array([0.8, 0.2])
+    law = probs**2 / (probs**2).sum()
+    found = mcmc(one_step(probs), [0, 1], [0], alpha=2.0, chains=500, steps=40, exploring=1.0, max_tokens=1)
+    rate = sum(law[i] * probs[j] * min(1, probs[j] / probs[i]) for i in range(2) for j in range(2))
+    assert found.acceptance[0] == pytest.approx(rate, abs=0.02)
+    assert np.mean([r.tokens[0] for r in found.responses[0]]) == pytest.approx(law[1], abs=0.03)
+
+
+def test_the_effective_sample_size_is_that_of_the_weights():
+    """Two first tokens, one of which leads to a sure end and one to an even choice: weights c(h) of 1 and 1/2."""
+
+    def law(_, prefixes):
+        after = {(): [0.5, 0.5, 0], (0,): [0, 0, 1.0], (1,): [0.5, 0, 0.5], (1, 0): [0, 0, 1.0]}
+        with np.errstate(divide="ignore"):
+            return np.log([after[tuple(prefix)] for prefix in prefixes])
+
+    found = smc(law, [2], [0], alpha=2.0, samples=100, particles=1_000, resample_below=0.0, max_tokens=5)
+    # Half of the particles at each weight: (Σw)²/(n Σw²) = .75²/.625.
+    assert found.ess[0] == pytest.approx(0.75**2 / 0.625, abs=1e-3)
+    assert np.exp(found.log_z[0]) == pytest.approx(0.5 * 0.75, abs=1e-3)  # Σ π² = 1/4 + 1/16 + 1/16
+    counts = {}
+    for response in found.responses[0]:
+        counts[response.tokens] = counts.get(response.tokens, 0) + 1
+    assert counts == {
+        (0, 2): pytest.approx(67, abs=1),
+        (1, 2): pytest.approx(17, abs=2),
+        (1, 0, 2): pytest.approx(17, abs=2),
+    }
+    for response in found.responses[0]:
+        assert response.log_likelihood == pytest.approx(np.log(0.5) if response.tokens == (0, 2) else np.log(0.25))
+    # Resampled whenever the weights differ, they are equal in the end.
+    always = smc(law, [2], [0], alpha=2.0, samples=100, particles=1_000, resample_below=1.0, max_tokens=5)
+    assert always.ess[0] == pytest.approx(1) and np.exp(always.log_z[0]) == pytest.approx(0.375, abs=0.01)
+
+
+def test_particles_are_eight_per_sample_unless_told():
+    policy = tree(3, 3, 4, eos=True)
+    options = dict(alpha=3.0, max_tokens=5, samples=12)
+    told = smc(policy.next_token, [3], [0], particles=96, **options)
+    assert smc(policy.next_token, [3], [0], **options).responses == told.responses
+    assert smc(policy.next_token, [3], [0], particles=12, **options).responses != told.responses
+    defaults = smc(policy.next_token, [3], [0], alpha=3.0, max_tokens=5)
+    assert (
+        defaults.responses
+        == smc(policy.next_token, [3], [0], alpha=3.0, max_tokens=5, samples=8, resample_below=0.5, seed=0).responses
+    )
+    chains = mcmc(policy.next_token, [3], [0], alpha=3.0, max_tokens=5)
+    assert (
+        chains.responses
+        == mcmc(
+            policy.next_token, [3], [0], alpha=3.0, max_tokens=5, chains=8, steps=64, exploring=0.5, seed=0
+        ).responses
+    )
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 1_000])
+def test_systematic_counts_are_right_in_expectation_and_within_one(n):
+    weights = np.array([0.5, 0.0, 1.5, 3.0, 1e-12])
+    rng = np.random.default_rng(0)
+    counts = np.array([_systematic(weights, n, rng) for _ in range(400)])
+    assert np.all(counts.sum(axis=1) == n) and np.all(counts[:, 1] == 0)
+    expected = n * weights / weights.sum()
+    assert np.all(counts >= np.floor(expected - 1e-9)) and np.all(counts <= np.ceil(expected + 1e-9))
+    np.testing.assert_allclose(counts.mean(axis=0), expected, atol=0.1)
+    assert counts.dtype.kind == "i"
+
+
+def test_tokens_are_sampled_by_their_weights_and_never_without():
+    logits = np.log([[0.2, 0.5, 0.3]]) - 700
+    for u, token in ((0.0, 0), (0.199, 0), (0.201, 1), (0.699, 1), (0.701, 2), (1 - 1e-16, 2)):
+        assert _sample(logits, np.array([u])).tolist() == [token]
+    with np.errstate(divide="ignore"):
+        padded = np.log([[0.0, 0.4, 0.6, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    assert _sample(padded, np.array([0.0, 1.0])).tolist() == [1, 0]
+    assert _sample(padded, np.array([1.0, 0.5])).tolist() == [2, 0]
+
+
+def test_the_samples_of_a_prompt_are_its_own():
+    """Which other prompts there are, and in which order, does not matter: prompts of different lengths, both samplers."""
+    policy = tree(9, 2, 5, eos=True, n_prompts=3)
+    options = dict(alpha=2.0, max_tokens=6, seed=3)
+    for sampler, size in ((smc, {"samples": 25}), (mcmc, {"chains": 25, "steps": 9})):
+        every = sampler(policy.next_token, [2], [0, 1, 2], **size, **options)
+        some = sampler(policy.next_token, [2], [2, 0], **size, **options)
+        assert some.responses == [every.responses[2], every.responses[0]]
+        for field in ("acceptance", "ess", "log_z"):
+            np.testing.assert_array_equal(getattr(some, field), getattr(every, field)[[2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "message"),
+    [
+        (smc, {"alpha": 1 - 1e-9}, "alpha=0.99"),
+        (smc, {"prompts": []}, r"prompts=\[\]; expected at least one number"),
+        (smc, {"prompts": [1, 1]}, r"prompts=\[1, 1\]"),
+        (smc, {"samples": 0}, "samples=0"),
+        (smc, {"samples": 9, "particles": 8}, "particles=8 for samples=9"),
+        (smc, {"particles": 8_000_001}, "particles=8000001"),
+        (smc, {"resample_below": -0.1}, r"resample_below=-0\.1"),
+        (smc, {"resample_below": 1.1}, r"resample_below=1\.1"),
+        (mcmc, {"exploring": 1.1}, r"exploring=1\.1"),
+        (mcmc, {"exploring": -0.1}, r"exploring=-0\.1"),
+        (mcmc, {"chains": 0}, "chains=0"),
+        (mcmc, {"chains": 1_000_001}, "chains=1000001"),
+        (mcmc, {"steps": -1}, "steps=-1"),
+        (mcmc, {"max_tokens": 0}, "max_tokens=0"),
+    ],
+)
+def test_more_bad_arguments_are_named(sampler, options, message):
+    given = {"prompts": [0], "alpha": 2.0, "max_tokens": 1, **options}
+    with pytest.raises(ValueError, match=message):
+        sampler(one_step([0.5, 0.5]), [0, 1], given.pop("prompts"), **given)
+
+
+def test_weights_in_single_precision_are_added_in_double():
+    counts = _systematic(np.full(100_000, 0.1, dtype=np.float32), 100_000, np.random.default_rng(0))
+    np.testing.assert_array_equal(counts, 1)
+    logits = np.zeros((1, 100_000), dtype=np.float32) - np.float32(11.5)
+    assert _sample(logits, np.array([0.123456]))[0] == 12_345
+    assert _sample(logits, np.array([0.999995]))[0] == 99_999

@@ -1,4 +1,5 @@
 import itertools
+from math import comb
 
 import mpmath
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from scipy.special import log_softmax
 
 from sharptheory.learners import bon_aware as bon
-from sharptheory.theory.laws import best_of_n
+from sharptheory.theory.laws import best_of_n, rank_tilt
 
 
 def instances():
@@ -293,3 +294,127 @@ def test_bad_arguments_are_named(call, message):
 def test_certain_success_needs_no_training():
     value, gradient = bon.bon_rlb(np.zeros(2), np.ones(2), 3)
     assert value == 1.0 and not gradient.any()
+
+
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_max_at_k_weights_by_their_definition(positive, binary, k):
+    """``k (E[max(r, M)] - b)``, M the largest of a random k-1 others; b is E[M], their least, or 0 where it may be."""
+    rng = np.random.default_rng(k)
+    groups = rng.integers(0, 2, size=(4, 5)).astype(float) if binary else rng.normal(size=(4, 5))
+    weights = bon.max_at_k_weights(groups.reshape(2, 2, 5), k, binary=binary, positive=positive)
+    assert weights.shape == (2, 2, 5)
+    for row, found in zip(groups, weights.reshape(4, 5)):
+        for i in range(5):
+            fellows = np.delete(row, i)
+            chosen = [list(others) for others in itertools.combinations(fellows, k - 1)]
+            best = np.mean([max([row[i], *others]) for others in chosen])
+            baseline = (
+                (0.0 if binary else fellows.min()) if not positive or k == 1 else np.mean([max(o) for o in chosen])
+            )
+            assert found[i] == pytest.approx(k * (best - baseline), abs=1e-12)
+
+
+def test_weights_of_binary_rewards_have_their_closed_form():
+    """Of m with c successes: k for a success, k ρ(m-1, c, k-1) for a failure; positive: k(1 - ρ(m-1, c-1, k-1)) and 0."""
+    rho = lambda m, c, k: 1 - comb(max(m - c, 0), k) / comb(m, k)  # noqa: E731
+    for m, k in ((1, 1), (4, 1), (6, 3), (6, 6)):
+        for c in range(m + 1):
+            correct = np.array([1.0] * c + [0.0] * (m - c))
+            wrong = k * rho(m - 1, c, k - 1) if m > 1 else 0.0
+            np.testing.assert_allclose(bon.pass_at_k_weights(correct, k), np.where(correct == 1, k, wrong), atol=1e-12)
+            plain = bon.max_at_k_weights(correct, k, binary=True, positive=False)
+            np.testing.assert_allclose(plain, np.where(correct == 1, k, wrong), atol=1e-12)
+            if k > 1 and c:
+                right = k * (1 - rho(m - 1, c - 1, k - 1))
+                np.testing.assert_allclose(
+                    bon.max_at_k_weights(correct, k), np.where(correct == 1, right, 0), atol=1e-12
+                )
+    several = bon.pass_at_k_weights(np.array([[[1, 0, 0]], [[0, 0, 0]]]), 2)
+    np.testing.assert_allclose(several, [[[2, 1, 1]], [[0, 0, 0]]])
+
+
+def test_weights_of_rounding_size_are_zero():
+    weights = bon.max_at_k_weights([0.1 + 0.2, 0.3, 0.3], 2)
+    np.testing.assert_array_equal(weights, 0)
+    assert bon.max_at_k_weights([1e-3, 0.0, 0.0], 2)[0] == pytest.approx(2e-3)
+
+
+def test_weights_of_the_pass_rate_by_hand():
+    """p = 1/4, N = 3: g⁺ = 3/16/(63/64), g⁻ = 3 · (1/4)/(3/4)."""
+    plus, minus = bon.bon_rlb_weights(0.25, 3)
+    assert plus == pytest.approx(3 / 16 / (63 / 64)) and minus == pytest.approx(1.0)
+    assert bon.bon_rlb_positive_weight(0.25, 3) == pytest.approx(plus * 0.75)
+    assert bon.bon_rlb_weights(0.25, 1) == pytest.approx((1 / 0.75, 1 / 3))
+
+
+def test_the_surrogate_by_hand():
+    """``log π + λ_N Q - log Z``, Q the mass of what is at most as good."""
+    logits, rewards, expert = np.log([0.5, 0.3, 0.2]), [0.0, 2.0, 1.0], np.array([0.2, 0.5, 0.3])
+    weights = np.array([0.5, 0.3, 0.2]) * np.exp(rank_tilt(4) * np.array([0.5, 1.0, 0.7]))
+    value, _ = bon.bon_sft_surrogate(logits, expert, rewards, 4)
+    assert value == pytest.approx(float(expert @ np.log(weights / weights.sum())))
+
+
+def test_training_balances_objective_and_distance_to_the_base():
+    base = np.log([0.5, 0.3, 0.2])
+    rewards = np.array([0.0, 1.0, 3.0])
+    linear = lambda logits: (  # noqa: E731
+        float(np.exp(log_softmax(logits)) @ rewards),
+        np.exp(log_softmax(logits)) * (rewards - np.exp(log_softmax(logits)) @ rewards),
+    )
+    for penalty in (0.5, 2.0):
+        # The maximum of E_π[r] - β KL(π‖base) is base · e^{r/β}.
+        found = bon.train(linear, np.zeros(3), base=base, kl_penalty=penalty)
+        np.testing.assert_allclose(log_softmax(found), log_softmax(base + rewards / penalty), atol=1e-6)
+    flat = bon.train(lambda logits: (0.0, np.zeros(3)), np.array([[5.0, 0.0, 0.0]]), base=base + 7, kl_penalty=1.0)
+    np.testing.assert_allclose(log_softmax(flat), base, atol=1e-5)
+
+
+def test_training_returns_the_best_of_its_starts():
+    """An objective with two hills: from the lower one's side alone it is found, from both the higher one."""
+    targets = np.array([[0.9, 0.05, 0.05], [0.05, 0.05, 0.9]])
+
+    def hills(logits):
+        law = np.exp(log_softmax(logits))
+        heights = np.array([1.0, 2.0]) * np.exp(-20 * ((law - targets) ** 2).sum(axis=1))
+        slope = (-40 * heights[:, None] * (law - targets)).sum(axis=0)
+        return float(heights.sum()), law * (slope - law @ slope)
+
+    starts = np.log(targets)
+    options = dict(base=np.zeros(3), kl_penalty=1e-3)
+    lower, higher = (int(np.argmax(bon.train(hills, start, **options))) for start in starts)
+    assert (lower, higher) == (0, 2)
+    for order in (starts, starts[::-1]):
+        assert int(np.argmax(bon.train(hills, order, **options))) == 2
+
+
+def test_training_that_does_not_converge_says_so():
+    wrong = lambda logits: (float(logits[0]), np.array([-1.0, 1.0]))  # noqa: E731  (a gradient of another function)
+    with pytest.raises(RuntimeError, match=r"training did not converge: gradient .* > 1e-6"):
+        bon.train(wrong, np.zeros(2), base=np.zeros(2), kl_penalty=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bon.bon_rlb_weights(0.0, 3), r"p_fail=0\.0"),
+        (lambda: bon.bon_rlb_weights(0.5, np.inf), "n=inf"),
+        (lambda: bon.bon_rlb([0, 0], [0, 1], np.inf), "n=inf"),
+        (lambda: bon.bon_rlb([0, 0], [0, -1], 2), r"correct: -1\.0"),
+        (lambda: bon.bon_rl([np.inf, 0], [0, 1], 2), "largest inf"),
+        (lambda: bon.bon_rl([[0, 0]], [0, 1], 2), r"logits: shape \(1, 2\)"),
+        (lambda: bon.bon_rl([], [], 2), r"logits: shape \(0,\)"),
+        (lambda: bon.log_best_of_n([0, 0], [0, 1], 0.5), r"n=0\.5"),
+        (lambda: bon.pass_at_k_weights([0, 1], 0), "k=0; expected an integer from 1 to 2"),
+        (lambda: bon.max_at_k_weights([0, 1], 0), "k=0; expected an integer from 1 to 2"),
+        (lambda: bon.max_at_k_weights([0, 1], 1.0), r"k=1\.0"),
+        (lambda: bon.train(None, np.zeros(2), base=np.zeros(2), kl_penalty=np.inf), "kl_penalty=inf"),
+        (lambda: bon.train(None, np.zeros(2), base=[np.nan, 0], kl_penalty=1.0), "base: nan; expected finite logits"),
+        (lambda: bon.train(None, np.zeros((0, 2)), base=np.zeros(2), kl_penalty=1.0), r"starts has shape \(0, 2\)"),
+    ],
+)
+def test_more_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,3 +1,6 @@
+import itertools
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -356,3 +359,129 @@ def test_the_oracle_scores_columns_only(policy, response, message):
 def test_the_oracle_samples_with_whole_seeds_only(policy):
     with pytest.raises(UserError, match="seed=-1"):
         TableOracle(policy).sample([0], 1, seed=-1)
+
+
+class Scripted:
+    """A class whose optimistic policies are given in advance."""
+
+    def __init__(self, policies):
+        self.policies, self.shape, self.calls = list(policies), policies[0].shape, []
+
+    def optimistic(self, pairs, *arguments):
+        self.calls.append(arguments)
+        return self.policies[len(self.calls) - 1]
+
+
+def test_xpo_returns_the_iterate_of_largest_value():
+    """``J_β = E_π[(1+β) log π_base - β log π]``: of the base, its tilt and a wrong policy the tilt, whenever it came."""
+    base = TabularPolicy.from_probs([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
+    target, wrong = laws.tilted(base.log_probs, 0.5), np.log([[0.1, 0.1, 0.8], [0.5, 0.4, 0.1]])
+    for order in itertools.permutations([base.log_probs, target, wrong]):
+        learned = learners.xpo_sharpening(
+            TableOracle(base), Scripted(order), np.array([0, 1, 1]), 0.5, optimism=0.0, held_out=2_000
+        )
+        np.testing.assert_array_equal(learned.log_probs, target)
+
+
+def test_the_cost_of_xpo_is_what_it_asks_the_oracle():
+    """Two responses a round, and `held_out` for each different iterate, 100 unless told."""
+    base = TabularPolicy.from_probs([[0.5, 0.3, 0.2]])
+    policies = [base.log_probs, laws.tilted(base.log_probs, 0.5), base.log_probs, base.log_probs]
+    for options, held_out in (({}, 100), ({"held_out": 7}, 7)):
+        members = Scripted(policies)
+        learned = learners.xpo_sharpening(TableOracle(base), members, np.zeros(4, int), 0.5, optimism=0.25, **options)
+        assert learned.queries == 2 * 4 + 2 * held_out
+        assert (learned.n_prompts, learned.n_responses) == (4, 2.0)
+        assert members.calls == [(0.5, 0.25, 1.0)] * 4
+    members = Scripted(policies)
+    learners.xpo_sharpening(TableOracle(base), members, np.zeros(4, int), 0.5, optimism=0.25, printed_sign=True)
+    assert members.calls == [(0.5, 0.25, -1.0)] * 4
+
+
+def test_later_rounds_of_xpo_sample_the_current_policy():
+    """From round 2 on the first response is of π^(t), here sure of 2, the second of the base; likelihoods are the base's."""
+    base = TabularPolicy.from_probs([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])
+    sure = np.log(np.array([[1e-12, 1e-12, 1 - 2e-12]] * 2))
+    members = Recording(FiniteClass(sure[None]))
+    prompts = np.array([0, 1] * 150)
+    learners.xpo_sharpening(TableOracle(base), members, prompts, 0.5, optimism=0.0, held_out=1, seed=4)
+    pairs = members.shown[-1]
+    np.testing.assert_array_equal(pairs.first[1:], 2)
+    np.testing.assert_array_equal(pairs.log_first, base.log_probs[prompts, pairs.first])
+    np.testing.assert_array_equal(pairs.log_second, base.log_probs[prompts, pairs.second])
+    for x in (0, 1):
+        counts = np.bincount(pairs.second[prompts == x], minlength=3)
+        assert stats.chisquare(counts, len(prompts) / 2 * base.probs[x]).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("kind", ["sft", "adaptive", "rlhf", "xpo", "pairs"])
+def test_the_seed_of_a_learner_decides(policy, kind):
+    members = FiniteClass(log_softmax(np.random.default_rng(0).normal(size=(60, 2, 3)), axis=2))
+    prompts = np.array([0, 1, 1, 0, 1, 0, 0])
+    run = {
+        "sft": lambda **o: learners.sft_sharpening(TableOracle(policy), Simplex((2, 3)), prompts, 2, **o).log_probs,
+        "adaptive": lambda **o: (
+            learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts, 0.3, **o).log_probs
+        ),
+        "rlhf": lambda **o: learners.rlhf_sharpening(TableOracle(policy), members, prompts[:1], 0.5, **o).log_probs,
+        "xpo": lambda **o: (
+            learners.xpo_sharpening(TableOracle(policy), members, prompts, 0.5, optimism=0.1, **o).log_probs
+        ),
+        "pairs": lambda **o: learners.sample_pairs(TableOracle(policy), prompts, **o).first,
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = [run(seed=seed) for seed in range(12)]
+        np.testing.assert_array_equal(run(seed=5), results[5])
+        np.testing.assert_array_equal(run(), results[0])
+    assert len({result.tobytes() for result in results}) > 3
+
+
+def test_pairs_are_samples_with_their_likelihoods(policy):
+    prompts = np.array([1, 0, 1])
+    pairs = learners.sample_pairs(TableOracle(policy), prompts, seed=3)
+    np.testing.assert_array_equal(pairs.prompts, prompts)
+    sampled = TableOracle(policy).sample([1, 0, 1], 2, seed=3)
+    assert pairs.first.tolist() == [row[0].tokens[0] for row in sampled]
+    assert pairs.second.tolist() == [row[1].tokens[0] for row in sampled]
+    np.testing.assert_array_equal(pairs.log_first, policy.log_probs[prompts, pairs.first])
+    np.testing.assert_array_equal(pairs.log_second, policy.log_probs[prompts, pairs.second])
+
+
+def test_ties_of_the_learner_are_within_its_tolerance():
+    """Likelihoods .5 and .5 - 1e-4: told apart at the default tolerance, tied at 1e-3, where samples decide evenly."""
+    base = TabularPolicy.from_probs([[0.5 + 5e-5, 0.5 - 5e-5]])
+    run = lambda **o: np.exp(  # noqa: E731
+        learners.sft_sharpening(TableOracle(base), Simplex((1, 2)), np.zeros(3_000, int), 8, **o).log_probs[0, 0]
+    )
+    assert run() == pytest.approx(1 - 0.5**8, abs=0.01)
+    assert run(tolerance=1e-3) == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_is_learned_says_what_it_cost(policy):
+    prompts = np.array([0, 1, 1])
+    sft = learners.sft_sharpening(TableOracle(policy), Simplex((2, 3)), prompts, 5)
+    assert (sft.n_prompts, sft.n_responses, sft.queries) == (3, 5.0, 15)
+    assert isinstance(sft.n_responses, float)
+    rlhf = learners.rlhf_sharpening(TableOracle(policy), FiniteClass(policy.log_probs[None]), prompts, 1e6)
+    assert (rlhf.n_prompts, rlhf.n_responses, rlhf.queries) == (3, 2.0, 6)
+    # At μ ≤ .2 one sample is always enough.
+    adaptive = learners.adaptive_sharpening(TableOracle(policy), Simplex((2, 3)), prompts, 0.2)
+    assert (adaptive.n_prompts, adaptive.n_responses, adaptive.queries) == (3, 1.0, 3)
+
+
+def test_many_samples_are_split_so_that_few_are_held(policy, monkeypatch):
+    """At most CHUNK responses at a time, however they are split into prompts."""
+    monkeypatch.setattr(learners.algorithms, "CHUNK", 40)
+    asked = []
+
+    class Watched(TableOracle):
+        def sample(self, prompts, n, *, seed=0):
+            asked.append((len(prompts), n, seed))
+            return super().sample(prompts, n, seed=seed)
+
+    learners.sft_sharpening(Watched(policy), Simplex((2, 3)), np.array([0, 1] * 5), 16)
+    assert [(prompts, n) for prompts, n, _ in asked] == [(2, 16)] * 5 and len({seed for *_, seed in asked}) == 5
+    asked.clear()
+    learners.sft_sharpening(Watched(policy), Simplex((2, 3)), np.array([0, 1]), 100)
+    assert [(prompts, n) for prompts, n, _ in asked] == [(1, 100)] * 2

@@ -1,8 +1,13 @@
 """Inverse forms meet their bounds, rates scale as printed, arguments are checked; the bounds themselves: tests/theory."""
 
+import inspect
+import math
+import re
+
 import numpy as np
 import pytest
 
+from sharptheory.errors import UserError
 from sharptheory.theory import bounds
 from sharptheory.theory.laws import stopping_threshold
 
@@ -145,3 +150,150 @@ def test_rates_have_the_printed_exponents():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+#: Every argument of a guarantee: a possible value, and impossible ones.
+ARGUMENTS = {
+    **dict.fromkeys(("eps", "delta", "rho", "mass", "max_prob"), (0.1, [0.0, -0.1, 1.1, np.nan])),
+    **dict.fromkeys(
+        ("n_prompts", "n_pairs", "n_star", "margin", "threshold", "p", "sec", "r_max"), (3.0, [0.0, -1.0, np.nan])
+    ),
+    **dict.fromkeys(
+        (
+            "coverage",
+            "c_cov_bar",
+            "c_max",
+            "c_conc",
+            "c_loss",
+            "n",
+            "n_maximizers",
+            "n_responses",
+            "dimension",
+            "rounds",
+        ),
+        (4.0, [0.9, 0.0, -1.0, np.nan]),
+    ),
+    "min_max_prob": (0.2, [-0.1, 1.1, np.nan]),
+    "missing": (np.array([0.2]), [np.array([1.1]), np.array([-0.1])]),
+    "mu": (np.array([1.0]), []),
+    **dict.fromkeys(("disagreement", "hellinger"), (0.01, [-0.1, np.nan])),
+    "log_class": (2.0, [-1.0, np.inf, np.nan]),
+}
+#: Arguments that may be arrays; for the others an array is an error.
+MAY_BE_ARRAYS = {"mass", "max_prob", "n_maximizers", "missing", "mu", "n", "threshold"}
+#: (x_ is how mutation testing names its copies.)
+GUARANTEES = {
+    name: function
+    for name, function in inspect.getmembers(bounds, inspect.isfunction)
+    if function.__module__ == bounds.__name__ and not name.startswith(("_", "x_"))
+}
+
+
+@pytest.mark.parametrize("name", GUARANTEES)
+def test_every_argument_of_a_guarantee_is_checked(name):
+    parameters = inspect.signature(GUARANTEES[name]).parameters
+
+    def call(**change):
+        values = {each: change.get(each, ARGUMENTS[each][0]) for each in parameters}
+        keyword = {each: values.pop(each) for each, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        return GUARANTEES[name](*values.values(), **keyword)
+
+    call()
+    for each in parameters:
+        _, impossible = ARGUMENTS[each]
+        for value in [*impossible, *([] if each in MAY_BE_ARRAYS else [[0.5, 0.5]])]:
+            with pytest.raises(UserError, match=re.escape(f"{each}={value}; expected")):
+                call(**{each: value})
+        if each != "mu":
+            with pytest.raises(UserError, match=f"{each} is no table of numbers"):
+                call(**{each: "a"})
+
+
+def test_the_guarantees_as_printed():
+    """Each at one point, written out: constants and exponents."""
+    kappa, log = (1 - 1 / math.sqrt(2)) ** 2, math.log
+    printed = [
+        (bounds.best_of_n_density_ratio(3), 3),
+        (bounds.best_of_n_kl(3), log(3) - 2 / 3),
+        (bounds.best_of_n_concentrability(3), 9 / 5),
+        (bounds.best_of_n_needed(0.2, 0.1), log(10) / 0.2),
+        (bounds.best_of_n_needed(1.0, 0.9), 1),
+        (bounds.mle_hellinger(7, 3, 0.1), 2 * (3 + log(10)) / 7),
+        (bounds.bad_prompts_from_hellinger(0.3, 0.2), 0.3 / (kappa * 0.2)),
+        (bounds.sft_responses(5, 0.2), math.ceil(5 * log(10))),
+        (bounds.sft_responses(0.01, 1.0), 1),
+        (
+            bounds.sft_bad_prompts(7, 5, delta=0.2, rho=0.1, coverage=3, log_class=2),
+            2 * (2 + log(10)) / (kappa * 0.2 * 7) + 3 / 5,
+        ),
+        (bounds.adaptive_stopping(0.2, 4, 3), (3 + 1 / 4) / 0.2),
+        (bounds.adaptive_miss(2, 3), math.exp(-6)),
+        (bounds.adaptive_bad_prompts(7, delta=0.2, rho=0.1, log_class=2), 2 * (2 + log(10)) / (kappa * 0.2 * 7)),
+        (bounds.adaptive_queries(7, delta=0.2, c_cov_bar=3), 7 * (1 + log(10)) * 3),
+        (
+            bounds.adaptive_cost(eps=0.1, delta=0.2, rho=0.1, c_cov_bar=3, log_class=2).n_prompts,
+            math.ceil(2 * (2 + log(10)) / (kappa * 0.2 * 0.1)),
+        ),
+        (bounds.tilt_for_sharpness(0.5, 3, 0.1), 0.5 / (2 * log(60))),
+        (bounds.tilt_for_sharpness(2.0, 3, 0.1), 1 / (2 * log(60))),
+        (bounds.tilted_loss_coverage(6), 6),
+        (bounds.reward_gap(0.5, [0.1, 0.4], [0.25, 0.75]), log(1.5) * 0.325),
+        (bounds.reward_gap(np.inf, [0.0, 0.0], [0.5, 0.5]), 0),
+        (bounds.dpo_disagreement(7, 3, 0.1), (3 + log(10)) / 7),
+        (
+            bounds.dpo_bad_prompts(0.01, delta=0.2, c_max=3, min_max_prob=0.5, c_cov_bar=2),
+            4 * 3 * 0.01 / 0.04 + 0.01 / 0.5,
+        ),
+        (
+            bounds.dpo_bad_prompts(0.01, delta=0.2, c_max=3, min_max_prob=0.0, c_cov_bar=2),
+            4 * 3 * 0.01 / 0.04 + 2 * math.sqrt(0.02),
+        ),
+        (
+            bounds.dpo_cost(eps=0.1, delta=0.2, rho=0.1, c_max=3, min_max_prob=0.5, c_cov_bar=2, log_class=2).n_prompts,
+            math.ceil((2 + log(10)) / (0.1 / (4 * 3 / 0.04 + 1 / 0.5))),
+        ),
+        (bounds.lower_bound_rate(5, 3, 0.1, p=2), 5 * 3 / (0.1**1.5 * (1 + log(5 * 0.1**-0.5)))),
+        (bounds.lower_bound_rate(5, 3, 0.1), 5 * 3 / (0.1**2 * (1 + log(50)))),
+        (bounds.adaptive_lower_bound_rate(5, 3, 0.1, p=2), 5 * 3 / (0.1**0.5 * (1 + log(5 * 0.1**-0.5)))),
+        (bounds.sft_rate(5, 3, eps=0.1, delta=0.2, rho=0.1), 5 * (3 + log(10)) * log(5) / (0.2 * 0.01)),
+        (bounds.sft_rate(5, 3, eps=0.1, delta=0.2), 5 * (3 + log(20)) * log(5) / (0.2 * 0.01)),
+        (
+            bounds.dpo_rate(5, 4, 3, margin=0.5, eps=0.1, delta=0.2, rho=0.1),
+            5 * (log(4) + 3 + log(10)) ** 3 / (0.25 * 0.04 * 0.01),
+        ),
+        (
+            bounds.dpo_rate(5, 4, 3, margin=0.5, eps=0.1, delta=0.2),
+            5 * (log(4) + 3 + log(20)) ** 3 / (0.25 * 0.04 * 0.01),
+        ),
+        (
+            bounds.xpo_rate(5, 3, 8, margin=0.5, eps=0.1, delta=0.2, rho=0.1, r_max=2),
+            5 * (3 + log(10)) * 4 * log(40) ** 2 / (0.25 * 0.04 * 0.01),
+        ),
+        (
+            bounds.xpo_rate(5, 3, 8, margin=0.5, eps=0.1, delta=0.2),
+            5 * (3 + log(20)) * log(40) ** 2 / (0.25 * 0.04 * 0.01),
+        ),
+        (bounds.linear_sec_rate(3, 7), 3 * log(8)),
+    ]
+    for i, (computed, expected) in enumerate(printed):
+        assert float(computed) == pytest.approx(expected, rel=1e-12), i
+    assert bounds.linear_pairs(4) == bounds.Cost(4.0, 2.0)
+    np.testing.assert_array_equal(bounds.greedy_succeeds([0.4, 0.5, 0.51]), [False, False, True])
+
+
+def test_the_exact_tilt_is_the_largest_that_is_sharp_enough():
+    beta = bounds.tilt_for_sharpness_exact(0.5, 3, 0.1)
+    assert 1.5 ** (1 + 1 / beta) == pytest.approx(2 * 3 / 0.1)
+    assert bounds.tilt_for_sharpness_exact(59.0, 3, 0.1) == np.inf
+    assert bounds.tilt_for_sharpness_exact(58.0, 3, 0.1) < np.inf
+
+
+def test_one_prompt_and_one_response_are_the_least():
+    for cost in (
+        bounds.sft_cost(eps=1.0, delta=1.0, rho=1.0, coverage=1.0, log_class=0.0),
+        bounds.adaptive_cost(eps=1.0, delta=1.0, rho=1.0, c_cov_bar=1.0, log_class=0.0),
+    ):
+        assert cost.n_prompts == 1
+    # Masses and coefficients that were added up may miss their limits by rounding.
+    assert bounds.best_of_n_kl(1 - 1e-10) == pytest.approx(0, abs=1e-9)
+    assert bounds.reward_gap(0.5, [1 + 1e-10], [1.0]) == pytest.approx(np.log(1.5))

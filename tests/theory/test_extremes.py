@@ -1,6 +1,7 @@
 """Tables and parameters at the ends of what a float holds: laws stay laws, limits are reached, nothing is NaN."""
 
 import itertools
+import warnings
 
 import mpmath as mp
 import numpy as np
@@ -169,3 +170,38 @@ def test_costs_at_tiny_delta_are_infinite_not_errors():
     assert bounds.dpo_cost(eps=0.1, rho=0.1, log_class=1.0, **common).queries == np.inf
     assert bounds.dpo_bad_prompts(0.1, **common) == np.inf
     assert bounds.dpo_bad_prompts(0.0, **common) == 0
+
+
+@pytest.mark.parametrize("table", ["ordinary", "tied", "near ties", "underflowing", "no mass", "one response"])
+def test_nothing_that_is_expected_warns(table):
+    """Zero masses, underflow and infinite limits are results, not warnings."""
+    base = row(table)
+    policy = TabularPolicy(np.stack([base, base]), mu=[0.0, 1.0])
+    rewards = np.array([-np.inf, 1.0, 1.0])[-len(base) :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for parameter in (1e-9, 0.5, 1.0, 3.0, 1e9):
+            for name, law in LAWS.items():
+                if name not in ("chi_squared", "curated"):
+                    law(base, parameter, rewards)
+                law(base, parameter, None)
+            laws.stopping_tail(base, parameter, np.array([0, 1, 5, 1e9]))
+            coverage.coverage_coefficient(policy, p=parameter)
+            coverage.concentrability(base, base, order=parameter)
+        for extreme in (0.0, np.inf):
+            laws.tilted(base, extreme, rewards=rewards)
+            laws.power(base, extreme)
+        laws.entry_time(base, 3.0)
+        laws.best_of_n_hit(np.exp(base), np.inf)
+        for divergence in (divergences.kl, divergences.renyi_2, divergences.hellinger_squared):
+            divergence(base, np.roll(base, 1))
+        divergences.win_rate(base, base, rewards)
+        divergences.expected_reward(base, rewards)
+        for value in (
+            coverage.margin(policy),
+            coverage.c_cov_bar(policy),
+            coverage.coverage_profile(policy, [0.0, 2.0]),
+        ):
+            assert np.all(value >= 0)
+        coverage.missing_mass(np.stack([base, base]), policy)
+        TabularPolicy.from_probs(np.exp(base))

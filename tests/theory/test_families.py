@@ -299,6 +299,10 @@ def test_bad_arguments_are_named(call, message):
         (lambda: families.max_cut_policy(60, [(0, 1)]), "n_vertices=60, edges=1 of them: a table of"),
         (lambda: families.max_cut_policy(3, [(0, 1, 2)]), r"edges holds \(0, 1, 2\)"),
         (lambda: families.max_cut(60, [(0, 1)]), "n_vertices=60: a table of"),
+        (lambda: families.max_cut_policy(3, [(3, 0)]), "a vertex of edges=3; expected an integer from 0 to 2"),
+        (lambda: families.max_cut(3, [(0, 3)]), "a vertex of edges=3; expected an integer from 0 to 2"),
+        (lambda: families.packing_policy(1, 3), "dimension=1; expected an integer ≥ 2"),
+        (lambda: families.packing_policy(3, 1), "n_points=1; expected an integer ≥ 2"),
         (lambda: families.packing_policy(2, 10**9), "dimension=2, n_points=1000000000: a table of 2e.09"),
         (lambda: families.packing_policy(2, 3, scale=np.inf), "scale=inf"),
     ],
@@ -317,3 +321,132 @@ def test_adaptive_sampling_at_a_hard_prompt_is_that_of_its_row():
     assert expected_n == pytest.approx(float(exact.expected_n), rel=1e-12)
     # A level set, so that a million responses cost as much as seven.
     assert HardFamily(10**9, 0.5, 10**6).adaptive_stopping(threshold)[1] > 1e8
+
+
+@pytest.mark.parametrize("m", [3, 4, 7])
+def test_all_cells_hit_matches_enumeration(m):
+    from sharptheory.theory.occupancy import all_cells_hit
+
+    throws = np.arange(0, 8 if m < 7 else 9)
+    exact = []
+    for t in throws:
+        if t < m:
+            exact.append(0.0)
+            continue
+        onto, law = 0.0, {0: 1.0}  # how many cells are hit, throw by throw
+        for _ in range(t):
+            after = {}
+            for hit, mass in law.items():
+                after[hit] = after.get(hit, 0) + mass * hit / m
+                after[hit + 1] = after.get(hit + 1, 0) + mass * (m - hit) / m
+            law = after
+        onto = law.get(m, 0.0)
+        exact.append(onto)
+    np.testing.assert_allclose(all_cells_hit(m, throws.astype(float)), exact, rtol=1e-12, atol=1e-15)
+
+
+def test_binomial_means_and_outvoting_by_hand():
+    assert votes.binomial_mean(lambda k: k**2, 4, 0.25) == pytest.approx(4 * 0.25 * 0.75 + 1)
+    assert votes.binomial_mean(lambda k: k == 0, 3, 1.0) == 0
+    assert votes.binomial_mean(lambda k: k, 1e6, 0.3) == pytest.approx(3e5)
+    assert votes.binomial_mean(lambda k: np.ones(len(k)), 0, 0.5) == 1
+    # None of no votes, one of one, both of two, two of three.
+    np.testing.assert_allclose(
+        votes.outvoted([0, 1, 2, 3], 0.6), [1, 0.4, 1 - 0.36, 0.4**3 + 3 * 0.6 * 0.16], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("answer", [0, 1, 2, 5, 17, 1_000, 123_456])
+@pytest.mark.parametrize("at_least", [0, 1, 3])
+def test_crossing_finds_the_first_number_whatever_the_shape(answer, at_least):
+    """Steps, lines and powers that fall below ε at `answer`; quickly: halving at worst."""
+    for risk in (
+        lambda n: 1.0 if n < answer else 0.0,
+        lambda n: 0.5 + (answer - n) / 1e6,
+        lambda n: 0.5 * (answer + 1) / (n + 1),
+    ):
+        asked = []
+        found = votes.crossing(lambda n, risk=risk, asked=asked: asked.append(n) or risk(n), 0.5, at_least=at_least)
+        assert found == max(answer, at_least)
+        assert len(asked) <= 12 + 4 * np.log2(answer + 2)
+
+
+def test_crossing_gives_up_at_its_limit():
+    assert votes.crossing(lambda n: 1.0, 0.5, limit=100) == np.inf
+    assert votes.crossing(lambda n: 1.0 if n < 100 else 0.5, 0.5, limit=100) == 100
+    assert votes.crossing(lambda n: 1.0 if n < 101 else 0.5, 0.5, limit=100) == np.inf
+
+
+def test_the_hardest_member_is_the_largest_on_the_grid():
+    """Δ from 1.1 ε to 20 ε, at most 1, each with the largest M that C allows."""
+    seen = []
+    found = families.hardest(0.2, 4.0, 3, lambda family: seen.append(family) or family.mass, points=5)
+    masses = np.unique(np.minimum(np.geomspace(1.1, 20, 5) * 0.2, 1.0))
+    assert [family.mass for family in seen] == pytest.approx(masses) and found == 1.0
+    for family in seen:
+        assert family.d == 3 and family.coverage <= 4 + 1e-12
+        assert HardFamily(family.m + 1, family.mass, 3).coverage > 4
+    # Where no family has three responses there is nothing to solve.
+    assert families.hardest(0.9, 1.1, 1, lambda family: 7.0, points=1) == 0
+
+
+def test_adaptive_queries_count_easy_prompts_too():
+    """At the easy prompt, of one response, the rule stops after ⌈μ⌉ samples, at least one."""
+    family = HardFamily(5, 0.4, 2)
+    for threshold, easy in ((2.5, 3), (0.2, 1)):
+        hit, expected_n = family.adaptive_stopping(threshold)
+        prompts = votes.fewest_prompts(0.2 / 0.4, hit, 0.2)
+        queries = family.adaptive_queries(0.2, threshold=threshold)
+        assert queries == pytest.approx(prompts * (0.6 * easy + 0.4 * expected_n))
+    assert family.adaptive_queries(0.2) == family.adaptive_queries(0.2, threshold=np.log(4))
+
+
+def test_greedy_fails_as_it_says():
+    policy = families.greedy_fails(0.3)
+    probs = dict(zip(policy.responses, policy.table().probs[0]))
+    assert probs[(0, 0)] == pytest.approx(0.3)
+    others = [probs[(1, v)] for v in range(policy.n_tokens)]
+    np.testing.assert_allclose(others, 0.7 / policy.n_tokens)
+    assert policy.n_tokens == 3 and families.greedy_fails(0.45).n_tokens == 2
+
+
+def test_misspecified_by_hand():
+    """n = 3, B = 1: the features of (2, 1) are those that token 2 shares with token 1."""
+    e = np.e
+    table = families.misspecified(3, 1.0)
+    probs = dict(zip(table.responses, table.table().probs[0]))
+    first = np.array([e, e, 1]) / (2 * e + 1)
+    for v, w in itertools.product(range(3), repeat=2):
+        second = np.array([e, 1, 1]) / (e + 2) if v == 1 else np.full(3, 1 / 3)
+        assert probs[(v, w)] == pytest.approx(first[v] * second[w])
+    default = families.misspecified(7).table().probs
+    np.testing.assert_allclose(default, families.misspecified(7, np.log(7) + 2).table().probs)
+    chosen = families.misspecified(3, theta=[[0.0, 1.0], [2.0, 0.0]])
+    probs = dict(zip(chosen.responses, chosen.table().probs[0]))
+    assert probs[(1, 0)] == pytest.approx(1 / (2 + e) * e**2 / (e**2 + 2))
+    assert probs[(2, 1)] == pytest.approx(e / (2 + e) / 3)
+
+
+def test_max_cut_policy_by_hand():
+    """The likeliest completion of a cut of size c has mass 2^{-n} σ(B)^c 2^{-(|E|-c)}."""
+    edges, sigma = [(0, 1), (1, 2)], 1 / (1 + np.exp(-1.5))
+    policy = families.max_cut_policy(3, edges, strength=1.5)
+    probs = dict(zip(policy.responses, policy.table().probs[0]))
+    assert probs[(0, 1, 0, 1, 1)] == pytest.approx(sigma**2 / 8)
+    assert probs[(0, 1, 1, 1, 0)] == pytest.approx(sigma / 2 / 8)
+    assert probs[(0, 0, 0, 0, 1)] == pytest.approx(1 / 4 / 8)
+    assert sum(probs.values()) == pytest.approx(1) and families.cut_size((0, 1, 0), edges) == 2
+    default = families.max_cut_policy(3, edges).table().probs.max()
+    assert default == pytest.approx((1 / (1 + np.exp(-2.0))) ** 2 / 8)
+
+
+def test_a_packing_is_one():
+    policy = families.packing_policy(3, 20, seed=4, scale=2.5)
+    points = policy.features[0]
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1)
+    distances = np.linalg.norm(points[:, None] - points, axis=2) + 9 * np.eye(20)
+    assert distances.min() >= 0.25 - 1e-12 and points.shape == (20, 3)
+    np.testing.assert_allclose(policy.theta, 2.5 * points[0])
+    assert not np.array_equal(points, families.packing_policy(3, 20, seed=5).features[0])
+    np.testing.assert_array_equal(points, families.packing_policy(3, 20, seed=4).features[0])
+    np.testing.assert_allclose(families.packing_policy(3, 20).theta, families.packing_policy(3, 20).features[0, 0])

@@ -466,3 +466,107 @@ def test_laws_keep_the_shape_of_their_input():
         np.testing.assert_array_equal(each, laws.best_of_n(base, one))
     row = laws.best_of_n(base[0, 0], 3)
     np.testing.assert_allclose(row, laws.best_of_n(base, 3)[0, 0], rtol=1e-14)
+
+
+EVERY_LAW = {
+    "best_of_n": lambda p, r: laws.best_of_n(p, 2.5, rewards=r),
+    "tilted": lambda p, r: laws.tilted(p, 0.7, rewards=r),
+    "tilted, β = 0": lambda p, r: laws.tilted(p, 0.0, rewards=r),
+    "power": lambda p, r: laws.power(p, 2.0),
+    "chi_squared": lambda p, r: laws.chi_squared(p, 0.7, rewards=r),
+    "rank_tilted": lambda p, r: laws.rank_tilted(p, 2.5, rewards=r),
+    "curated": lambda p, r: laws.curated(p, 3, rewards=r),
+    "argmax_law": lambda p, r: laws.argmax_law(p, 0.3),
+    "adaptive_best_of_n": lambda p, r: laws.adaptive_best_of_n(p, 1.7).law,
+    "expected_n": lambda p, r: laws.adaptive_best_of_n(p, 1.7).expected_n,
+    "stopping_tail": lambda p, r: laws.stopping_tail(p, 1.7, np.array([1, 3])),
+    "majority": lambda p, r: majority(p, 4),
+    "kl": lambda p, r: kl(p, np.roll(p, 1, axis=-1)),
+    "expected_reward": expected_reward,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_LAW)
+@pytest.mark.parametrize("kind", [float, int])
+def test_each_row_of_a_table_has_the_law_it_has_alone(name, kind):
+    """Tables of any number of dimensions; rewards that differ from row to row, or are whole numbers."""
+    rng = np.random.default_rng(0)
+    base = np.log(rng.dirichlet(np.ones(4), size=(2, 3)))
+    base[0, 1, 2] = -np.inf
+    base = log_softmax(base, axis=-1)
+    rewards = rng.integers(-3, 4, size=base.shape).astype(kind)
+    together = EVERY_LAW[name](base, rewards)
+    assert together.shape[:2] == (2, 3)
+    for x in itertools.product(range(2), range(3)):
+        alone = EVERY_LAW[name](base[x], rewards[x].astype(float))
+        np.testing.assert_allclose(together[x], alone, rtol=1e-12, atol=1e-14)
+
+
+def test_masses_that_pass_1_by_rounding_are_hit_at_once():
+    np.testing.assert_array_equal(laws.best_of_n_hit([1.0, 1 + 5e-7], 3), [1, 1])
+
+
+def test_a_threshold_of_samples_counts_its_ends():
+    """μ/p an integer, a hair above it, and clearly above it; the first sample is never too early."""
+    p = np.log([0.5, 0.5 * (1 - 1e-13), 0.49, 1.0])
+    np.testing.assert_array_equal(laws.entry_time(p, 1.0), [2, 2, 3, 1])
+    np.testing.assert_array_equal(laws.entry_time(p, 1e-3), [1, 1, 1, 1])
+    assert laws.entry_time(-800, 1.0) == np.inf
+
+
+def test_stopping_tail_by_hand():
+    """At (.5, .3, .2) and μ = 1 the responses stop the rule from the 2nd, 4th and 5th sample on."""
+    tail = laws.stopping_tail(np.log([0.5, 0.3, 0.2]), 1.0, np.arange(7))
+    np.testing.assert_allclose(tail, [1, 1, 0.5**2, 0.5**3, 0.2**4, 0, 0], atol=1e-15)
+    for k in (-1, 1.5, [2, np.nan]):
+        with pytest.raises(ValueError, match="expected whole numbers ≥ 0"):
+            laws.stopping_tail(np.log([0.5, 0.5]), 1.0, k)
+
+
+def test_chi_squared_by_hand():
+    """π relu((r - λ)/β): at β = 1, r = (0, 1, 2) all count, λ = E r - 1; at β = .1 only the best does."""
+    base = np.log([0.5, 0.3, 0.2])
+    rewards = np.array([0.0, 1.0, 2.0])
+    np.testing.assert_allclose(np.exp(laws.chi_squared(base, 1.0, rewards=rewards)), [0.15, 0.39, 0.46], atol=1e-14)
+    np.testing.assert_allclose(np.exp(laws.chi_squared(base, 0.1, rewards=rewards)), [0, 0, 1], atol=1e-14)
+    # At β = .3 the best two: λ = (.3 + .4 - .3)/.5 = .8.
+    np.testing.assert_allclose(np.exp(laws.chi_squared(base, 0.3, rewards=rewards)), [0, 0.2, 0.8], atol=1e-14)
+    # Responses without mass have no say, however good.
+    padded = np.array([-np.inf, *base, -np.inf])
+    law = laws.chi_squared(padded, 1.0, rewards=[99.0, *rewards, -99.0])
+    np.testing.assert_allclose(np.exp(law), [0, 0.15, 0.39, 0.46, 0], atol=1e-14)
+
+
+def test_curation_of_two_by_hand():
+    """Of two candidates y is kept with probability w/(w + w'): p (p + Σ 2 p' w/(w + w'))."""
+    p, w = np.array([0.5, 0.3, 0.2]), np.array([1.0, 3.0, 0.5])
+    kept = p * (2 * w[:, None] / (w[:, None] + w) @ p)
+    np.testing.assert_allclose(np.exp(laws.curated(np.log(p), 2, rewards=np.log(w))), kept, rtol=1e-12)
+    np.testing.assert_array_equal(laws.curated(np.log(p), 1, rewards=np.log(w)), np.log(p))
+    np.testing.assert_allclose(np.exp(laws.curated(np.log(p), np.inf, rewards=np.log(w))), p * w / (p @ w))
+
+
+def test_levels_by_hand():
+    ranking = laws.levels(np.log([0.5, 0.3, 0.2]), np.array([1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(np.exp(ranking.log_cdf), [[1, 0.3, 1]])
+    np.testing.assert_allclose(np.exp(ranking.log_ratio), [[0.3, 0, 0.3]])
+    np.testing.assert_allclose(np.exp(ranking.log_share), [[5 / 7, 1, 2 / 7]])
+    np.testing.assert_allclose(np.exp(ranking.log_hazard), [[-np.log(0.3), np.inf, -np.log(0.3)]])
+    assert ranking.shape == (3,)
+    with pytest.raises(ValueError, match="given beside levels"):
+        laws.best_of_n(ranking, 2, rewards=np.zeros(3))
+    with pytest.raises(ValueError, match="given beside levels"):
+        laws.best_of_n(ranking, 2, tolerance=1e-3)
+
+
+def test_a_table_of_many_rows_is_ranked_and_worked_on_in_pieces():
+    """More entries than one piece holds, with threads: every row as alone."""
+    rng = np.random.default_rng(0)
+    base = log_softmax(rng.normal(size=(6_000, 60)), axis=1)
+    law = laws.best_of_n(base, 3.5)
+    adaptive = laws.adaptive_best_of_n(base[:2_000], 2.0)
+    for x in (0, 1, 1_091, 1_092, 1_093, 1_999, 5_999):
+        np.testing.assert_allclose(law[x], laws.best_of_n(base[x], 3.5), rtol=1e-13)
+        if x < 2_000:
+            np.testing.assert_allclose(adaptive.law[x], laws.adaptive_best_of_n(base[x], 2.0).law, rtol=1e-13)
+    np.testing.assert_allclose(np.exp(law).sum(axis=1), 1, rtol=1e-12)

@@ -291,3 +291,99 @@ def test_unreachable_prefixes_need_no_conditionals():
     assert probs[(0,)] == pytest.approx(1 / 3) and sum(probs.values()) == pytest.approx(1)
     assert all(probs[y] == 0 for y in itertools.product((1,), (0, 1)))
     assert policy.tempered(0.5).table().shape == policy.table().shape
+
+
+def test_weights_of_prompts_come_along():
+    probs, mu = [[0.5, 0.5], [0.9, 0.1]], [0.25, 0.75]
+    for policy in (
+        TabularPolicy(np.log(probs), mu),
+        TabularPolicy.from_probs(probs, mu),
+        TabularPolicy.from_logits(np.log(probs), mu),
+        TabularPolicy.from_counts([[5, 5], [9, 1]], [1, 3]),
+        LinearSoftmaxPolicy(np.log(probs)[..., None], [1.0], mu),
+        LinearSoftmaxPolicy(np.log(probs)[..., None], [1.0], mu).table(),
+        AutoregressivePolicy.from_table(TabularPolicy.from_probs(probs, mu)),
+        AutoregressivePolicy.from_table(TabularPolicy.from_probs(probs, mu)).table(),
+        AutoregressivePolicy.from_table(TabularPolicy.from_probs(probs, mu)).tempered(1.0),
+    ):
+        np.testing.assert_allclose(policy.mu, mu)
+    assert LinearSoftmaxPolicy(np.zeros((3, 2)), 1.0 * np.ones(2)).features.shape == (1, 3, 2)
+
+
+def test_files_of_weights_are_read_as_weights(tmp_path):
+    weights, mu = np.array([[5.0, 3.0, 2.0], [6.0, 4.0, 0.0]]), np.array([1.0, 3.0])
+    expected = weights / 10
+    np.savez(tmp_path / "a.npz", probs=weights, mu=mu)
+    with np.errstate(divide="ignore"):
+        np.savez(tmp_path / "b.npz", log_probs=np.log(weights), mu=mu)
+    frame = pd.DataFrame(weights, columns=["a", "b", "c"]).assign(mu=mu)
+    frame.to_csv(tmp_path / "c.csv", index=False)
+    frame.to_parquet(tmp_path / "d.parquet")
+    for name in ("a.npz", "b.npz", "c.csv", "d.parquet"):
+        with pytest.raises(UserError, match=name):
+            TabularPolicy.from_file(tmp_path / name)
+        policy = TabularPolicy.from_file(tmp_path / name, normalize=True)
+        np.testing.assert_allclose(policy.probs, expected)
+        np.testing.assert_allclose(policy.mu, [0.25, 0.75])
+    frame.assign(a=["x", "y"]).to_parquet(tmp_path / "text.parquet")
+    with pytest.raises(UserError, match=r"text.parquet: column 'a' is not numeric"):
+        TabularPolicy.from_file(tmp_path / "text.parquet", normalize=True)
+    holes = pd.DataFrame({"a": [0.5, 1.0], "b": [0.5, None]})
+    holes.to_parquet(tmp_path / "holes.parquet")
+    np.testing.assert_allclose(TabularPolicy.from_file(tmp_path / "holes.parquet").probs, [[0.5, 0.5], [1, 0]])
+
+
+def test_single_precision_tables_are_worked_on_in_double(tmp_path):
+    table = log_softmax(np.random.default_rng(0).normal(size=(4, 6)), axis=1).astype(np.float32)
+    np.save(tmp_path / "table.npy", table)
+    policy = TabularPolicy.from_file(tmp_path / "table.npy")
+    assert all(chunk.dtype == float for _, chunk in policy.chunks())
+    assert policy.map(lambda rows: rows.sum(axis=1)).dtype == float
+    np.save(tmp_path / "whole.npy", np.zeros((2, 1), dtype=int))
+    np.testing.assert_array_equal(TabularPolicy.from_file(tmp_path / "whole.npy").probs, [[1], [1]])
+
+
+def test_a_function_of_a_policy_runs_over_all_of_its_rows():
+    policy = TabularPolicy(log_softmax(np.random.default_rng(0).normal(size=(700, 300)), axis=1))
+    pieces = [rows for rows, _ in policy.chunks()]
+    assert len(pieces) > 1 and [row for rows in pieces for row in range(700)[rows]] == list(range(700))
+    np.testing.assert_array_equal(policy.map(lambda rows: rows.max(axis=1)), policy.log_probs.max(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TabularPolicy([[np.inf, 0.0]], normalize=True), r"log_probs\[0, 0\] is inf"),
+        (lambda: TabularPolicy([[0.0], [5e-6]]), r"log_probs\[1, 0\] is 5e-06; expected a log-probability ≤ 0"),
+        (lambda: TabularPolicy([[0.0], [-1e-5]]), r"log_probs\[1\] sums to 0.99999, off by -1e-05; expected 1"),
+        (lambda: TabularPolicy.from_probs([[np.inf, 1.0]]), r"probs\[0, 0\] is inf"),
+        (lambda: TabularPolicy([[0.0]], mu=[np.inf]), r"mu\[0\] is inf; expected a probability"),
+        (lambda: TabularPolicy([[0.0]], mu=[0.0], normalize=True), "mu sums to 0; expected 1"),
+        (lambda: LinearSoftmaxPolicy(np.zeros((1, 2, 1)), [np.nan]), r"theta\[0\] is not finite"),
+        (lambda: AutoregressivePolicy((np.zeros((1, 1, 1, 1)),)), "its first entry is not"),
+        (
+            lambda: AutoregressivePolicy((np.log([[[0.5, 0.25, 0.25]]]), np.zeros((1, 2, 3)))),
+            r"conditionals\[1\]\[0, 0\] sums to 3; expected 1",
+        ),
+    ],
+)
+def test_more_bad_input_is_named(build, message):
+    with pytest.raises(UserError, match=message):
+        build()
+
+
+def test_rows_within_the_tolerance_are_made_exact():
+    policy = TabularPolicy([[0.0 - 9e-7], [0.0 + 9e-7], [0.0]])
+    np.testing.assert_array_equal(policy.log_probs, [[0], [0], [0]])
+
+
+def test_a_token_tree_says_what_it_is():
+    policy = random_tree(np.random.default_rng(0), n_tokens=3, horizon=2)
+    assert (policy.n_tokens, policy.horizon) == (3, 2)
+    rows = policy.next_token([1, 0, 1], [(2,), (), (0, 1)])
+    np.testing.assert_array_equal(rows[0], policy.conditionals[1][1, 2])
+    np.testing.assert_array_equal(rows[1], policy.conditionals[0][0, 0])
+    np.testing.assert_array_equal(rows[2], [-np.inf] * 3 + [0])  # after H tokens the end is certain
+    with pytest.raises(UserError, match="n_tokens=3, horizon=2: a table of"):
+        object.__setattr__(policy, "conditionals", (policy.conditionals[0], np.broadcast_to(0.0, (2, 10**9, 4))))
+        policy.table()
