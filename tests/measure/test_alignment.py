@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from sharptheory.errors import UserError
 from sharptheory.measure.alignment import (
     _auc_given_length,
     _differences,
@@ -286,3 +287,15 @@ def test_auc_at_equal_length_counts_pairs_of_similar_length(rows):
     ]
     value = _auc_given_length(pd.DataFrame({"length": length, "score": score, "correct": correct}))
     assert value == pytest.approx(np.mean(pairs)) if pairs else value is None
+
+
+def test_scores_that_cannot_be_ranked_are_refused():
+    for scores, correct in (([np.nan, 1.0], [1, 0]), ([1.0, 2.0], [1]), ([[1.0]], [[1]])):
+        with pytest.raises(UserError, match=r"scores .*, correct .*; expected numbers and booleans"):
+            rank_sum(scores, correct)
+    with pytest.raises(UserError, match=r"log_likelihood \(2, 3\), accuracy \(2, 2\); expected both"):
+        across_methods(np.ones((2, 3)), np.ones((2, 2)))
+    pool = pd.DataFrame({"prompt_id": 0, "log_likelihood": [-1.0, -2.0], "correct": [True, False]})
+    for wrong in (dict(points=1), dict(resamples=0)):
+        with pytest.raises(UserError, match="expected an integer"):
+            dominance(pool, within=True, **wrong)

@@ -12,6 +12,7 @@ from sharptheory.measure.bootstrap import (
     PROPORTION,
     bootstrap_mean,
     from_replicates,
+    resampled,
     tail,
 )
 
@@ -84,3 +85,13 @@ def test_bootstrap_of_unanimous_prompts_is_not_a_point():
     np.testing.assert_allclose(estimate.high, 1)
     estimate = bootstrap_mean(np.zeros(20), proportion=True)
     assert (float(estimate.low), float(estimate.high)) == (0, pytest.approx(1 - 0.025 ** (1 / 20)))
+
+
+@pytest.mark.parametrize("given", [dict(confidence=1.0), dict(confidence=95), dict(resamples=0), dict(seed=-1)])
+def test_a_bootstrap_that_cannot_be_is_refused(given):
+    [(name, value)] = given.items()
+    with pytest.raises(UserError, match=f"{name}={value}; expected"):
+        bootstrap_mean([1.0, 2.0], **given)
+    if name != "confidence":
+        with pytest.raises(UserError, match=f"{name}={value}; expected"):
+            resampled(2, **(dict(resamples=5, seed=0) | given))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
+from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.pool import Pool, rectangles, token_codes
 from tests.measure.conftest import assert_same_pool, small_pool
 
@@ -174,3 +175,22 @@ def test_a_pool_says_in_a_line_what_it_is():
     assert repr(Pool.from_frame(one).take([False])).startswith(
         "Pool(no prompts × no samples, no greedy responses, not graded"
     )
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 0, 1], [True], [[True] * 4], [True, None, True, True, False]])
+def test_samples_are_taken_by_a_mask(rows):
+    with pytest.raises(UserError, match="expected true or false for each of 4 samples"):
+        Pool.from_frame(small_pool()).take(rows)
+
+
+def test_rectangles_of_prompts_in_any_order():
+    """A column of another pool's ids may shuffle the prompts: each keeps its own rows."""
+    pool = Pool.from_frame(small_pool()).assign(prompt_id=["b", "a", "b", "a"], further=[1, 2, 3, 4])
+    [(ids, values)] = rectangles(pool, "further")
+    assert dict(zip(ids, values.tolist())) == {"b": [1, 3], "a": [2, 4]}
+
+
+def test_a_pool_without_samples_says_so():
+    empty = Pool.from_frame(small_pool()).take([False] * 4)
+    with pytest.raises(UserError, match="the pool has no samples"):
+        curve(empty, "log_likelihood", "correct", [1])

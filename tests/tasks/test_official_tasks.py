@@ -279,7 +279,7 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
         ),
         (dict(name="gsm8k:shots=2", data="test.jsonl"), "option 'shots' is unknown; expected none"),
         (dict(name="arithmetic", split="dev"), "split='dev'; expected train or test"),
-        (dict(name="arithmetic", seed=-1), "seed=-1; expected at least 0"),
+        (dict(name="arithmetic", seed=-1), "seed=-1; expected an integer ≥ 0"),
     ],
 )
 def test_data_and_shots_are_checked(arguments, message):

@@ -111,10 +111,10 @@ def test_a_task_with_too_few_problems_says_how_many(spec, everything):
     assert set(load_task(spec, held).prompts) == set(filter(is_test_prompt, everything))
 
 
-@pytest.mark.parametrize("n", [0, -1, 10**9])
+@pytest.mark.parametrize("n", [0, -1, 2.5, 10**9])
 @pytest.mark.parametrize("name", ["arithmetic", "gsm8k"])
 def test_absurd_sizes_are_refused_at_once(shared, name, n):
-    with pytest.raises(UserError, match=rf"prompts={n}; expected 1 to 1,000,000"):
+    with pytest.raises(UserError, match=rf"prompts={n}; expected an integer from 1 to 1,000,000"):
         load_task(name, n, data=shared / "data/gsm8k" if name == "gsm8k" else None)
 
 
@@ -288,10 +288,22 @@ def test_a_task_is_an_entry_point_of_a_package(package, shared):
         (dict(prompts=["a", 5]), "prompt 1: found 5"),
         (dict(prompts=["a", "\ud800"]), "prompt 1: found '.ud800'"),
         (dict(answers=["1", 2]), "answer 1: found 2; expected a text or None"),
-        (dict(max_new_tokens=0), "max_new_tokens=0; expected at least 1"),
+        (dict(max_new_tokens=0), "max_new_tokens=0; expected an integer ≥ 1"),
         (dict(extract=None), "extract=None; expected a function"),
+        (dict(max_new_tokens=True), "max_new_tokens=True; expected an integer ≥ 1"),
+        (dict(prompts="a"), "prompts is a str; expected a list of texts"),
+        (dict(answers=None), "answers is a NoneType; expected a list of texts"),
     ],
 )
 def test_a_task_is_checked(changes, message):
     with pytest.raises(UserError, match=message):
         Task(**dict(name="t", prompts=["a", "b"], answers=["1", None], extract=str) | changes)
+
+
+@pytest.mark.parametrize(
+    "given", [dict(n_prompts=-1), dict(n_prompts=0), dict(n_prompts=1.5), dict(seed=-1), dict(seed=0.5)]
+)
+def test_what_cannot_be_chosen_is_refused(given):
+    task = Task("t", ["a", "b"], ["1", "2"], str)
+    with pytest.raises(UserError, match="expected an integer"):
+        choose(task, **(dict(n_prompts=1, seed=0) | given))
