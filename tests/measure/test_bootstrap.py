@@ -10,6 +10,7 @@ from sharptheory.measure.bootstrap import (
     NEGATIVE,
     POSITIVE,
     PROPORTION,
+    Estimate,
     bootstrap_mean,
     from_replicates,
     resampled,
@@ -73,9 +74,35 @@ def test_expanded_tails_tend_to_the_nominal_ones():
     assert tail(5) < tail(30) < tail(1_000) < 0.025 and tail(10**6) == pytest.approx(0.025, rel=1e-4)
 
 
+def test_few_prompts_are_fewer_than_ten():
+    """Nine prompts have Student's limits, which look beyond the data; ten have the bootstrap's, which do not."""
+    nine, ten = (bootstrap_mean(np.append(np.zeros(n - 1), 1.0)) for n in (9, 10))
+    assert nine.low < 0 <= ten.low
+    replicates = np.linspace(0.4, 0.6, 101)
+    few, enough = (from_replicates(0.5, replicates, n) for n in (9, 10))
+    spread = np.std(replicates, ddof=1)
+    assert few.high == pytest.approx(0.5 + stats.t.ppf(0.975, 8) * np.sqrt(9 / 8) * spread)
+    assert (enough.low, enough.high) == pytest.approx(tuple(np.quantile(replicates, [tail(10), 1 - tail(10)])))
+    assert (few.n_prompts, enough.n_prompts, float(few.value)) == (9, 10, 0.5)
+
+
+def test_replicates_without_a_value_are_left_out():
+    estimate = from_replicates(0.5, np.append(np.linspace(0.4, 0.6, 101), np.nan), 12)
+    assert 0.4 <= estimate.low < estimate.high <= 0.6
+    for nothing in (from_replicates(0.5, np.full(3, np.nan), 12), from_replicates(0.5, np.ones(3), 1)):
+        assert np.isnan(nothing.low) and np.isnan(nothing.high) and nothing.value == 0.5
+        assert nothing.n_prompts in (1, 12) and nothing.n_prompts is not None
+
+
+def test_no_prompts_say_nothing():
+    for estimate in (bootstrap_mean([]), Estimate.unknown()):
+        assert np.isnan([estimate.value, estimate.low, estimate.high]).all() and estimate.n_prompts == 0
+
+
 def test_bootstrap_with_one_prompt_has_no_interval():
     estimate = bootstrap_mean(np.array([[0.25, 0.5]]))
     assert estimate.value.tolist() == [0.25, 0.5] and np.isnan(estimate.low).all() and np.isnan(estimate.high).all()
+    assert estimate.n_prompts == 1
 
 
 def test_bootstrap_of_unanimous_prompts_is_not_a_point():

@@ -99,6 +99,16 @@ def test_borda_vote(world):
     by_prompt(selection.borda_curve(world, [4], p=2), sharp=[0], hurt=[1], unseen=[1])  # 16 > 4 + 1, 16 > 9 + 4 + 1
 
 
+def test_votes_of_a_large_pool_are_counted_at_few_n(world, monkeypatch):
+    """Every N up to a limit, and the largest."""
+    monkeypatch.setattr(selection, "MAJORITY_LIMIT", 2)
+    curves = selection.accuracy_curves(world, N)
+    assert curves["majority"].columns.tolist() == [1, 2, 4] and curves["log_likelihood"].columns.tolist() == N
+    assert "Borda vote by self-certainty" in curves and "answer_share" not in curves
+    assert list(selection.accuracy_curves(world.assign(answer=None), [1])) == [
+        "log_likelihood", "length_normalized", "self_certainty", "correctness"]  # fmt: skip
+
+
 def test_rewards(world):
     """Per token c beats b and a, e beats d, f beats g; the best by self-certainty are b, e and f."""
     assert [reward.name for reward in rewards.selecting(world)] == [
@@ -184,6 +194,7 @@ def test_length(world):
     assert (float(found.auc.value), float(found.auc_given_length.value), found.n_prompts) == (1, 1, 1)
     # Longer ones gain .246 a token: c wins `sharp`, d still `hurt`.
     assert (float(found.accuracy.value), float(found.accuracy_adjusted.value)) == pytest.approx((2 / 3, 1 / 3))
+    assert all(0 <= each.low < each.value < each.high <= 1 for each in (found.accuracy, found.accuracy_adjusted))
 
 
 # What the pool proves -------------------------------------------------------------------------------------------------
@@ -208,6 +219,7 @@ def test_hit_rates(world):
     """ac and dd certify a (.3 ≤ .5 is left) and d (.4 ≤ .6), fg does not; of the other halves, ba hits once and ee never."""
     rates = certificate.argmax_hit_rates(world)
     assert rates.n.tolist() == [1, 2] and sorted(rates.mass) == pytest.approx([0.5, 0.6]) and rates.n_samples == 4
+    assert rates.measured.n_prompts == 2
     np.testing.assert_allclose(rates.measured.value, [1 / 4, 1 / 2])
     np.testing.assert_allclose(rates.law([1, 2]), [(0.5 + 0.6) / 2, (0.75 + 0.84) / 2])
     variance = np.array([(0.5 * 0.5 + 0.6 * 0.4) / 2, 0.75 * 0.25 + 0.84 * 0.16])
