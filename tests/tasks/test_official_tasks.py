@@ -475,3 +475,26 @@ def test_examples_of_prontoqa_are_texts(tmp_path, field, value):
 )  # fmt: skip
 def test_expressions_that_make_24(expression, puzzle, right):
     assert Task("game24", ["?"], [puzzle], game24.extract, game24.equal).grade(expression, puzzle)[1] is right
+
+
+@pytest.mark.parametrize("task", [gsm8k, math500, mmlu, prontoqa])
+def test_a_question_that_a_model_goes_on_to_ask_is_not_read(task):
+    right = {gsm8k: "#### 4", math500: "\\boxed{4}", mmlu: "The answer is A.", prontoqa: "The answer is true."}[task]
+    wrong = {gsm8k: "#### 5", math500: "\\boxed{5}", mmlu: "The answer is B.", prontoqa: "The answer is false."}[task]
+    first, other = task.extract(right), task.extract(wrong)
+    assert first and other and first != other
+    assert task.extract(f"{right}\nQuestion: and now?\nAnswer: {wrong}") == first
+    assert task.extract(f"{right}\nquestion\n{wrong}") == {gsm8k: first}.get(task, other)  # gsm8k takes the first
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("The answer is $4$.", "4"), ("the result: **4**", "4"), ("ANSWER = 4\nso there", "4"), ("Answer is 4.  \n", "4"),
+        ("It is $4$, no, $5$", "5"), ("The answer is ", None), ("", None), ("\\boxed{}", None), ("no formula", None),
+        ("\\boxed{4} or \\boxed{5", "4"), ("\\fbox{\\frac{1}{2}}", "\\frac{1}{2}"), ("The answer is 1.5. So", "1.5"),
+        ("X answer is XX", "XX"),
+    ],
+)  # fmt: skip
+def test_mathematics_is_found_where_it_is_announced(response, answer):
+    assert math500.extract(response) == answer
