@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import curve, doubling_grid
 from sharptheory.measure.bootstrap import (
     DIFFERENCE,
@@ -36,8 +37,13 @@ def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None
 
     Args:
         scores, correct: ``[n]``; weights: non-negative multiplicities ``[n]``, default 1.
+
+    Raises:
+        UserError: shapes differ, or a score is NaN.
     """
-    correct = np.asarray(correct, dtype=bool)
+    scores, correct = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+    if scores.shape != correct.shape or scores.ndim != 1 or np.isnan(scores).any():
+        raise UserError(f"scores {scores.shape}, correct {correct.shape}; expected numbers and booleans, both [n]")
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float)
     _, level = np.unique(scores, return_inverse=True)
     right = np.bincount(level, weights * correct)
@@ -154,7 +160,14 @@ def across_methods(
 
     Args:
         log_likelihood, accuracy: expected values of each prompt under each of K methods, ``[X, K]``.
+
+    Raises:
+        UserError: shapes differ.
     """
+    if np.ndim(log_likelihood) != 2 or np.shape(log_likelihood) != np.shape(accuracy):
+        raise UserError(
+            f"log_likelihood {np.shape(log_likelihood)}, accuracy {np.shape(accuracy)}; expected both [X, K]"
+        )
     value = concordance(log_likelihood.mean(axis=0), accuracy.mean(axis=0))
     if np.isnan(value):
         return Estimate.unknown()
@@ -251,7 +264,7 @@ def dominance(
         None if there are not two prompts with responses of both kinds (pooled: of either kind).
 
     Raises:
-        UserError: an unknown column, or one that is not numeric or has gaps.
+        UserError: an unknown column, one that is not numeric or has gaps, or fewer than 2 points or 1 resample.
 
     ```python
     >>> score, prompt = np.tile(np.arange(8.0) - 9, 6), np.repeat(np.arange(6), 8)
@@ -262,6 +275,8 @@ def dominance(
 
     ```
     """
+    expect_integers(2, points=points)
+    expect_integers(1, resamples=resamples)
     known = _mixed(as_pool(pool)) if within else _known(as_pool(pool))
     correct = known.numbers("correct") == 1
     prompt, ids = pd.factorize(known["prompt_id"])

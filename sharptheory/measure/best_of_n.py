@@ -11,7 +11,7 @@ import pandas as pd
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, reward_values
-from sharptheory.theory.adaptive import entry_time
+from sharptheory.theory.adaptive import check_threshold, entry_time
 from sharptheory.theory.majority import log_choose
 
 
@@ -166,12 +166,18 @@ def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.n
     ``μ/k ≤ p_j < μ/(k-1)``, and ``C(G_{k-1}, k-1)/C(M, k-1) · 1/(M-k+1)`` if ``p_j ≥ μ/(k-1)``: [S1] without replacement.
 
     Args:
-        log_likelihood: of the samples, ``[M]``; threshold: ``μ_stop``.
+        log_likelihood: of the samples, ``[M]``; threshold: ``μ_stop``, positive.
 
     Returns:
         Probability that each sample is the one returned ``[M]``, ties in likelihood sharing theirs equally, and the
         expected number of draws.
+
+    Raises:
+        UserError: no samples, a log-likelihood that is none, or a threshold that is not positive and finite.
     """
+    check_threshold(threshold)
+    if np.ndim(log_likelihood) != 1 or not np.size(log_likelihood) or not np.all(np.asarray(log_likelihood) <= 0):
+        raise UserError(f"log_likelihood: shape {np.shape(log_likelihood)}; expected [M], numbers of at most 0")
     order = np.argsort(log_likelihood, kind="stable")
     values = np.asarray(log_likelihood, dtype=float)[order]
     m = len(values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
@@ -79,7 +79,11 @@ def bootstrap(
 
     Returns:
         The statistic on `data` with its interval; limits are NaN when there is a single prompt.
+
+    Raises:
+        UserError: no such confidence, number of resamples or seed.
     """
+    _check(confidence, resamples, seed)
     value = np.asarray(statistic(*data, axis=0), dtype=float)
     n_prompts = len(data[0])
     if n_prompts < 2:
@@ -101,6 +105,13 @@ def bootstrap(
         )
     low, high = map(np.asarray, result.confidence_interval)
     return Estimate(value, *_widened(value, low, high, result.standard_error, n_prompts, ends, confidence), n_prompts)
+
+
+def _check(confidence: float, resamples: int, seed: int) -> None:
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence={confidence}; expected a number between 0 and 1")
+    expect_integers(1, resamples=resamples)
+    expect_integers(0, seed=seed)
 
 
 def _widened(
@@ -169,6 +180,7 @@ def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
 
 def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
     """Bootstrap multiplicities of prompts, ``[resamples, n_prompts]``."""
+    _check(CONFIDENCE, resamples, seed)
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples).astype(float)
 

@@ -257,8 +257,10 @@ def argmax_hit_rates(
         None if no prompt is certified or a prompt has fewer than 2 samples.
 
     Raises:
-        UserError: as `distinct_responses`.
+        UserError: as `distinct_responses`; an N out of range, or no such confidence.
     """
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence={confidence}; expected a number between 0 and 1")
     pool = as_pool(pool)
     distinct_responses(pool)  # refuses likelihoods that are no probabilities: half a pool may not show it
     keyed = pool.assign(key=response_keys(pool))

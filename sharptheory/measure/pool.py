@@ -131,15 +131,26 @@ class Pool:
         return Pool(self.samples.assign(**columns), self.greedy)
 
     def take(self, rows) -> Pool:
-        """The pool with only some of its samples (a boolean mask over them), greedy responses kept."""
-        return Pool(self.samples[np.asarray(rows, dtype=bool)].reset_index(drop=True), self.greedy)
+        """The pool with only some of its samples (a boolean mask over them), greedy responses kept.
+
+        Raises:
+            UserError: not one of true and false for each sample.
+        """
+        mask = np.asarray(rows)
+        if mask.shape != (len(self.samples),) or mask.dtype.kind not in "bO":
+            raise UserError(
+                f"rows: {mask.dtype} of shape {mask.shape}; expected true or false for each of {len(self.samples)} samples"
+            )
+        return Pool(self.samples[mask.astype(bool)].reset_index(drop=True), self.greedy)
 
     def graded(self, column: str = "correct") -> Pool:
         """The prompts all of whose samples have a value in `column`.
 
         Raises:
-            UserError: there is no such column, or no such prompt.
+            UserError: there are no samples, no such column, or no such prompt.
         """
+        if len(self.samples) == 0:
+            raise UserError("the pool has no samples")
         known = self[column].notna()
         if known.all():
             return self
@@ -184,12 +195,13 @@ def rectangles(pool: Pool | pd.DataFrame, *columns: str) -> Iterator[tuple[np.nd
     """
     pool = as_pool(pool)
     values = [pool.numbers(column) for column in columns]
-    _, starts, counts = np.unique(pd.factorize(pool.samples["prompt_id"])[0], return_index=True, return_counts=True)
     prompt_ids = pool.samples["prompt_id"].to_numpy()
+    codes = pd.factorize(prompt_ids)[0]
+    order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts = np.cumsum(counts) - counts
     for m in np.unique(counts):
-        first = starts[counts == m]
-        rows = first[:, None] + np.arange(m)
-        yield (prompt_ids[first], *(column[rows] for column in values))
+        rows = order[starts[counts == m][:, None] + np.arange(m)]
+        yield (prompt_ids[rows[:, 0]], *(column[rows] for column in values))
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "corr
     for prompt_id, group in _groups(as_pool(pool), "log_likelihood", value):
         distinct = group.groupby("key").agg(v=("value", "mean"), ll=("log_likelihood", "max"))
         log_p = distinct["ll"].to_numpy(dtype=float)
-        log_mass = np.log(_inclusion_weights(np.exp(log_p), len(group))) + (alpha - 1) * log_p
+        with np.errstate(over="ignore"):  # of two unlikely responses one may have all the mass
+            log_mass = np.log(_inclusion_weights(np.exp(log_p), len(group))) + (alpha - 1) * (log_p - log_p.max())
         weights = np.exp(log_mass - log_mass.max())
         values[prompt_id] = float(weights @ distinct["v"].to_numpy(dtype=float) / weights.sum())
     return pd.Series(values)
@@ -93,6 +94,8 @@ def _groups(pool: Pool, reward: str | Reward, value: str):
         "value": known.numbers(value),
         "log_likelihood": known.numbers("log_likelihood"),
     }
+    if not np.isfinite(columns["value"]).all():
+        raise UserError(f"column {value!r} holds infinite values; expected numbers with a mean")
     return pd.DataFrame(columns).groupby("prompt_id")
 
 

@@ -54,8 +54,10 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
         ``[K]``.
 
     Raises:
-        UserError: an N is out of range.
+        UserError: lengths differ, or an N is out of range.
     """
+    if len(answers) != len(correct):
+        raise UserError(f"{len(answers)} answers and {len(correct)} values of correct; expected as many of both, [M]")
     m = len(answers)
     n = checked_n(n, m)
     voting = np.array([answer is not None and answer == answer for answer in answers], dtype=bool)

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 from sharptheory.tasks import arithmetic, file, game24, gsm8k, math500, mmlu, multihop, prontoqa, user
 from sharptheory.tasks.entry import Entry
 from sharptheory.tasks.task import Task
@@ -60,8 +60,8 @@ def load_task(
     (['2-4-7=', '2+5-5='], ['-9', '2'])
     """
     entry, options = _find(name, extract=extract)
-    _check_size("prompts", n_prompts)
-    _check_seed(seed)
+    expect_integers(1, MOST_PROMPTS, prompts=n_prompts)
+    expect_integers(0, seed=seed)
     return entry.problems(n_prompts, seed=seed, split=split, data=data, shots=shots, options=options)
 
 
@@ -93,9 +93,9 @@ def split_task(
         UserError: as `load_task`; nothing is left to learn from.
     """
     entry, options = _find(name, extract=extract)
-    _check_size("prompts to learn from", n_train)
-    _check_size("prompts to measure on", n_test)
-    _check_seed(seed)
+    expect_integers(1, MOST_PROMPTS, **{"prompts to learn from": n_train})
+    expect_integers(1, MOST_PROMPTS, **{"prompts to measure on": n_test})
+    expect_integers(0, seed=seed)
     problems = functools.partial(entry.problems, seed=seed, data=data, shots=shots, options=options)
     if entry.takes("split"):
         learnt, held_out = problems(n_train, split="train"), problems(n_test, split="test")
@@ -131,13 +131,3 @@ def _find(name: str, *, extract: str | None) -> tuple[Entry, str]:
     if extract not in (None, "last-number"):
         raise UserError(f"task {name!r} reads answers in its own way; found extract={extract!r}, for .jsonl files")
     return entry, options
-
-
-def _check_size(what: str, n: int) -> None:
-    if not 1 <= n <= MOST_PROMPTS:
-        raise UserError(f"{what}={n}; expected 1 to {MOST_PROMPTS:,}")
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise UserError(f"seed={seed}; expected at least 0")

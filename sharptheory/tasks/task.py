@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_integers
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Task:
     readable: Callable[[str], bool] | None = None
 
     def __post_init__(self):
+        for name in ("prompts", "answers"):
+            if isinstance(found := getattr(self, name), str) or not isinstance(found, Sequence):
+                raise UserError(f"task {self.name!r}: {name} is a {type(found).__name__}; expected a list of texts")
         if not self.prompts or len(self.prompts) != len(self.answers):
             raise UserError(
                 f"task {self.name!r} has {len(self.prompts)} prompts and {len(self.answers)} answers; expected as many of "
@@ -49,8 +52,7 @@ class Task:
                 raise UserError(f"task {self.name!r}, prompt {i}: found {prompt!r}; expected a non-empty text")
             if answer is not None and not is_text(answer):
                 raise UserError(f"task {self.name!r}, answer {i}: found {answer!r}; expected a text or None")
-        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
-            raise UserError(f"task {self.name!r}: max_new_tokens={self.max_new_tokens!r}; expected at least 1")
+        expect_integers(1, **{f"task {self.name!r}: max_new_tokens": self.max_new_tokens})
         for name in ("extract", "equal", "readable"):
             function = getattr(self, name)
             if not callable(function) and not (name == "readable" and function is None):
@@ -99,7 +101,13 @@ def choose(task: Task, n_prompts: int | None, *, seed: int) -> Task:
         task: of all problems.
         n_prompts: how many to take; all if None or if there are fewer.
         seed: of the permutation.
+
+    Raises:
+        UserError: not a number of prompts from 1, or not a seed from 0.
     """
+    expect_integers(0, seed=seed)
+    if n_prompts is not None:
+        expect_integers(1, n_prompts=n_prompts)
     order = np.random.default_rng([seed, 0xF11E]).permutation(len(task.prompts))
     return task.select(order[:n_prompts].tolist())
 

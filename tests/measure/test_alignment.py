@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from sharptheory.errors import UserError
 from sharptheory.measure.alignment import (
     _auc_given_length,
     _differences,
@@ -24,6 +25,7 @@ from sharptheory.measure.alignment import (
     rank_sum,
 )
 from sharptheory.measure.best_of_n import curve
+from sharptheory.measure.bootstrap import resampled, tail
 from sharptheory.measure.pool import Pool
 
 
@@ -286,3 +288,46 @@ def test_auc_at_equal_length_counts_pairs_of_similar_length(rows):
     ]
     value = _auc_given_length(pd.DataFrame({"length": length, "score": score, "correct": correct}))
     assert value == pytest.approx(np.mean(pairs)) if pairs else value is None
+
+
+def test_scores_that_cannot_be_ranked_are_refused():
+    for scores, correct in (([np.nan, 1.0], [1, 0]), ([1.0, 2.0], [1]), ([[1.0]], [[1]])):
+        with pytest.raises(UserError, match=r"scores .*, correct .*; expected numbers and booleans"):
+            rank_sum(scores, correct)
+    with pytest.raises(UserError, match=r"log_likelihood \(2, 3\), accuracy \(2, 2\); expected both"):
+        across_methods(np.ones((2, 3)), np.ones((2, 2)))
+    pool = pd.DataFrame({"prompt_id": 0, "log_likelihood": [-1.0, -2.0], "correct": [True, False]})
+    for wrong in (dict(points=1), dict(resamples=0)):
+        with pytest.raises(UserError, match="expected an integer"):
+            dominance(pool, within=True, **wrong)
+
+
+def test_intervals_of_levels_are_those_of_resampled_prompts():
+    """By a loop over the same resamples; with two prompts there is an interval, with one there is none."""
+    rng = np.random.default_rng(0)
+    pool = pd.DataFrame({"prompt_id": np.repeat(np.arange(12), 4), "log_likelihood": -rng.exponential(size=48),
+                         "correct": rng.random(48) < 0.5})  # fmt: skip
+    means = pool.groupby("prompt_id").mean()
+    weights = resampled(12, resamples=1_000, seed=3)
+    loop = [
+        concordance(*(means[c].to_numpy().repeat(w.astype(int)) for c in ("log_likelihood", "correct")))
+        for w in weights
+    ]
+    found = across_prompts(pool, seed=3)
+    assert (found.low, found.high) == pytest.approx(tuple(np.nanquantile(loop, [tail(12), 1 - tail(12)])))
+    assert found.n_prompts == 12 and found.low < found.value < found.high
+    pooled = [auc_pooled(pool[pool["prompt_id"] < n]) for n in (2, 1)]
+    assert pooled[0].low <= pooled[0].value <= pooled[0].high and pooled[0].n_prompts == 2
+    assert np.isnan([pooled[1].low, pooled[1].high]).all() and pooled[1].n_prompts == 1
+
+
+def test_levels_are_those_that_a_pool_supports():
+    """Three methods and three N at least: one sample and the best by likelihood are two, and 1 and 2 are two N."""
+    pool = pd.DataFrame({"prompt_id": np.repeat([0, 1], 4), "log_likelihood": [-1.0, -2, -3, -4] * 2, "source": "model",
+                         "correct": [True, False, True, False] * 2})  # fmt: skip
+    greedy = pd.DataFrame({"prompt_id": [0, 1], "log_likelihood": -0.5, "source": "greedy", "correct": [True, False]})
+    assert set(alignment_levels(pool)) == {"N of best-of-N", "prompts", "within a prompt"}
+    assert "decoding methods" in alignment_levels(pd.concat([pool, greedy]))
+    for other in (greedy.iloc[:1], greedy.drop(columns="correct"), greedy.assign(correct=None)):
+        assert "decoding methods" not in alignment_levels(pd.concat([pool, other]))
+    assert "N of best-of-N" not in alignment_levels(pool[pool.index % 4 < 2])

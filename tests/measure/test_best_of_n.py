@@ -140,3 +140,11 @@ def test_adaptive_weights_of_a_large_pool_follow_the_exact_law():
         mass += np.bincount(y, weights, minlength=40) / 100
     assert abs(np.mean(draws) - exact.expected_n) < 4 * np.std(draws) / 10
     np.testing.assert_allclose(mass, np.exp(exact.law), atol=0.03)
+
+
+@pytest.mark.parametrize("log_likelihood", [[], [np.nan, -1.0], [0.5], [[-1.0]]])
+def test_the_adaptive_rule_needs_log_likelihoods(log_likelihood):
+    with pytest.raises(UserError, match=r"log_likelihood: shape .*; expected \[M\]"):
+        adaptive_weights(log_likelihood, 2.0)
+    with pytest.raises(UserError, match="threshold=0; expected a positive number"):
+        adaptive_weights([-1.0], 0)

@@ -10,8 +10,10 @@ from sharptheory.measure.bootstrap import (
     NEGATIVE,
     POSITIVE,
     PROPORTION,
+    Estimate,
     bootstrap_mean,
     from_replicates,
+    resampled,
     tail,
 )
 
@@ -72,9 +74,35 @@ def test_expanded_tails_tend_to_the_nominal_ones():
     assert tail(5) < tail(30) < tail(1_000) < 0.025 and tail(10**6) == pytest.approx(0.025, rel=1e-4)
 
 
+def test_few_prompts_are_fewer_than_ten():
+    """Nine prompts have Student's limits, which look beyond the data; ten have the bootstrap's, which do not."""
+    nine, ten = (bootstrap_mean(np.append(np.zeros(n - 1), 1.0)) for n in (9, 10))
+    assert nine.low < 0 <= ten.low
+    replicates = np.linspace(0.4, 0.6, 101)
+    few, enough = (from_replicates(0.5, replicates, n) for n in (9, 10))
+    spread = np.std(replicates, ddof=1)
+    assert few.high == pytest.approx(0.5 + stats.t.ppf(0.975, 8) * np.sqrt(9 / 8) * spread)
+    assert (enough.low, enough.high) == pytest.approx(tuple(np.quantile(replicates, [tail(10), 1 - tail(10)])))
+    assert (few.n_prompts, enough.n_prompts, float(few.value)) == (9, 10, 0.5)
+
+
+def test_replicates_without_a_value_are_left_out():
+    estimate = from_replicates(0.5, np.append(np.linspace(0.4, 0.6, 101), np.nan), 12)
+    assert 0.4 <= estimate.low < estimate.high <= 0.6
+    for nothing in (from_replicates(0.5, np.full(3, np.nan), 12), from_replicates(0.5, np.ones(3), 1)):
+        assert np.isnan(nothing.low) and np.isnan(nothing.high) and nothing.value == 0.5
+        assert nothing.n_prompts in (1, 12) and nothing.n_prompts is not None
+
+
+def test_no_prompts_say_nothing():
+    for estimate in (bootstrap_mean([]), Estimate.unknown()):
+        assert np.isnan([estimate.value, estimate.low, estimate.high]).all() and estimate.n_prompts == 0
+
+
 def test_bootstrap_with_one_prompt_has_no_interval():
     estimate = bootstrap_mean(np.array([[0.25, 0.5]]))
     assert estimate.value.tolist() == [0.25, 0.5] and np.isnan(estimate.low).all() and np.isnan(estimate.high).all()
+    assert estimate.n_prompts == 1
 
 
 def test_bootstrap_of_unanimous_prompts_is_not_a_point():
@@ -84,3 +112,13 @@ def test_bootstrap_of_unanimous_prompts_is_not_a_point():
     np.testing.assert_allclose(estimate.high, 1)
     estimate = bootstrap_mean(np.zeros(20), proportion=True)
     assert (float(estimate.low), float(estimate.high)) == (0, pytest.approx(1 - 0.025 ** (1 / 20)))
+
+
+@pytest.mark.parametrize("given", [dict(confidence=1.0), dict(confidence=95), dict(resamples=0), dict(seed=-1)])
+def test_a_bootstrap_that_cannot_be_is_refused(given):
+    [(name, value)] = given.items()
+    with pytest.raises(UserError, match=f"{name}={value}; expected"):
+        bootstrap_mean([1.0, 2.0], **given)
+    if name != "confidence":
+        with pytest.raises(UserError, match=f"{name}={value}; expected"):
+            resampled(2, **(dict(resamples=5, seed=0) | given))

@@ -69,6 +69,23 @@ def test_scatter_of_repeated_responses_is_no_excess():
         coverage_certificate(noisy.assign(response=noisy["tokens"].map(str)).drop(columns="tokens"))
 
 
+def test_the_scatter_of_one_prompt_excuses_no_other():
+    scattered = pd.DataFrame({"prompt_id": "q", "tokens": [[1], [1]], "log_likelihood": np.log([0.9, 0.5])})
+    excess = pd.DataFrame({"prompt_id": "r", "tokens": [[1], [2]], "log_likelihood": np.log([0.6, 0.5])})
+    with pytest.raises(UserError, match=r"prompt 'r': its 2 distinct responses have a total probability of 1\.1"):
+        coverage_certificate(pd.concat([scattered, excess]))
+    assert coverage_certificate(scattered)["certified"].all()
+
+
+def test_likelihoods_alone_are_told_apart_within_a_prompt():
+    """.5 twice and .25 once are two responses of the first prompt, whatever the second has."""
+    pool = pd.DataFrame({"prompt_id": [0, 0, 0, 1], "log_likelihood": np.log([0.5, 0.5, 0.25, 0.5])})
+    table = coverage_certificate(pool)
+    np.testing.assert_allclose(np.exp(table["log_p_high"]), [0.5, 0.5])
+    close = coverage_certificate(pool.assign(log_likelihood=np.log([0.3, 0.3 * (1 + 5e-5), 0.3 * (1 + 1e-3), 0.5])))
+    assert np.exp(close["log_p_high"][0]) == pytest.approx(0.4, abs=1e-3)  # two responses of .3, not one and not three
+
+
 def test_certificate_by_hand():
     pool = pd.DataFrame({"prompt_id": [7, 7, 7, 3, 3, 5], "log_likelihood": np.log([0.5, 0.5, 0.25, 0.1, 0.2, 0.9]),
                          "response": list("aabcda"), "finished": [True] * 5 + [False]})  # fmt: skip
@@ -102,6 +119,7 @@ def test_equal_likelihoods_do_not_make_responses_equal(nameless):
     """Without text or token ids p* is bounded still, more loosely; whatever counts distinct responses is refused."""
     row, known = coverage_certificate(nameless).iloc[0], coverage_certificate(TIED).iloc[0]
     assert row["log_p_low"] == known["log_p_low"] <= known["log_p_high"] <= row["log_p_high"] <= 0
+    assert np.exp(row["log_p_high"]) == pytest.approx(0.4) and row["certified"]  # .4 and .2 are seen, .4 is left
     assert np.isnan(row["log_q"]) and not np.isnan(known["log_q"])
     for function in (argmax_hit_rates, calibration, distinct_responses, response_keys,
                      lambda pool: predict_best_of_n(pool, [1]), lambda pool: predict_power(pool, 2.0),
@@ -195,8 +213,9 @@ def test_lower_confidence_bound_needs_values_of_its_support(values):
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95, np.nan])
 def test_confidence_is_a_probability(confidence):
-    with pytest.raises(UserError, match=f"confidence={confidence}; expected a number between 0 and 1"):
-        mean_at_least([2.0], confidence=confidence)
+    for function in (lambda **given: mean_at_least([2.0], **given), lambda **given: argmax_hit_rates(TIED, **given)):
+        with pytest.raises(UserError, match=f"confidence={confidence}; expected a number between 0 and 1"):
+            function(confidence=confidence)
 
 
 def test_coverage_bound_of_one_prompt_and_beyond_floats():

@@ -31,7 +31,8 @@ def public_functions() -> dict[str, object]:
         importlib.import_module(f"{measure.__name__}.{each.name}") for each in pkgutil.iter_modules(measure.__path__)
     ]
     candidates = {f"{m.__name__}.{name}": value for m in modules for name, value in vars(m).items()
-                  if getattr(value, "__module__", None) == m.__name__ and not name.startswith("_")}  # fmt: skip
+                  if getattr(value, "__module__", None) == m.__name__ and not name.startswith("_")
+                  and "__" not in name}  # what mutation testing adds  # fmt: skip
     candidates |= {name: getattr(sharptheory, name) for name in sharptheory.__all__}
     return {
         name.rpartition(".")[2]: value
@@ -153,6 +154,50 @@ def test_a_frame_needs_no_source(name, frame):
     assert_same(result, other)
     if name not in source:
         assert_same(call(name, frame), call(name, frame.assign(source="model")))
+
+
+SEEDED = [name for name, function in FUNCTIONS.items() if "seed" in inspect.signature(function).parameters]
+
+
+def random_parts(result) -> list[np.ndarray]:
+    """The numbers of a result, part by part: limits of each estimate, p-values, all of a table."""
+    if isinstance(result, Estimate):
+        return [np.append(result.low, result.high)] if result.value.ndim == 0 else [np.array([result.low, result.high])]
+    if isinstance(result, dict):
+        return [part for each in result.values() for part in random_parts(each)]
+    if isinstance(result, pd.DataFrame):
+        return [result.to_numpy(dtype=float)]
+    return [np.array(vars(result)["p_above"])] if dataclasses.is_dataclass(result) and "p_above" in vars(result) else [
+        part for each in vars(result).values() if isinstance(each, Estimate) for part in random_parts(each)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def erratic() -> pd.DataFrame:
+    """Fifteen prompts, six samples each, greedy responses: nothing is unanimous, so every interval has a width."""
+    rng = np.random.default_rng(5)
+    rows = pd.DataFrame({"prompt_id": np.repeat(np.arange(15), 7), "log_likelihood": -3 - rng.exponential(size=105),
+                         "length": rng.integers(20, 23, size=105), "correct": rng.random(105) < 0.5,
+                         "answer": rng.choice(list("abc"), size=105), "self_certainty": rng.random(105),
+                         "source": ["greedy", *["model"] * 6] * 15})  # fmt: skip
+    return rows.assign(response=[f"r{i}" for i in range(105)])
+
+
+@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose"}))
+def test_the_seed_decides_all_that_is_random(name, erratic):
+    """The same seed, the same numbers; of several seeds some move each interval."""
+    function = FUNCTIONS[name]
+    needed = {parameter: ARGUMENTS[parameter] for parameter, value in inspect.signature(function).parameters.items()
+              if parameter != "pool" and value.default is value.empty}  # fmt: skip
+    result = lambda seed: function(erratic, **needed, seed=seed)  # noqa: E731
+    if name == "accuracy_curves":  # only one of them is sampled
+        result = lambda seed: function(erratic, **needed, seed=seed)["Borda vote by self-certainty"]  # noqa: E731
+    first, *others = (random_parts(result(seed)) for seed in (1, 1, 2, 3, 4, 5, 6))
+    assert len(first) > 0
+    for part, again, *moved in zip(first, *others, strict=True):
+        np.testing.assert_array_equal(part, again)
+        # Resamples of zeros and ones have few limits to choose from.
+        coarse = np.allclose(15 * part, np.round(15 * part))
+        assert coarse or not all(np.array_equal(part, each) for each in moved), part
 
 
 #: Every function of the room that takes values of N, on two samples of one prompt.

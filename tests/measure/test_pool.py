@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
+from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.pool import Pool, rectangles, token_codes
 from tests.measure.conftest import assert_same_pool, small_pool
 
@@ -178,3 +179,90 @@ def test_a_pool_says_in_a_line_what_it_is():
     assert repr(Pool.from_frame(one).take([False])).startswith(
         "Pool(no prompts × no samples, no greedy responses, not graded"
     )
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 0, 1], [True], [[True] * 4], [True, None, True, True, False]])
+def test_samples_are_taken_by_a_mask(rows):
+    with pytest.raises(UserError, match="expected true or false for each of 4 samples"):
+        Pool.from_frame(small_pool()).take(rows)
+
+
+def test_rectangles_of_prompts_in_any_order():
+    """A column of another pool's ids may shuffle the prompts: each keeps its own rows."""
+    pool = Pool.from_frame(small_pool()).assign(prompt_id=["b", "a", "b", "a"], further=[1, 2, 3, 4])
+    [(ids, values)] = rectangles(pool, "further")
+    assert dict(zip(ids, values.tolist())) == {"b": [1, 3], "a": [2, 4]}
+
+
+def test_a_pool_without_samples_says_so():
+    empty = Pool.from_frame(small_pool()).take([False] * 4)
+    with pytest.raises(UserError, match="the pool has no samples"):
+        curve(empty, "log_likelihood", "correct", [1])
+
+
+def test_whole_numbers_written_as_floats_are_ids():
+    ids = Pool.from_frame(small_pool(prompt_id=[7.0, 7.0, 9.0, 9.0])).samples["prompt_id"]
+    assert ids.tolist() == [7, 7, 9, 9] and ids.dtype == np.int64
+    with pytest.raises(
+        UserError, match=r"row 2, column 'prompt_id': found 9\.5; expected an integer of at most 64 bits"
+    ):
+        Pool.from_frame(small_pool(prompt_id=[7.0, 7.0, 9.5, 9.0]))
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (
+            ["a", (1,), "b", "b"],
+            r"row 1, column 'prompt_id': found \(1,\); expected an integer of at most 64 bits or a string",
+        ),
+        (
+            [1, 2**63, 3, 3],
+            "row 1, column 'prompt_id': found 9223372036854775808; expected an integer of at most 64 bits",
+        ),
+        ([1, -(2**63) - 1, 3, 3], "row 1, column 'prompt_id': found -9223372036854775809; expected an integer"),
+        (["a", "\ud800", "b", "b"], "row 1, column 'prompt_id': .*; expected text without lone surrogates"),
+    ],
+)
+def test_ids_are_integers_or_text(ids, message):
+    with pytest.raises(UserError, match=message):
+        Pool.from_frame(small_pool(prompt_id=pd.Series(ids, dtype=object)))
+
+
+def test_the_largest_ids_are_kept():
+    ids = [2**63 - 1, -(2**63), 3, 3]
+    assert sorted(Pool.from_frame(small_pool(prompt_id=pd.Series(ids, dtype=object))).samples["prompt_id"]) == sorted(
+        ids
+    )
+
+
+def test_greedy_rows_without_ids_are_number_minus_1():
+    rows = small_pool(source=["model", "greedy", "model", "model"]).drop(columns="sample_id")
+    pool = Pool.from_frame(rows)
+    assert pool.greedy["sample_id"].tolist() == [-1] and pool.samples["sample_id"].tolist() == [0, 0, 1]
+
+
+def test_tokens_that_end_in_zeros_are_others():
+    """Token 0 may be any token: [5], [5, 0] and [5, 0, 0] are three responses, with likelihoods of their own."""
+    tokens = [[5], [5, 0], [5, 0, 0], [5]]
+    pool = Pool.from_frame(
+        small_pool(prompt_id=0, sample_id=range(4), tokens=tokens, log_likelihood=[-1.0, -4, -9, -1])
+    )
+    assert token_codes(pool["tokens"]).tolist() == [0, 1, 2, 0]
+    with pytest.raises(
+        UserError, match=r"row 3, column 'log_likelihood': found -3\.0; expected within 1 of another row"
+    ):
+        Pool.from_frame(small_pool(prompt_id=0, sample_id=range(4), tokens=tokens, log_likelihood=[-1.0, -4, -9, -3]))
+
+
+@pytest.mark.parametrize(
+    "tokens", [np.array([1.5, 2.0]), np.array([1.0, 2.0]), np.array([-1, 2]), [True, 2.5], "12", 7]
+)
+def test_tokens_are_whole_numbers(tokens):
+    with pytest.raises(UserError, match=r"row 0, column 'tokens': .*; expected a list of token ids"):
+        Pool.from_frame(small_pool(tokens=pd.Series([tokens, [1], [2], [3]], dtype=object)))
+
+
+def test_a_column_of_text_is_no_number():
+    with pytest.raises(UserError, match=r"column 'note' holds (object|str) values; expected numbers"):
+        Pool.from_frame(small_pool(note=["a", "b", "c", "d"])).numbers("note")

@@ -204,3 +204,21 @@ def test_a_reward_of_its_own_and_any_value(tables):
     assert abs(table[16.0].mean() - table[1.0].mean()) < 0.08
     rising = predict_best_of_n(pool, [1, 10, 100], value="log_likelihood").mean()
     assert rising.is_monotonic_increasing and rising.iloc[-1] <= 0
+
+
+def test_a_power_of_unlikely_responses_is_a_law():
+    pool = pd.DataFrame(
+        {"prompt_id": 0, "log_likelihood": [-1e15, -1e14], "correct": [True, False], "response": ["a", "b"]}
+    )
+    assert predict_power(pool, 1e300).tolist() == [0.0]
+    with pytest.raises(UserError, match="column 'score' holds infinite values"):
+        predict_best_of_n(pool.assign(score=[0, np.inf]), [2], value="score")
+
+
+def test_what_a_response_stands_for():
+    """``π/(1 - (1-π)^M)``: all of its mass if it is likely, its share of the pool if it is not."""
+    np.testing.assert_allclose(
+        _inclusion_weights(np.array([1.0, 0.5, 1e-11, 1e-13, 0.0]), 4),
+        [1, 0.5 / (1 - 0.5**4), 0.25, 0.25, 0.25],
+        rtol=1e-4,
+    )

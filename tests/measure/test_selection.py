@@ -138,3 +138,8 @@ def test_the_exponent_of_a_borda_vote_is_finite(pool, p):
             vote()
     with pytest.raises(UserError, match="subsets=0; expected an integer ≥ 1"):
         borda_curve(pool, [2], subsets=0)
+
+
+def test_answers_and_correctness_are_of_one_length():
+    with pytest.raises(UserError, match="2 answers and 1 values of correct"):
+        majority_accuracy(["a", "b"], [1], [1])

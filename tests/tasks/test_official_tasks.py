@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import pytest
 
-from sharptheory.tasks import game24, gsm8k, load_task, math500, mmlu, prontoqa
+from sharptheory.tasks import Task, game24, gsm8k, load_task, math500, mmlu, prontoqa
 from sharptheory.tasks.referee import Referee
 
 GSM8K = [  # response, gold, right?
@@ -279,7 +279,7 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
         ),
         (dict(name="gsm8k:shots=2", data="test.jsonl"), "option 'shots' is unknown; expected none"),
         (dict(name="arithmetic", split="dev"), "split='dev'; expected train or test"),
-        (dict(name="arithmetic", seed=-1), "seed=-1; expected at least 0"),
+        (dict(name="arithmetic", seed=-1), "seed=-1; expected an integer ≥ 0"),
     ],
 )
 def test_data_and_shots_are_checked(arguments, message):
@@ -395,3 +395,106 @@ def test_a_child_that_hears_no_signal_is_ended():
     assert 1 <= time.perf_counter() - start < 10 and referee._process is None
     assert referee.ask("readable", "x+1") is True
     referee.stop()
+
+
+#: The smallest official files of every task: rows, prompts without worked examples, gold answers, right and wrong responses.
+SMALL = {
+    "gsm8k": ("test.jsonl", "".join(f'{{"question": "{i}+1?", "answer": "so\\n#### {i + 1}"}}\n' for i in range(9)),
+              [f"Question: {i}+1?\nAnswer:" for i in range(9)], [str(i + 1) for i in range(9)], "#### 3", "#### 4"),
+    "game24": ("24.csv", "Rank,Puzzles\n" + "".join(f"{i},{i} 2 3 4\n" for i in range(9)),
+               [f"Use the numbers {i} 2 3 4, each exactly once, with + - * / and parentheses to make 24.\nExpression:"
+                for i in range(9)], [f"{i} 2 3 4" for i in range(9)], "3*(2+2+4)", "2+3+4+2"),
+    "math500": ("MATH500.json", json.dumps([{"prompt": f"Half of {i}?", "answer": f"\\frac{{{i}}}{{2}}"} for i in range(9)]),
+                [f"Question: Half of {i}?\nAnswer:" for i in range(9)], [f"\\frac{{{i}}}{{2}}" for i in range(9)],
+                "\\boxed{1}", "\\boxed{2}"),
+    "mmlu": ("college_physics_test.csv", "".join(f"{i}?,w,x,y,z,{'ABCD'[i % 4]}\n" for i in range(9)),
+             [f"Question: {i}?\nA. w\nB. x\nC. y\nD. z\nAnswer:" for i in range(9)], ["ABCD"[i % 4] for i in range(9)],
+             "The answer is C.", "The answer is D."),
+    "prontoqa": (prontoqa.FILE, json.dumps(
+        [{"question": f"{i}.", "query": "True or false?", "answer": str(i % 2 == 0)} for i in range(9)]),
+        [f"Question: {i}. True or false?\nAnswer:" for i in range(9)], [str(i % 2 == 0) for i in range(9)], "True", "False"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_official_files_by_hand(name, tmp_path):
+    """Every row is a problem under the task's name; the seed decides their order, and problem 2 is graded by hand."""
+    file, text, prompts, answers, right, wrong = SMALL[name]
+    (tmp_path / file).write_text(text)
+    no_shots = {} if name == "game24" else dict(shots=0)
+    task = load_task(name, 100, data=tmp_path, seed=3, **no_shots)
+    assert task.name == name and dict(zip(task.prompts, task.answers)) == dict(zip(prompts, answers))
+    assert load_task(name, 100, data=tmp_path / file, seed=3, **no_shots).prompts == task.prompts
+    others = [load_task(name, 4, data=tmp_path, seed=seed, **no_shots).prompts for seed in range(5)]
+    assert others[3] == task.prompts[:4] and len(set(map(tuple, others))) > 1
+    assert (task.grade(right, answers[2])[1], task.grade(wrong, answers[2])[1]) == (True, False)
+    if no_shots:
+        assert load_task(name, 1, data=tmp_path, seed=3).prompts[0].endswith(f"\n\n{task.prompts[0]}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=f"holds none of .*{file}"):
+        load_task(name, 1, data=tmp_path / "empty")
+    with pytest.raises(ValueError, match=f"nowhere does not exist; expected the official .*{file}"):
+        load_task(name, 1, data=tmp_path / "nowhere")
+
+
+def test_lengths_of_gold_answers():
+    """Between one character and the longest that is compared."""
+    assert math500.equal("7", "7") and math500.equal("7", "\\frac{14}{2}") and not math500.equal("7" * 301, "7" * 301)
+    assert math500.readable("word") and math500.readable("\\frac{1}{2}") and not math500.readable("\\frac{1}{")
+    assert not math500.readable("7" * 301) and math500.readable("7" * 300)
+
+
+@pytest.mark.parametrize(("answer", "allowed"), [("", False), ("7", True), ("7" * 300, True), ("7" * 301, False)])
+def test_gold_answers_are_neither_empty_nor_endless(tmp_path, answer, allowed):
+    (tmp_path / "MATH500.json").write_text(json.dumps([{"prompt": "a", "answer": answer}]))
+    if allowed:
+        assert load_task("math500", 1, data=tmp_path).answers == [answer]
+        return
+    with pytest.raises(ValueError, match=rf"row 1, field 'answer': found {len(answer)} characters; expected 1 to 300"):
+        load_task("math500", 1, data=tmp_path)
+
+
+@pytest.mark.parametrize("field", ["question", "query", "answer"])
+@pytest.mark.parametrize("value", ["", 5, None])
+def test_examples_of_prontoqa_are_texts(tmp_path, field, value):
+    example = {"question": "a", "query": "b", "answer": "True"} | {field: value}
+    (tmp_path / "p.json").write_text(json.dumps([example]))
+    with pytest.raises(
+        ValueError, match=f"p.json, example 1, field '{field}': found {value!r}; expected a non-empty string"
+    ):
+        load_task("prontoqa", 1, data=tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    ("expression", "puzzle", "right"),
+    [
+        ("**(1+3)*(2+4)**", "1 2 3 4", True), ("4 \\times 6 \\cdot 1 \\div 1", "1 1 4 6", True), ("1*2*3*4 = 24", "1 2 3 4", True),
+        ("8/(3-8/3)", "3 3 8 8", True), ("24", "1 2 3 4", False), ("1*2*3*4*1", "1 2 3 4", False), ("1/0+24", "0 1 2 4", False),
+        ("(1+2+3)*4", "1 2 3 5", False), ("12*2", "1 2 2 2", False),
+    ],
+)  # fmt: skip
+def test_expressions_that_make_24(expression, puzzle, right):
+    assert Task("game24", ["?"], [puzzle], game24.extract, game24.equal).grade(expression, puzzle)[1] is right
+
+
+@pytest.mark.parametrize("task", [gsm8k, math500, mmlu, prontoqa])
+def test_a_question_that_a_model_goes_on_to_ask_is_not_read(task):
+    right = {gsm8k: "#### 4", math500: "\\boxed{4}", mmlu: "The answer is A.", prontoqa: "The answer is true."}[task]
+    wrong = {gsm8k: "#### 5", math500: "\\boxed{5}", mmlu: "The answer is B.", prontoqa: "The answer is false."}[task]
+    first, other = task.extract(right), task.extract(wrong)
+    assert first and other and first != other
+    assert task.extract(f"{right}\nQuestion: and now?\nAnswer: {wrong}") == first
+    assert task.extract(f"{right}\nquestion\n{wrong}") == {gsm8k: first}.get(task, other)  # gsm8k takes the first
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("The answer is $4$.", "4"), ("the result: **4**", "4"), ("ANSWER = 4\nso there", "4"), ("Answer is 4.  \n", "4"),
+        ("It is $4$, no, $5$", "5"), ("The answer is ", None), ("", None), ("\\boxed{}", None), ("no formula", None),
+        ("\\boxed{4} or \\boxed{5", "4"), ("\\fbox{\\frac{1}{2}}", "\\frac{1}{2}"), ("The answer is 1.5. So", "1.5"),
+        ("X answer is XX", "XX"),
+    ],
+)  # fmt: skip
+def test_mathematics_is_found_where_it_is_announced(response, answer):
+    assert math500.extract(response) == answer

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
-from sharptheory.tasks import TASKS, Task, choose, load_task, names, split_task
+from sharptheory.tasks import TASKS, Task, choose, load_task, names, split_task, user
 from sharptheory.tasks.generated import is_test_prompt
 from sharptheory.tasks.multihop import NAMES, THINGS
 
@@ -111,10 +111,10 @@ def test_a_task_with_too_few_problems_says_how_many(spec, everything):
     assert set(load_task(spec, held).prompts) == set(filter(is_test_prompt, everything))
 
 
-@pytest.mark.parametrize("n", [0, -1, 10**9])
+@pytest.mark.parametrize("n", [0, -1, 2.5, 10**9])
 @pytest.mark.parametrize("name", ["arithmetic", "gsm8k"])
 def test_absurd_sizes_are_refused_at_once(shared, name, n):
-    with pytest.raises(UserError, match=rf"prompts={n}; expected 1 to 1,000,000"):
+    with pytest.raises(UserError, match=rf"prompts={n}; expected an integer from 1 to 1,000,000"):
         load_task(name, n, data=shared / "data/gsm8k" if name == "gsm8k" else None)
 
 
@@ -164,6 +164,8 @@ def test_a_task_is_a_file_of_the_user(mine):
     assert (task.name, task.prompts, task.answers) == ("double-7", ["twice 1", "twice 3", "twice 5"], ["2", "6", "10"])
     assert task.grade("it is 6", "6") == ("6", True) and task.grade("", "6") == (None, False)
     assert load_task(mine() + ":shift=10,word=double", 1).prompts == ["double 11"]
+    entry = user.from_file(mine())
+    assert (entry.name, entry.about, entry.options) == ("mine", "Doubles.", {"shift": 0, "word": "twice"})
     learnt, held_out = split_task(mine(), 5, 4)
     assert len(learnt.prompts) == 5 and len(held_out.prompts) == 4 and not set(learnt.prompts) & set(held_out.prompts)
 
@@ -265,13 +267,19 @@ def package(tmp_path, monkeypatch):
     sys.modules.pop("doubling", None)
 
 
-def test_a_task_is_an_entry_point_of_a_package(package, shared):
+def test_a_task_is_an_entry_point_of_a_package(package, tmp_path):
     assert {"double", "number"} <= set(names()) and names().count("gsm8k") == 1
-    assert len(load_task("gsm8k", 2, data=shared / "data/gsm8k").prompts) == 2  # the package's own
+    (tmp_path / "test.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n')
+    assert load_task("gsm8k", 2, data=tmp_path).answers == ["2"]  # our own
     with pytest.raises(UserError, match=r"neither a file nor one of: arithmetic.*double"):
         load_task("triple", 2)
     assert not package.exists()  # so far no code of theirs ran
     assert load_task("double:shift=2", 1, seed=3).prompts == ["twice 3"]
+    entry = user.from_entry_point("double")
+    assert (entry.name, entry.about, entry.options) == ("double", "Doubles.", {"shift": 0, "word": "twice"})
+    failing = entry.problems(1, seed=0).extract
+    with pytest.raises(UserError, match=r"task 'double' \(doubling:load\): extract failed with AttributeError"):
+        failing(7)
     assert package.exists()
     with pytest.raises(UserError, match=r"task 'number' \(doubling:NUMBER\): found a int; expected a function load"):
         load_task("number", 2)
@@ -288,10 +296,40 @@ def test_a_task_is_an_entry_point_of_a_package(package, shared):
         (dict(prompts=["a", 5]), "prompt 1: found 5"),
         (dict(prompts=["a", "\ud800"]), "prompt 1: found '.ud800'"),
         (dict(answers=["1", 2]), "answer 1: found 2; expected a text or None"),
-        (dict(max_new_tokens=0), "max_new_tokens=0; expected at least 1"),
+        (dict(max_new_tokens=0), "max_new_tokens=0; expected an integer ≥ 1"),
         (dict(extract=None), "extract=None; expected a function"),
+        (dict(max_new_tokens=True), "max_new_tokens=True; expected an integer ≥ 1"),
+        (dict(prompts="a"), "prompts is a str; expected a list of texts"),
+        (dict(answers=None), "answers is a NoneType; expected a list of texts"),
     ],
 )
 def test_a_task_is_checked(changes, message):
     with pytest.raises(UserError, match=message):
         Task(**dict(name="t", prompts=["a", "b"], answers=["1", None], extract=str) | changes)
+
+
+@pytest.mark.parametrize(
+    "given", [dict(n_prompts=-1), dict(n_prompts=0), dict(n_prompts=1.5), dict(seed=-1), dict(seed=0.5)]
+)
+def test_what_cannot_be_chosen_is_refused(given):
+    task = Task("t", ["a", "b"], ["1", "2"], str)
+    with pytest.raises(UserError, match="expected an integer"):
+        choose(task, **(dict(n_prompts=1, seed=0) | given))
+
+
+def test_halves_have_the_options_of_the_name():
+    for task in split_task("arithmetic:min_terms=2,max_terms=2,max_value=9", 20, 10, seed=1):
+        assert all(re.fullmatch(r"-?[0-9][+-][0-9]=", prompt) for prompt in task.prompts)
+
+
+@pytest.mark.parametrize(("sizes", "what"), [((0, 5), "prompts to learn from"), ((5, 0), "prompts to measure on")])
+def test_halves_of_no_prompts_are_refused(sizes, what):
+    with pytest.raises(UserError, match=f"^{what}=0; expected an integer from 1"):
+        split_task("arithmetic", *sizes)
+
+
+def test_why_an_answer_cannot_be_read():
+    task = Task("t", ["a"], ["1"], str, readable=str.isdigit)
+    assert [task.unreadable(answer, finished=finished) for answer in (None, "7", "x") for finished in (True, False)] == [
+        "no answer", "cut off", None, None, "answer not understood", "answer not understood"]  # fmt: skip
+    assert Task("t", ["a"], ["1"], str).unreadable("x", finished=True) is None

@@ -290,3 +290,47 @@ def test_file_task_reads_gsm8k_style_answers(shared, tmp_path):
     (tmp_path / "gsm8k.jsonl").write_text("\n".join(row.replace('"question"', '"prompt"', 1) for row in rows))
     task = load_task(str(tmp_path / "gsm8k.jsonl"), 200)
     assert all(answer is not None and float(answer) == float(answer) for answer in task.answers)
+
+
+def test_solutions_left_to_right_by_hand():
+    """With chance 1 always the next two that are neighbours; with chance 0 any, so that there are several."""
+    expression, rng = [[2], [-3, 4], [5]], np.random.default_rng(0)
+    assert {arithmetic.sample_solution(expression, rng, left_to_right=1.0) for _ in range(30)} == {"2-12+5=-10+5#-5"}
+    assert {arithmetic.sample_solution(expression, rng, left_to_right=0.0) for _ in range(60)} == {
+        "2-12+5=-10+5#-5", "2-12+5=2-7#-5"}  # fmt: skip
+    assert expression == [[2], [-3, 4], [5]]
+
+
+#: Ann 5, Bob 7 (what is asked), Cal 10 (a distractor on Ann), Dan 17 (one on Bob and Cal).
+FACTS = (multihop.Fact("Ann", "has", 5, (), 5), multihop.Fact("Bob", "more", 2, ("Ann",), 7),
+         multihop.Fact("Cal", "twice", 0, ("Ann",), 10), multihop.Fact("Dan", "together", 0, ("Bob", "Cal"), 17))  # fmt: skip
+
+
+def test_multihop_solutions_by_hand():
+    problem, rng = multihop.Problem(FACTS, 2, "pens", (3, 1, 0, 2)), np.random.default_rng(0)
+    assert problem.answer == 7 and problem.prompt == (
+        "Dan has as many pens as Bob and Cal together. Bob has 2 more pens than Ann. Ann has 5 pens. "
+        "Cal has twice as many pens as Ann. How many pens does Bob have?"
+    )
+    canonical = " Ann 5. Bob 5+2=7. Answer 7"
+    assert {multihop.sample_solution(problem, rng, canonical=1.0) for _ in range(20)} == {canonical}
+    varied = {multihop.sample_solution(problem, rng, canonical=0.0) for _ in range(2_000)}
+    steps = {frozenset(re.findall(r"(\w+) [0-9+*=]+\.", solution)) for solution in varied}
+    assert steps == {
+        frozenset(names) for names in ({"Ann", "Bob"}, {"Ann", "Bob", "Cal"}, {"Ann", "Bob", "Cal", "Dan"})
+    }
+    assert {canonical, " Ann 5. Bob 2+5=7. Answer 7", " Ann 5. Cal 5*2=10. Bob 5+2=7. Dan 7+10=17. Answer 7"} <= varied
+
+
+def test_training_pairs_are_of_the_training_half_and_as_hard_as_asked():
+    for task, options in ((arithmetic, dict(max_terms=3)), (multihop, dict(max_hops=2, distractors=0))):
+        pairs = task.training_pairs(200, np.random.default_rng(0), **options)
+        assert len(pairs) == 200 and not any(is_test_prompt(prompt) for prompt, _ in pairs)
+        if task is arithmetic:
+            assert all(len(re.findall("[0-9]+", prompt)) == 3 for prompt, _ in pairs)
+    assert all(prompt.count(". ") <= 2 for prompt, _ in pairs)
+
+
+def test_a_pattern_that_does_not_compile_says_why():
+    with pytest.raises(ValueError, match=r"is not a valid regular expression: (missing|unterminated|.*parenthesis)"):
+        extractor("regex:(a")
