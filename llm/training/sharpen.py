@@ -65,6 +65,7 @@ def sharpen(
     baseline: str | Path | None = None,
     identity: dict | None = None,
     force: bool = False,
+    wait: bool = False,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, dict]:
     """Train a model on its own responses; the folder keeps pools, checkpoints, log, evaluation and the trained model.
@@ -88,7 +89,7 @@ def sharpen(
         baseline: folder of the base model's argmax and samples on the held-out prompts, for runs that share them, each of
             which waits until no other works on them; default `folder`.
         identity: further facts that make two runs different (model fingerprint, dtype …).
-        force: discard whatever run the folder holds.
+        force: discard whatever run the folder holds. wait: for another process to finish with the folder.
         progress: called with ``(stage, done, total)``, in the main process.
 
     Returns:
@@ -104,7 +105,7 @@ def sharpen(
         certify, decode, None if baseline is None else Path(baseline), identity or {}, progress or (lambda *_: None),
     )  # fmt: skip
     given = check(training, pool, foreign=foreign)
-    with _claimed(training, facts(training, pool, foreign=foreign), force=force) as run:
+    with _claimed(training, facts(training, pool, foreign=foreign), force=force, wait=wait) as run:
         if not (training.folder / FINISHED).is_file():
             train(training, run, given, foreign=foreign)
         process_state().wait_for_everyone()
@@ -195,10 +196,10 @@ def facts(training: _Training, pool: str | Path | None, *, foreign: bool) -> dic
 
 
 @contextmanager
-def _claimed(training: _Training, facts: dict, *, force: bool) -> Iterator[Run | None]:
+def _claimed(training: _Training, facts: dict, **options) -> Iterator[Run | None]:
     """The folder, in the hands of the main process; the others go on once it has it, and have none."""
     process = process_state()
-    with claim(training.folder, facts, force=force) if process.is_main_process else nullcontext() as run:
+    with claim(training.folder, facts, **options) if process.is_main_process else nullcontext() as run:
         process.wait_for_everyone()
         yield run
 
