@@ -47,7 +47,9 @@ def copy(folder: Path) -> None:
             place = folder / (f"sharptheory/{name}" if name.startswith("llm/") else name)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, place)
-    (folder / "llm").symlink_to("sharptheory/llm")  # what tests look for in the checkout
+    # What tests look for in the checkout; mutmut would follow the link and make a second copy.
+    (folder / "mutants").mkdir()
+    (folder / "mutants/llm").symlink_to("sharptheory/llm")
 
 
 def mutmut(folder: Path, *words: str) -> str:
@@ -67,7 +69,7 @@ def run(room: str, sample: int, seed: int, children: int) -> dict:
     source, tests = ROOMS[room]
     folder = ROOT / "out/mutants" / room
     copy(folder)
-    lists = {"source_paths": [source], "also_copy": ["sharptheory", "tests", "experiments", "docs", "llm", "README.md"],
+    lists = {"source_paths": [source], "also_copy": ["sharptheory", "tests", "experiments", "docs", "README.md"],
              "pytest_add_cli_args_test_selection": tests.split(),
              "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not slow and not benchmark", "-x"]}  # fmt: skip
     lines = [f"{key} =\n" + "".join(f"    {value}\n" for value in values) for key, values in lists.items()]
