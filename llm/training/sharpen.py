@@ -89,7 +89,7 @@ def sharpen(
         baseline: folder of the base model's argmax and samples on the held-out prompts, for runs that share them, each of
             which waits until no other works on them; default `folder`.
         identity: further facts that make two runs different (model fingerprint, dtype …).
-        force: discard whatever run the folder holds. wait: for another process to finish with it.
+        force: discard whatever run the folder holds. wait: for another process to finish with the folder.
         progress: called with ``(stage, done, total)``, in the main process.
 
     Returns:
@@ -196,10 +196,10 @@ def facts(training: _Training, pool: str | Path | None, *, foreign: bool) -> dic
 
 
 @contextmanager
-def _claimed(training: _Training, facts: dict, *, force: bool, wait: bool) -> Iterator[Run | None]:
+def _claimed(training: _Training, facts: dict, **options) -> Iterator[Run | None]:
     """The folder, in the hands of the main process; the others go on once it has it, and have none."""
     process = process_state()
-    with claim(training.folder, facts, force=force, wait=wait) if process.is_main_process else nullcontext() as run:
+    with claim(training.folder, facts, **options) if process.is_main_process else nullcontext() as run:
         process.wait_for_everyone()
         yield run
 

@@ -35,9 +35,16 @@ def test_one_command_measures_trains_and_reports(tmp_path, monkeypatch):
     assert page.count("data:image/png;base64,") == 3 and page.count("(From the committed results.)") == 1
     assert "best-of-N is more accurate than greedy [points]" in page and "Table 1" in page and "**" not in page
     assert json.loads((tmp_path / "results/paper.json").read_text())["config"]["n_prompts"] == 6
-    stamps = {path: path.stat().st_mtime for path in tmp_path.rglob("pool.parquet")}
+    kept = lambda: {  # noqa: E731
+        path: path.stat().st_mtime_ns
+        for name in ("pool.parquet", "evaluation.parquet", "model.safetensors", "trainer_state.json")
+        for path in tmp_path.rglob(name)
+    }
+    stamps, results = kept(), pd.read_parquet(tmp_path / "results/sharpening.parquet")
     reproduce.main()
-    assert stamps and stamps == {path: path.stat().st_mtime for path in tmp_path.rglob("pool.parquet")}
+    assert {path.name for path in stamps} >= {"pool.parquet", "model.safetensors"} and stamps == kept()
+    again = pd.read_parquet(tmp_path / "results/sharpening.parquet")
+    pd.testing.assert_frame_equal(again.drop(columns="sampling_seconds"), results.drop(columns="sampling_seconds"))
 
 
 def test_an_experiment_of_the_theory_is_recomputed_with_its_own_defaults(tmp_path, monkeypatch):

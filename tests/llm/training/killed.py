@@ -87,7 +87,9 @@ def changes_of(folder: Path, told) -> None:
     sys.addaudithook(hook)
 
 
-def _work(folder: Path, kind: str, kill_at: int | None, kill_before: str | None, listing: Path | None) -> None:
+def _work(
+    folder: Path, kind: str, kill_at: int | None, kill_before: str | None, listing: Path | None, options: dict
+) -> None:
     torch.set_num_threads(1)
     quiet_transformers()
     made = []
@@ -98,23 +100,29 @@ def _work(folder: Path, kind: str, kill_at: int | None, kill_before: str | None,
         made.append(path)
 
     changes_of(folder, told)
-    train(folder, kind)
+    train(folder, kind, **options)
     if listing is not None:
         listing.write_text("\n".join(made))
 
 
 def start(
-    folder: Path, kind: str, *, kill_at: int | None = None, kill_before: str | None = None, listing: Path | None = None
+    folder: Path,
+    kind: str,
+    *,
+    kill_at: int | None = None,
+    kill_before: str | None = None,
+    listing: Path | None = None,
+    **options,
 ):
     """A process that trains in a folder.
 
     Args:
         kill_at: number of the change before which it kills itself; kill_before: what it then is about to write.
-        listing: where to write down all changes.
+        listing: where to write down all changes. options: of `train`.
     """
     context = multiprocessing.get_context("forkserver")  # whose children find torch imported
     context.set_forkserver_preload([__name__])
-    process = context.Process(target=_work, args=(folder, kind, kill_at, kill_before, listing))
+    process = context.Process(target=_work, args=(folder, kind, kill_at, kill_before, listing, options))
     process.start()
     return process
 

@@ -75,3 +75,30 @@ def test_kills_at_changes_of_the_folder(tmp_path, kind, whole):
         killed = start(tmp_path / str(k), kind, kill_at=k)
         assert ended(killed) == -signal.SIGKILL, changes[k]
         assert_ends_as(tmp_path / str(k), kind, expected)
+
+
+# Two processes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_of_processes_on_one_folder_one_trains_and_the_others_stop_or_wait(tmp_path, whole, capfd):
+    waits, *others = [start(tmp_path / "out", "sft", wait=i == 0) for i in range(3)]
+    assert ended(waits) == 0 and sorted(map(ended, others)) in ([0, 1], [1, 1])
+    assert "another process works on this run; wait for it with --wait" in capfd.readouterr().err
+    assert content(tmp_path / "out") == whole("sft")[0]
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_baseline_wait_for_one_another(tmp_path):
+    """Each trains in a folder of its own; what they share is measured once."""
+    names, shared = ("one", "two", "three"), tmp_path / "base"
+    all_three = [start(tmp_path / name, "sft", baseline=shared) for name in names]
+    assert [ended(process) for process in all_three] == [0, 0, 0]
+    first, *others = (content(tmp_path / name) for name in names)
+    assert all(other == first for other in others)
+    alone = start(tmp_path / "alone", "sft", baseline=tmp_path / "alone-base")
+    assert (
+        ended(alone) == 0
+        and content(tmp_path / "alone") == first
+        and content(tmp_path / "alone-base") == content(shared)
+    )
