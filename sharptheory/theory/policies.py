@@ -166,7 +166,7 @@ class TabularPolicy:
                 probs = frame.fillna(0.0).to_numpy(dtype=float)
             if path.suffix in (".csv", ".parquet"):
                 return cls.from_probs(probs, mu, normalize=normalize)
-        except Exception as error:  # of a damaged file, numpy, zipfile, zlib, tokenize and pyarrow each say it in their own
+        except Exception as error:  # numpy, zipfile, zlib and pyarrow raise what they like for a damaged file
             raise UserError(f"{path}: {error}") from error
         raise UserError(f"{path}: expected .npz, .npy, .csv or .parquet")
 
