@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(ROOT).venv/bin
 READY := $(ROOT).venv/.ready
 
-.PHONY: run quick reproduce test test-long mutants benchmark figures docs lint format clean
+.PHONY: run quick reproduce test test-long fuzz mutants benchmark figures docs lint format clean
 
 run: $(READY)  ## the main job: report on the shipped model, half a minute on two cores
 	cd $(ROOT) && $(BIN)/sharptheory diagnose --model arithmetic-1m --task arithmetic --out out/first-light $(ARGS)
@@ -17,6 +17,9 @@ test: $(READY)
 
 test-long: $(READY)  ## long statistical tests
 	cd $(ROOT) && $(BIN)/python -m pytest -m slow -n 2 $(ARGS)
+
+fuzz: $(READY)  ## spoilt files and responses for every reader and grader, half an hour on two cores; FUZZ_SEED=1 for others
+	cd $(ROOT) && FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/fuzz -n 2 --dist worksteal $(ARGS)
 
 mutants: $(READY)  ## mutation testing, ROOMS="theory report" or all of them: minutes a room
 	cd $(ROOT) && $(BIN)/python -c "import mutmut.configuration" 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(ROOT)constraints.txt '.[mutants]'

@@ -3,12 +3,25 @@
 import math
 from numbers import Integral
 
+#: Characters of the longest message: a screenful.
+LONGEST = 1_000
+
 
 class UserError(ValueError):
     """Something that was given is wrong: the message names it, what was found and what was expected.
 
     The command line prints it as one line and ends with exit code 2. Any other exception is a bug and shows its traceback.
+
+    A message that repeats something long of the user's keeps its beginning and its end.
+
+    >>> str(UserError("found " + 10_000 * "a" + "; expected a word"))[-40:]
+    'aaaaaaaaaaaaaaaaaaaaaaa; expected a word'
     """
+
+    def __init__(self, message: str):
+        if len(message) > LONGEST:
+            message = f"{message[:700]} […] {message[-250:]}"
+        super().__init__(message)
 
 
 def expect_integers(low: int, high: float = math.inf, /, **values) -> None:

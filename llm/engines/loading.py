@@ -36,6 +36,8 @@ SIZES = (
     "hidden_size", "n_embd", "d_model", "num_hidden_layers", "n_layer", "n_layers", "num_attention_heads", "n_head",
     "n_heads", "num_key_value_heads", "head_dim", "intermediate_size", "vocab_size", "max_position_embeddings",
 )  # fmt: skip
+#: Those of them that count layers.
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
 #: Tensors that an error names.
 NAMED = 3
 
@@ -63,7 +65,7 @@ def load_model(
     Raises:
         UserError: the model is not there, or its folder is incomplete, broken, holds pickle weights only or code that is
             not trusted; its weights are not those that its configuration describes; the tokenizer is of another model;
-            `device` or `dtype` cannot be used.
+            it cannot compute; `device` or `dtype` cannot be used.
     """
     name = resolve(model)
     device = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -81,7 +83,8 @@ def load_model(
     if not spread:
         with _reading(name):
             loaded.to(device)
-    return loaded.eval(), tokenizer
+    _check_computes(name, loaded.eval(), tokenizer)
+    return loaded, tokenizer
 
 
 def convert_pickle(model: str | Path, *, trust_remote_code: bool = False) -> Path:
@@ -194,12 +197,14 @@ def check_folder(folder: Path, *, trust_remote_code: bool = False) -> None:
         )
     if not shards:
         raise UserError(f"{folder} has no *.safetensors weights; is the download complete?")
+    tensors = 0
     for path in shards:
         try:
-            with safe_open(path, framework="pt"):
-                pass
+            with safe_open(path, framework="pt") as held:
+                tensors += len(held.keys())
         except Exception as error:
             raise UserError(f"{path} is incomplete or corrupt ({_reason(error)}); download it again") from None
+    _check_sizes(folder / "config.json", tensors, sum(path.stat().st_size for path in shards))
 
 
 def check_settings(folder: Path, *, trust_remote_code: bool = False) -> None:
@@ -221,13 +226,33 @@ def check_settings(folder: Path, *, trust_remote_code: bool = False) -> None:
                 f"{folder / file} names Python code that the model brings along ('auto_map'); it was not run: read it, "
                 "then allow it with --trust-remote-code, or delete 'auto_map' if transformers knows the architecture"
             )
-    config = held["config.json"]
-    nested = config.get("text_config")
-    for part in (config, nested if isinstance(nested, dict) else {}):
+    for part in _parts(held["config.json"]):
         for field in SIZES:
             value = part.get(field)
             if value is not None and not isinstance(value, list) and (type(value) is not int or value < 1):
                 raise UserError(f"{folder / 'config.json'}: {field} is {value!r}; expected a positive integer")
+
+
+def _check_sizes(config: Path, tensors: int, held: int) -> None:
+    """Refuse a model that would take hours, or all memory, to build: of more layers or units than its weights can hold.
+
+    What is small enough to build is left to the comparison with the weights, which names tensors.
+
+    Args:
+        tensors: in the weights. held: their bytes.
+    """
+    for part in _parts(_json_object(config)):
+        for field in set(SIZES).intersection(part) - {"max_position_embeddings"}:
+            there, most = (tensors, max(tensors, 1_000)) if field in LAYERS else (held, max(held, 10_000))
+            if isinstance(value := part[field], int) and value > most:
+                what = "tensors" if field in LAYERS else "bytes"
+                raise UserError(f"{config}: {field} is {value}; weights of {there:,} {what} are those of another model")
+
+
+def _parts(config: dict) -> list[dict]:
+    """A configuration, and that of the language model inside it if there is one."""
+    nested = config.get("text_config")
+    return [config, nested] if isinstance(nested, dict) else [config]
 
 
 def _json_object(path: Path) -> dict:
@@ -309,6 +334,15 @@ def _check_vocabulary(name: str, loaded: PreTrainedModel, tokenizer: PreTrainedT
         raise UserError(
             f"{name}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; they do not belong together"
         )
+
+
+def _check_computes(name: str, loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """One pass over one character: a field or a weight that nothing reads before then is found before anything is sampled."""
+    with _reading(name), torch.inference_mode():
+        ids = tokenizer("1")["input_ids"] or [0]
+        logits = loaded(torch.tensor([ids], device=loaded.device)).logits
+    if logits.isnan().any():
+        raise UserError(f"{name}: its weights give no numbers for probabilities (NaN); download it again")
 
 
 def _usable_device(device: str) -> str:

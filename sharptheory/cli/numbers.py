@@ -84,4 +84,4 @@ def _inside(value: float, within: str) -> bool:
     low, high = (float(end) for end in within[1:-1].split(","))
     above = value > low if within[0] == "(" else value >= low
     below = value < high if within[-1] == ")" else value <= high
-    return math.isfinite(value) and above and below
+    return above and below and math.isfinite(value)

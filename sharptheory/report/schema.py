@@ -18,6 +18,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from sharptheory.errors import UserError
+from sharptheory.files import parse_json
 
 #: Rises whenever a field changes its name, its type or its meaning.
 SCHEMA_VERSION = "3"
@@ -305,10 +306,7 @@ class Summary:
         Raises:
             UserError: not JSON, another version, or a field that is missing, unknown or of another type (named).
         """
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"summary: not valid JSON ({error})") from None
+        found = parse_json(text, "summary")
         version = found.get("schema_version") if isinstance(found, dict) else None
         if version != SCHEMA_VERSION:
             raise UserError(

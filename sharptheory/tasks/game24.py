@@ -100,6 +100,8 @@ def load(n_prompts: int | None, *, data: str | Path, seed: int = 0) -> Task:
         if not re.fullmatch(r"[0-9]{1,4}( [0-9]{1,4}){3}", puzzle):
             raise UserError(f"{path}:{line}, column 'Puzzles': found {puzzle!r}; expected four numbers")
         puzzles.append(puzzle)
+    if not puzzles:
+        raise UserError(f"{path} holds no puzzles; expected a line of four numbers for each")
     prompts = [
         f"Use the numbers {puzzle}, each exactly once, with + - * / and parentheses to make 24.\nExpression:"
         for puzzle in puzzles

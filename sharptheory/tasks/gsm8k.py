@@ -67,8 +67,8 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
             raise UserError(f"{path}:{line}, field 'question': found {question!r}; expected a non-empty string")
         gold = None
         if solution is not None:
-            marked = MARK.search(str(solution))
-            gold = canonical_number(marked.group(1)) if marked else None
+            # Read as a response is, so that the solution itself would be graded as right.
+            gold = extract(str(solution)) if MARK.search(str(solution)) else None
             if gold is None:
                 raise UserError(f"{path}:{line}, field 'answer': no number after '####'")
         prompts.append(few_shot(EXAMPLES, question, shots))

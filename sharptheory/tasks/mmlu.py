@@ -69,6 +69,8 @@ def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int =
             listed = "\n".join(f"{name}. {choice}" for name, choice in zip(LETTERS, choices))
             prompts.append(few_shot(EXAMPLES, f"{question}\n{listed}", shots))
             answers.append(letter)
+    if not prompts:
+        raise UserError(f"{data} is empty; expected a line per question: question, A, B, C, D, letter")
     return choose(Task("mmlu", prompts, answers, extract), n_prompts, seed=seed)
 
 

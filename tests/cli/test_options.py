@@ -133,6 +133,7 @@ def test_a_range_has_the_ends_that_it_shows(within, inside, outside):
         (("curves", "--coverage", "1e300"), "--coverage 1e300: found 1e+300"),
         (("curves", "--dim", "2.5"), "--dim 2.5: found 2.5; expected whole numbers in [1, 100000]"),
         (("curves", "--eps", "0.1:0.5:1000", "--dim", "1:100:30"), "families; at most 10,000 fit"),
+        (("check", "--instances", 10**400), "expected a number in [1, 10000000]"),
         (("check", "--instances", 10**9), "--instances 1000000000: expected a number in [1, 10000000]"),
         (("check", "--search", 10**9), "--search 1000000000: expected a number in [0, 10000000]"),
     ],

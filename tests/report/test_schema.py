@@ -104,8 +104,13 @@ def test_a_file_that_is_no_summary_is_refused_by_field(change, message):
     with pytest.raises(UserError) as error:
         Summary.from_json(json.dumps(change(content)))
     assert message in str(error.value)
-    with pytest.raises(UserError, match="not valid JSON"):
-        Summary.from_json("{")
+    for text, message in (
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        (f'{{"n": {"1" * 5_000}}}', "5000 digits"),
+    ):
+        with pytest.raises(UserError, match=f"summary.*{message}"):
+            Summary.from_json(text)
 
 
 def test_no_number_of_a_file_is_nan_or_infinite():

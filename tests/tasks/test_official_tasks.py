@@ -225,7 +225,14 @@ def test_shots_precede_the_question(tmp_path):
         ("mmlu", "m.csv", "q,a,b,c,d,\n", "m.csv:1, column 6: found ''"),
         ("mmlu", "m.csv", '"q\nq",a,b,c,d,A\n,a,b,c,d,A\n', "m.csv:3, column 1 is empty"),
         ("mmlu", "m.csv", '"q,a,b,c,d,A\n', "m.csv:1 is not CSV"),
-        ("mmlu", "m.csv", "", "0 prompts"),
+        ("mmlu", "m.csv", "", "m.csv is empty; expected a line per question"),
+        ("game24", "24.csv", "Rank,Puzzles\n", "24.csv holds no puzzles"),
+        (
+            "gsm8k",
+            "test.jsonl",
+            '{"question": "a", "answer": "#### five"}\n',
+            "test.jsonl:1, field 'answer': no number",
+        ),
         (
             "gsm8k",
             "test.jsonl",
@@ -262,6 +269,15 @@ def test_bad_files_are_named(tmp_path, name, file, text, message):
     (tmp_path / file).write_text(text)
     with pytest.raises(ValueError, match=message):
         load_task(name, 5, data=tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    "solution", ["So 5.\n#### 5", "#### 1,000", "#### 1e3", "#### 5.", "#### -$5", "#### 18 % of 20"]
+)
+def test_a_solution_of_gsm8k_is_right_as_a_response(tmp_path, solution):
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": "How many?", "answer": solution}))
+    task = load_task("gsm8k", 1, data=tmp_path)
+    assert task.grade(solution, task.answers[0])[1]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,9 @@ def test_files_round_trip(tmp_path):
         ("a.txt", lambda p: p.write_text("0.5 0.5"), "expected .npz, .npy, .csv or .parquet"),
         ("a.npy", lambda p: np.save(p, np.zeros((2, 2))), "a.npy: .*sums to 2.*normalize=True"),
         ("b.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "b.npy"),
+        ("c.npy", lambda p: p.write_bytes(b""), "c.npy"),
+        ("d.npy", lambda p: p.write_bytes(b"\x93NUMPY\x01\x00\x14\x00{'shape': (2, 3, } \n"), "d.npy"),
+        ("b.npz", lambda p: p.write_bytes(b"PK\x03\x04" + bytes(30)), "b.npz"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, write, message):

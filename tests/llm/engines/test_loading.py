@@ -130,6 +130,12 @@ def test_a_tensor_that_no_shard_holds_is_missing(folder, model):
             lambda w: w | {"model.norm.weight": torch.ones(5)},
             r"1 of another shape \(model\.norm\.weight: \[5\] instead of \[32\]\)",
         ),
+        (
+            {"num_hidden_layers": 2**63},
+            None,
+            r"num_hidden_layers is 9223372036854775808; weights of 21 tensors are those",
+        ),
+        ({"vocab_size": 10**9}, None, r"vocab_size is 1000000000; weights of [0-9,]+ bytes are those of another model"),
         ({"num_hidden_layers": 99}, None, r"873 missing \(model\.layers\.10\."),
         ({"num_hidden_layers": 1}, None, r"9 unexpected \(model\.layers\.1\."),
         ({"num_hidden_layers": 0}, None, r"config\.json: num_hidden_layers is 0; expected a positive integer"),
@@ -160,6 +166,19 @@ def test_weights_that_may_be_missing_or_more(folder, model, tokenizer, tmp_path,
     gpt.save_pretrained(folder)
     change_weights(folder, lambda w: w | {"transformer.h.0.attn.bias": torch.ones(1, 1, 16, 16)})
     torch.testing.assert_close(load_model(folder)[0](ids).logits, gpt(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: edit(f / "tokenizer_config.json", model_max_length="long"), "TypeError"),
+        (lambda f: change_weights(f, lambda w: w | {"model.norm.weight": torch.full((32,), torch.nan)}), "NaN"),
+    ],
+)
+def test_a_model_that_loads_but_cannot_compute(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(UserError, match=f"{folder}.*{message}"):
+        load_model(folder)
 
 
 # Files
