@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sharptheory.errors import UserError, expect_integers
+from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, reward_values
-from sharptheory.theory.adaptive import check_threshold, entry_time
+from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.majority import log_choose
 
 
@@ -175,7 +175,7 @@ def adaptive_weights(log_likelihood: np.ndarray, threshold: float) -> tuple[np.n
     Raises:
         UserError: no samples, a log-likelihood that is none, or a threshold that is not positive and finite.
     """
-    check_threshold(threshold)
+    expect_numbers("(0, inf)", threshold=threshold)
     if np.ndim(log_likelihood) != 1 or not np.size(log_likelihood) or not np.all(np.asarray(log_likelihood) <= 0):
         raise UserError(f"log_likelihood: shape {np.shape(log_likelihood)}; expected [M], numbers of at most 0")
     order = np.argsort(log_likelihood, kind="stable")
