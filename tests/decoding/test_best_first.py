@@ -237,3 +237,17 @@ def test_a_law_in_single_precision_keeps_the_argmax():
     [(tokens, score), *_] = same.responses
     steps = [float(single([0], [tokens[:t]])[0, tokens[t]]) for t in range(len(tokens))]
     assert score == pytest.approx(sum(steps), abs=1e-15)
+
+
+def test_a_prefix_that_cannot_win_any_more_is_not_expanded():
+    """(1,), of .4, is opened first and then beaten by the response (0, 2) of .45: nobody asks what follows it."""
+    asked = []
+
+    def law(_, prefixes):
+        asked.extend(prefixes)
+        after = {(): [0.5, 0.4, 0.1], (0,): [0.05, 0.05, 0.9]}
+        return np.log([after[prefix] for prefix in prefixes])
+
+    found = best_first(law, [2], max_tokens=9, batch=1)
+    assert asked == [(), (0,)] and found.tokens == (0, 2) and found.complete is True
+    assert (found.expanded, found.log_upper) == (2, found.log_p)
