@@ -693,3 +693,9 @@ def test_amounts_and_lists_in_words():
     assert amount(Range(12.4, 12.6)) == "12 to 13" and amount(Range(12.1, 12.2)) == "12"
     assert percent(None) == "n/a" and percent(0.12345) == "12.3 %"
     assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_what_likelihood_leaves_is_that_of_the_largest_n():
+    """Sixteen samples of which the likeliest is wrong and eight are right: at N = 2 some are found, at N = 16 none."""
+    text = texts(peaked(8, others=0))["accuracy"]
+    assert "Another 100.0 points have a correct response among the 16 that likelihood does not pick." in text

@@ -1,6 +1,7 @@
 """The report is one self-contained file that says what the findings say; smaller input gives a smaller honest report."""
 
 import base64
+import dataclasses
 import re
 from html import unescape
 
@@ -11,7 +12,7 @@ import pytest
 
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import FIGURES, figures, write_report
-from sharptheory.report.schema import Summary
+from sharptheory.report.schema import Interval, Summary
 from sharptheory.report.summary import diagnose
 from tests.report.pools import hand_pool, table_pool
 
@@ -146,3 +147,11 @@ def test_each_picture_has_its_heading_as_title(tmp_path, monkeypatch, diagnosis)
     )
     write_report(diagnosis, tmp_path, title="t")
     assert titles == {name: heading for heading, name in FIGURES.values() if name is not None}
+
+
+@pytest.mark.parametrize(("known", "shown"), [(1, False), (2, True)])
+def test_levels_are_drawn_where_there_are_two_to_compare(diagnosis, known, shown):
+    levels = {str(i): Interval(0.5 if i < known else None, None, None, 1) for i in range(4)}
+    alignment = dataclasses.replace(diagnosis.summary.alignment, levels=levels)
+    summary = dataclasses.replace(diagnosis.summary, alignment=alignment)
+    assert ("alignment_levels" in figures(dataclasses.replace(diagnosis, summary=summary))) == shown
