@@ -177,7 +177,7 @@ def _accuracy(summary: Summary) -> list[str | None]:
     elif not summary.judged:
         sentences += [
             f"No verdict on sharpening: {percent(sampling.unfinished)} of the responses were cut by the length budget, and "
-            f"above {UNFINISHED_LIMIT:.0%} neither likelihoods nor grades are those of whole responses."
+            f"above {100 * UNFINISHED_LIMIT:.0f} % neither likelihoods nor grades are those of whole responses."
         ]
     else:
         sentences += [_verdict(summary), _against_greedy(summary), _peak(summary), _forecast(summary)]
@@ -338,7 +338,7 @@ def _brevity(summary: Summary) -> list[str]:
     shorter = 1 - length.best_of_n / length.sampled
     if shorter > 0.2:
         sentences.append(
-            f"Short responses are winning ({shorter:.0%} shorter): likelihood sums over tokens, so check that the gain is "
+            f"Short responses are winning ({100 * shorter:.0f} % shorter): likelihood sums over tokens, so check that the gain is "
             "not brevity; a length-normalised reward is the usual remedy."
         )
     return sentences

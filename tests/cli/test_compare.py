@@ -66,12 +66,15 @@ def test_methods_agree_where_they_must(compared):
 
 
 def test_an_interrupted_comparison_goes_on(compared, monkeypatch, capsys):
-    out, _ = compared
+    out, before_table = compared
     before = (out / "compare.parquet").read_bytes()
     lines = (out / "decodings.jsonl").read_text().splitlines(keepends=True)
     (out / "decodings.jsonl").write_text(lines[0] + lines[1][:10])  # the second chunk of prompts is lost
     code, printed, error = run(monkeypatch, capsys, *ARGUMENTS, "--out", out)
     assert code == 0 and "argmax search" in printed and "the likelier is the more accurate" in printed, error
+    certified = json.loads((out / "compare.json").read_text())["n_certified"]
+    assert certified == before_table["certified"].eq(True).sum() > 0
+    assert f"The argmax search certified its argmax on {certified} of 10 prompts." in printed
     assert (out / "decodings.jsonl").read_text().splitlines(keepends=True) == lines
     assert (out / "compare.parquet").read_bytes() == before
     code, _, error = run(monkeypatch, capsys, *ARGUMENTS, "--out", out, "--budget", 301)

@@ -8,7 +8,18 @@ import pytest
 
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
-from sharptheory.report.findings import amount, count, coverage_range, findings, headline, listed, points, share, span
+from sharptheory.report.findings import (
+    amount,
+    count,
+    coverage_range,
+    findings,
+    headline,
+    listed,
+    percent,
+    points,
+    share,
+    span,
+)
 from sharptheory.report.schema import (
     Accuracy,
     Check,
@@ -17,8 +28,10 @@ from sharptheory.report.schema import (
     HitRate,
     HitRates,
     Interval,
+    Peak,
     Prediction,
     Range,
+    RewardCurve,
     Summary,
 )
 from sharptheory.report.summary import diagnose
@@ -70,7 +83,7 @@ def test_likelihood_by_hand(hand):
         "The log-likelihood of the best of 2 is -1.20 nats on average, +0.55 (the same on every prompt) over one sample. "
         "Against greedy decoding that is +1.10 (the same on every prompt) nats. "
         "Its responses have 2.0 tokens against 3.0. "
-        "Short responses are winning (33% shorter): likelihood sums over tokens, so check that the gain is not brevity; a "
+        "Short responses are winning (33 % shorter): likelihood sums over tokens, so check that the gain is not brevity; a "
         "length-normalised reward is the usual remedy. "
         "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.26]; with length regressed "
         "out, best-of-N is right on 43.8 %."
@@ -368,6 +381,259 @@ def test_costs_are_listed(hand):
     )
 
 
+# Every sentence, with its numbers -------------------------------------------------------------------------------------
+
+
+def whole(summary: Summary, figure: str) -> str:
+    return findings(summary)[figure]
+
+
+def with_ends(summary: Summary) -> Summary:
+    """The hand-computed summary with limits of our own, so that whole paragraphs are known."""
+    accuracy = lambda value: Interval(value, value - 0.1, value + 0.1, 50)  # noqa: E731
+    one, two = summary.best_of_n
+    ends = (dataclasses.replace(one, accuracy=accuracy(0.4375)), dataclasses.replace(two, accuracy=accuracy(0.875)))
+    passed = tuple(dataclasses.replace(point, accuracy=accuracy(0.9375)) for point in summary.pass_at_n)
+    return gaining(dataclasses.replace(summary, best_of_n=ends, pass_at_n=passed), sampling=UP, greedy=DOWN)
+
+
+def test_the_paragraph_on_accuracy(hand):
+    summary = with_ends(hand)
+    assert whole(summary, "accuracy") == (
+        "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. Sharpening pays: +10.0 "
+        "[+5.0, +15.0] points over sampling. Best-of-2 is worse than greedy decoding (25.0 %): -10.0 [-15.0, -5.0] points. "
+        "Another 6.2 points have a correct response among the 2 that likelihood does not pick."
+    )
+    assert whole(changed(summary, "sampling", unfinished=0.25), "accuracy") == (
+        "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. No verdict on sharpening: "
+        "25.0 % of the responses were cut by the length budget, and above 20 % neither likelihoods nor grades are those of whole "
+        "responses. Another 6.2 points have a correct response among the 2 that likelihood does not pick."
+    )
+    without = dataclasses.replace(summary, gain_over_greedy=None)
+    assert "greedy" not in whole(without, "accuracy")
+    ungraded = dataclasses.replace(summary, gain_over_greedy=Gain(None, summary.gain_over_greedy.log_likelihood))
+    assert "greedy" not in whole(ungraded, "accuracy")
+    one = gaining(summary, sampling=UP, greedy=Interval(0.1, None, None, 1))
+    assert "greedy" not in whole(one, "accuracy")
+
+
+@pytest.mark.parametrize(("value", "kind"), [(1.0, "correct"), (0.0, "incorrect")])
+def test_the_paragraph_on_accuracy_where_all_responses_are_alike(hand, value, kind):
+    summary = changed(hand, "sampling", accuracy=Interval(value, value, value, 8))
+    assert f"Every response is {kind}, so there is nothing for any selection to improve." in whole(summary, "accuracy")
+    assert "Sharpening" not in whole(summary, "accuracy")
+    single = dataclasses.replace(summary, best_of_n=summary.best_of_n[:1])
+    assert whole(single, "accuracy") == (
+        f"One sample is right on {100 * value:.1f} % of prompts; best-of-N needs more samples. Every response is {kind}, so there "
+        "is nothing for any selection to improve."
+    )
+
+
+def test_what_likelihood_leaves_is_said_above_two_points(hand):
+    last = hand.best_of_n[-1].accuracy.value
+    for left, said in ((0.0199, False), (0.0201, True)):
+        points_ = (
+            *hand.pass_at_n[:-1],
+            dataclasses.replace(hand.pass_at_n[-1], accuracy=Interval(last + left, 0.0, 1.0, 8)),
+        )
+        text = whole(dataclasses.replace(hand, pass_at_n=points_), "accuracy")
+        assert ("Another 2.0 points have a correct response" in text) == said
+
+
+def test_the_sentence_on_unreadable_answers(hand):
+    said = lambda **shares: whole(changed(hand, "sampling", unreadable=shares), "accuracy")  # noqa: E731
+    assert said(none=0.012, cut=0.003).endswith(
+        "1.5 % of the responses have no answer that could be read and count as wrong (none 1.2 %, cut 0.3 %)."
+    )
+    assert "could be read" not in said(none=0.01) and "could be read" in said(none=0.006, cut=0.006)
+
+
+def test_the_sentence_on_a_peak(hand):
+    peak = lambda over: dataclasses.replace(hand, peak=Peak(1, 0.9, over))  # noqa: E731
+    assert (
+        "Accuracy peaks at N = 1 (90.0 %), +10.0 [+5.0, +15.0] points above N = 2 on the same prompts: do not take N larger."
+        in whole(peak(UP), "accuracy")
+    )
+    assert "peaks" not in whole(peak(OPEN), "accuracy") and "peaks" not in whole(peak(DOWN), "accuracy")
+
+
+def test_the_paragraph_on_likelihood(hand):
+    length = dataclasses.replace(hand.length, confound=None)
+    brief = dataclasses.replace(hand, length=length)
+    assert whole(changed(brief, "length", best_of_n=2.41), "likelihood").endswith(
+        "Its responses have 2.4 tokens against 3.0."
+    )
+    assert "Short responses are winning (20 % shorter)" in whole(changed(brief, "length", best_of_n=2.39), "likelihood")
+    for none in (None, dataclasses.replace(length, sampled=0.0)):
+        assert "tokens" not in whole(dataclasses.replace(hand, length=none), "likelihood")
+    assert "greedy" not in whole(dataclasses.replace(hand, gain_over_greedy=None, length=None), "likelihood")
+    same = dataclasses.replace(hand, gain_over_greedy=Gain(None, SAME), length=None)
+    assert whole(same, "likelihood").endswith("over one sample. That is what greedy decoding has.")
+    unknown = dataclasses.replace(hand, gain_over_greedy=Gain(None, Interval(None, None, None, 0)), length=None)
+    assert "greedy" not in whole(unknown, "likelihood")
+    single = dataclasses.replace(hand, best_of_n=hand.best_of_n[:1])
+    assert (
+        whole(single, "likelihood")
+        == "One sample has -1.75 nats on average; with one sample there is nothing to select."
+    )
+    assert whole(changed(single, "sampling", unfinished=0.051), "likelihood").endswith(
+        "nothing to select. Warning: 5.1 % of the responses were cut by the length budget. A cut response scores its prefix only, "
+        "which is too likely, and is usually graded wrong: raise --max-new-tokens."
+    )
+
+
+def test_the_sentence_on_length(hand):
+    def said(**values) -> str:
+        confound = dataclasses.replace(hand.length.confound, **values)
+        return whole(changed(hand, "length", confound=confound), "likelihood").partition("usual remedy. ")[2]
+
+    unknown, part = Interval(None, None, None, 0), Interval(0.75, 0.7, 0.8, 50)
+    rest = "with length regressed out, best-of-N is right on 43.8 %."
+    assert said(auc_given_length=part) == (
+        "Within a prompt log-likelihood correlates with length by -1.00 (the same on every prompt); among responses of one length "
+        f"its AUC is 0.75 [0.70, 0.80]; {rest}"
+    )
+    assert said(correlation=unknown) == f"W{rest[1:]}"
+    assert (
+        said(correlation=unknown, auc_given_length=part)
+        == f"Among responses of one length its AUC is 0.75 [0.70, 0.80]; {rest}"
+    )
+
+
+def test_the_paragraph_on_alignment(hand):
+    dominance = dataclasses.replace(hand.alignment.dominance_within, p_above=0.0004, p_below=0.25, holds=True)
+    part = Interval(0.75, 0.7, 0.8, 50)
+    summary = changed(hand, "alignment", within=part, pooled=UP, dominance_within=dominance)
+    assert whole(summary, "alignment") == (
+        "Within a prompt, a correct response is likelier than a wrong one with probability 0.75 [0.70, 0.80] (50 prompts with "
+        "both). Likelihood knows which responses are right: the premise of sharpening holds here. Pooled over prompts it is 0.10 "
+        "[0.05, 0.15], which also rewards knowing which prompts are easy. The likelihoods of correct responses stochastically "
+        "dominate those of wrong ones within prompts (p < 0.001 for, p = 0.250 against)."
+    )
+    assert "dominate" not in whole(changed(summary, "alignment", dominance_within=None), "alignment")
+    cut = whole(changed(summary, "sampling", unfinished=0.3), "alignment")
+    assert "No verdict: too many responses were cut by the length budget." in cut and "dominate" not in cut
+    unknown = changed(summary, "alignment", within=Interval(None, None, None, 0))
+    assert whole(unknown, "alignment") == (
+        "No prompt has both correct and incorrect responses, so likelihood cannot be compared with correctness within prompts."
+    )
+    assert "alignment" not in findings(dataclasses.replace(summary, alignment=None))
+    for low, high, flat in ((0.45, 0.55, True), (0.449, 0.55, False), (0.45, 0.551, False)):
+        text = whole(changed(summary, "alignment", within=Interval(0.5, low, high, 50)), "alignment")
+        assert ("That is close to a coin flip" in text) == flat != ("too few to tell it" in text)
+
+
+def test_the_paragraph_on_levels(hand):
+    levels = {"prompts": UP, "N of best-of-N": SAME, "decoding methods": Interval(None, None, None, 0)}
+    sentence = (
+        "The probability that the more accurate of two has the higher log-likelihood is, across prompts 0.10 [0.05, 0.15]{} across "
+        "N of best-of-N 0.00 (whatever the prompts){}."
+    )
+    assert whole(changed(hand, "alignment", levels=levels), "alignment_levels") == sentence.format(" and", "")
+    assert whole(changed(hand, "alignment", levels=levels | {"within a prompt": UP}), "alignment_levels") == (
+        sentence.format(",", " and within a prompt 0.10 [0.05, 0.15]")
+        + " Only the one within a prompt is what sharpening uses; the others can be high while it is not, and are often quoted "
+        "instead."
+    )
+    assert "alignment_levels" not in findings(changed(hand, "alignment", levels={}))
+
+
+def test_the_paragraph_on_rewards(hand):
+    curve = lambda value: (Accuracy(2, Interval(value, 0.0, 1.0, 50)),)  # noqa: E731
+    rewards = (
+        RewardCurve("log_likelihood", curve(0.5), None), RewardCurve("p_true", curve(0.6), UP),
+        RewardCurve("majority", curve(0.7), UP), RewardCurve("mine", curve(0.4), DOWN), RewardCurve("other", curve(0.5), OPEN),
+    )  # fmt: skip
+    first = "At N = 2: log likelihood 50.0 %, p true 60.0 %, majority 70.0 %, mine 40.0 %, other 50.0 %."
+    summary = dataclasses.replace(hand, rewards=rewards)
+    assert whole(summary, "rewards") == (
+        f"{first} Better than log-likelihood: p true by +10.0 [+5.0, +15.0] and majority by +10.0 [+5.0, +15.0]. Worse than "
+        "log-likelihood: mine by -10.0 [-15.0, -5.0]. Not distinguishable from log-likelihood: other +1.0 [-4.0, +6.0]. "
+        "Differences are in points, paired over prompts, with intervals that hold for all of them together."
+    )
+    cut = whole(changed(summary, "sampling", unfinished=0.3), "rewards")
+    assert cut == f"{first} No verdict: too many responses were cut by the length budget."
+    one = tuple(dataclasses.replace(each, over_likelihood=Interval(0.1, None, None, 1)) for each in rewards[1:])
+    assert whole(dataclasses.replace(summary, rewards=(rewards[0], *one)), "rewards") == (
+        f"{first} With a single prompt there is no interval, so no conclusion."
+    )
+    assert "rewards" not in findings(dataclasses.replace(summary, rewards=rewards[:1]))
+    assert "rewards" in findings(dataclasses.replace(summary, rewards=rewards[:2]))
+    assert "rewards" not in findings(dataclasses.replace(summary, best_of_n=hand.best_of_n[:1]))
+
+
+def test_the_paragraphs_on_coverage_and_theory(hand):
+    known = (
+        "The most likely response is certified, by this pool alone, on 0.0 % of the prompts. The coverage coefficient, the mean of "
+        "1/p*, is between 1.7 and 3.3 on these prompts; where in between, more samples would tell. Over all prompts of this kind "
+        "it is at least 1.4, with 95 % confidence; no sample of prompts can bound it from above. "
+    )
+    enough = "On most prompts these samples are enough to expect the likeliest response among them."
+    assert whole(changed(hand, "coverage", undersampled=0.05), "coverage") == known + enough
+    assert whole(changed(hand, "coverage", undersampled=0.051), "coverage").startswith(
+        f"{known}On 5.1 % of the prompts even "
+    )
+    assert whole(dataclasses.replace(hand, hit_rates=None), "theory") == (
+        "No prompt has its argmax certified by half of its samples, so the exact law cannot be compared with a measurement: take "
+        "more samples, or use a model or task with shorter responses."
+    )
+    refused = dataclasses.replace(hand, coverage=None, coverage_refused="because", cost=())
+    assert whole(refused, "coverage") == (
+        "These are not log-likelihoods of responses sampled at temperature 1, so coverage is left out, and with it the test of the "
+        "exact law, the prediction and the costs: because."
+    )
+    assert whole(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW), disagreements=1)), "theory").endswith(
+        "1 of 1 measured points lie outside their 95 % interval (neighbours share their samples)."
+    )
+    assert "theory" not in findings(refused) and "cost" not in findings(refused)
+    without = tuple(dataclasses.replace(each, tokens=None) for each in hand.cost)
+    assert "100 to 200 responses (Theorem 4.1′)." in whole(dataclasses.replace(hand, cost=without), "cost")
+
+
+def test_the_sentence_on_a_forecast(hand):
+    curve = (Accuracy(2, hand.best_of_n[-1].accuracy), Accuracy(2_048, Interval(0.9, 0.8, 0.95, 50)))
+    check = Check(1, 0.5, 0.5, 0.1, True)
+    wrong = dataclasses.replace(check, agrees=False)
+    said = lambda *checks: whole(dataclasses.replace(hand, prediction=Prediction(curve, checks)), "accuracy")  # noqa: E731
+    assert said(check, check, wrong).endswith(
+        "With N = 2,048 expect 90.0 % [80.0 %, 95.0 %]; predicting in the same way from a quarter of these samples agrees with the "
+        "rest at 2 of 3 values of N."
+    )
+    assert said(check, wrong, wrong).endswith(
+        "No forecast for larger N: predicting in the same way from a quarter of these samples agrees with the rest at only 1 of 3 "
+        "values of N."
+    )
+
+
+def test_the_numbers_to_see_first(hand):
+    summary = with_ends(hand)
+    part = Interval(0.75, 0.7, 0.8, 50)
+    summary = changed(summary, "alignment", within=part, pooled=Interval(0.85, 0.8, 0.9, 50))
+    summary = changed(summary, "sampling", accuracy=part, unfinished=0.125, n_prompts=1_000, n_samples=2_000)
+    summary = changed(summary, "greedy", accuracy=Interval(0.25, 0.1, 0.4, 50))
+    summary = changed(summary, "coverage", certified=0.5, at_least=1_234.5)
+    rows = [
+        ("prompts × samples", "1,000 × 2,000"),
+        ("one sample", "75.0 % [70.0 %, 80.0 %]"),
+        ("greedy decoding", "25.0 % [10.0 %, 40.0 %]"),
+        ("best of 2 by log-likelihood", "87.5 % [77.5 %, 97.5 %]"),
+        ("any of 2 (pass@2)", "93.8 % [83.8 %, 103.8 %]"),
+        ("AUC of likelihood, within prompts", "0.75 [0.70, 0.80]"),
+        ("AUC of likelihood, pooled", "0.85 [0.80, 0.90]"),
+        ("argmax certified on", "50.0 %"),
+        ("coverage coefficient, mean of 1/p*", "between 1.7 and 3.3 on these prompts (what the samples leave open)"),
+        ("the same on all such prompts", "at least 1,234.5, with 95 % confidence"),
+        ("unfinished responses", "12.5 %"),
+    ]
+    assert headline(summary) == rows
+    assert headline(dataclasses.replace(summary, greedy=None)) == [*rows[:2], *rows[3:]]
+    assert headline(changed(summary, "greedy", accuracy=None)) == [*rows[:2], *rows[3:]]
+    unknown = changed(summary, "alignment", within=Interval(None, None, None, 0))
+    assert headline(unknown) == [*rows[:5], *rows[6:]]
+    refused = ("coverage coefficient, mean of 1/p*", "none: the likelihoods are not those of samples at temperature 1")
+    assert headline(dataclasses.replace(summary, coverage=None)) == [*rows[:7], refused, rows[-1]]
+
+
 # Numbers in words -----------------------------------------------------------------------------------------------------
 
 
@@ -379,7 +645,12 @@ def test_estimates_in_words():
     assert share(Interval(0.8, None, None, 1)) == "80.0 %"
     assert points(Interval(0.0, 0.0, 0.0, 9)) == "+0.0 (the same on every prompt)"
     assert points(Interval(-1e-9, -1e-4, 1e-4, 9)) == "+0.0 [+0.0, +0.0]"
-    assert span(Interval(None, None, None, 0)) == "unknown"
+    assert span(Interval(None, None, None, 0)) == "unknown" and share(Interval(None, None, None, 0)) == "n/a"
+    assert (
+        span(Interval(0.5, 0.5, 0.5, 9), alike="so") == "0.50 (so)"
+        and span(estimate, scale=10, digits=1) == "8.0 [7.7, 8.3]"
+    )
+    assert span(Interval(-1e-9, -1.0, 1.0, 9), sign=True) == "+0.00 [-1.00, +1.00]"
 
 
 @pytest.mark.parametrize(
@@ -388,6 +659,9 @@ def test_estimates_in_words():
         (2.2, 8.0, np.log(8.0), "between 2.2 and 8.0"),
         (2.2, 1e300, np.log(1e300), "between 2.2 and 10^300.0"),
         (2.2, None, 1e4, "between 2.2 and 10^4342.9"),
+        (1_234.56, 999_999.0, None, "between 1,234.6 and 999,999.0"),
+        (None, None, 1e4, "between ∞ and 10^4342.9"),
+        (2.2, 1e6, np.log(1e6), "between 2.2 and 10^6.0"),
         (2.2, None, None, "between 2.2 and ∞ (a prompt without a finished response)"),
     ],
 )
@@ -415,4 +689,13 @@ def test_amounts_and_lists_in_words():
         and count(1_024, "sample") == "1,024 samples"
     )
     assert amount(Range(10.0, None)) == "10 to ∞" and amount(Range(10.0, 3e7)) == "10 to 30 million"
+    assert amount(Range(None, None)) == "∞" and amount(Range(10_000.0, 1.0e6)) == "10,000 to 1 million"
+    assert amount(Range(12.4, 12.6)) == "12 to 13" and amount(Range(12.1, 12.2)) == "12"
+    assert percent(None) == "n/a" and percent(0.12345) == "12.3 %"
     assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_what_likelihood_leaves_is_that_of_the_largest_n():
+    """Sixteen samples of which the likeliest is wrong and eight are right: at N = 2 some are found, at N = 16 none."""
+    text = texts(peaked(8, others=0))["accuracy"]
+    assert "Another 100.0 points have a correct response among the 16 that likelihood does not pick." in text

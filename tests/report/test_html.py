@@ -1,13 +1,18 @@
 """The report is one self-contained file that says what the findings say; smaller input gives a smaller honest report."""
 
 import base64
+import dataclasses
+import re
 from html import unescape
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import FIGURES, figures, write_report
-from sharptheory.report.schema import Summary
+from sharptheory.report.schema import Interval, Summary
 from sharptheory.report.summary import diagnose
 from tests.report.pools import hand_pool, table_pool
 
@@ -60,3 +65,93 @@ def test_only_supported_figures_are_made_and_those_of_an_earlier_report_removed(
     made = {key for key, (_, filename) in FIGURES.items() if filename is not None and (tmp_path / filename).exists()}
     assert made == set(figures(diagnosis)) and not made & absent
     assert html.count("data:image/png;base64,") == len(made)
+
+
+def drawn(diagnosis, key: str, kind: str = "lines") -> list:
+    """What the figure of a diagnosis has on its axis."""
+    figure, ax = plt.subplots()
+    assert figures(diagnosis)[key](ax) is ax
+    plt.close(figure)
+    return [bar for container in ax.containers for bar in container] if kind == "bars" else ax
+
+
+def test_each_figure_shows_its_part_of_the_diagnosis():
+    pool = hand_pool()
+    diagnosis = diagnose(pool)
+    labels = {
+        "accuracy": "accuracy", "rewards": "accuracy", "likelihood": "mean log-likelihood [nats]", "alignment": "density [1/nat]",
+        "alignment_within": "density [1/nat]", "coverage": "prompts with 1/p* > t", "alignment_levels": "",
+    }  # fmt: skip
+    assert set(figures(diagnosis)) == set(labels)  # no argmax is certified
+    for key, label in labels.items():
+        assert drawn(diagnosis, key).get_ylabel() == label
+    assert [text.get_text() for text in drawn(diagnosis, "coverage").get_legend().get_texts()][
+        -1
+    ] == "samples per prompt, 2"
+    assert drawn(diagnosis, "rewards").get_legend().get_texts()[0].get_text() == "log likelihood"
+    several = diagnose(table_pool(aligned=0.8, n_prompts=12, m=16))
+    assert set(figures(several)) == {key for key, (_, name) in FIGURES.items() if name is not None}
+    assert drawn(several, "theory").get_ylabel() == "best-of-N is the argmax"
+    assert drawn(several, "alignment_levels").get_yticklabels()[0].get_text() == "within a prompt"
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_histograms_are_of_the_graded_samples_or_of_all(graded):
+    """Two samples of .3 and .1 on eight prompts, the last of unknown correctness; centred they are ± log(3)/2."""
+    pool = hand_pool()
+    pool["correct"] = pool["correct"].astype("boolean")
+    pool.loc[pool["prompt_id"] == 7, "correct"] = pd.NA
+    diagnosis = diagnose(pool if graded else pool.drop(columns="correct"))
+    likely, unlikely, half = np.log(0.3), np.log(0.1), np.log(3) / 2
+    for key, label, ends in (
+        ("alignment", "log-likelihood [nats]", (unlikely, likely)),
+        ("alignment_within", "log-likelihood minus its prompt's mean [nats]", (-half, half)),
+    ):
+        ax = drawn(diagnosis, key)
+        assert ax.get_xlabel().startswith(f"{label}\n")
+        names = ["correct (7)", "incorrect (7)"] if graded else ["all responses (16)"]
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == names
+        bars = drawn(diagnosis, key, "bars")
+        assert bars[0].get_x() == pytest.approx(ends[0]) and bars[39].get_x() + bars[39].get_width() == pytest.approx(
+            ends[1]
+        )
+        if graded:
+            assert [line.get_xdata()[0] for line in ax.get_lines()] == pytest.approx(ends[::-1])
+
+
+def test_the_report_has_every_heading_paragraph_and_picture_in_order(tmp_path, diagnosis):
+    path = write_report(diagnosis, tmp_path / "new" / "folder", title="t")
+    assert path == tmp_path / "new/folder/report.html"
+    text = unescape(path.read_text())
+    known, drawn_ = findings(diagnosis.summary), figures(diagnosis)
+    shown = [(key, heading) for key, (heading, _) in FIGURES.items() if key in known or key in drawn_]
+    assert re.findall("<h2>(.*?)</h2>", text) == [heading for _, heading in shown]
+    assert len(shown) == 9 and text.count("<img alt=") == len(drawn_) == 8
+    for key, heading in shown:
+        section = text.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0]
+        assert (f"<p>{known.get(key)}</p>" in section) == (key in known)
+        assert (f'<img alt="{heading}" src="data:image/png;base64,' in section) == (key in drawn_)
+    assert '"model": "\\u003cscript\\u003e"' in text and "\n\n\n" not in text
+    again = write_report(diagnosis, str(tmp_path / "new/folder"), title="ä → ö")
+    assert "<h1>ä → ö</h1>" in again.read_text(encoding="utf-8") and "<title>ä → ö</title>" in again.read_text(
+        encoding="utf-8"
+    )
+
+
+def test_each_picture_has_its_heading_as_title(tmp_path, monkeypatch, diagnosis):
+    from sharptheory.report import plots
+
+    titles, save = {}, plots.save
+    monkeypatch.setattr(
+        plots, "save", lambda draw, path, title: titles.update({path.name: title}) or save(draw, path, title)
+    )
+    write_report(diagnosis, tmp_path, title="t")
+    assert titles == {name: heading for heading, name in FIGURES.values() if name is not None}
+
+
+@pytest.mark.parametrize(("known", "shown"), [(1, False), (2, True)])
+def test_levels_are_drawn_where_there_are_two_to_compare(diagnosis, known, shown):
+    levels = {str(i): Interval(0.5 if i < known else None, None, None, 1) for i in range(4)}
+    alignment = dataclasses.replace(diagnosis.summary.alignment, levels=levels)
+    summary = dataclasses.replace(diagnosis.summary, alignment=alignment)
+    assert ("alignment_levels" in figures(dataclasses.replace(diagnosis, summary=summary))) == shown

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import matplotlib.colors
+import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -221,3 +223,263 @@ def test_the_least_likely_pool_is_drawn(ax):
     plots.likelihood_histogram(np.full(9, -1e12), None, ax, label="x")
     (bars,) = ax.containers
     assert sum(bar.get_width() * bar.get_height() for bar in bars) == pytest.approx(1.0)
+
+
+# What a figure looks like ---------------------------------------------------------------------------------------------
+
+
+def lines(ax) -> dict[str, tuple]:
+    """Colour, line style and marker of each labelled line."""
+    shown = [each for each in ax.get_lines() if not each.get_label().startswith("_")]
+    return {each.get_label(): (each.get_color(), each.get_linestyle(), each.get_marker()) for each in shown}
+
+
+def axes(ax) -> tuple:
+    """Both labels, the scale of x, both ranges of y, and how one half is written on it."""
+    return ax.get_xlabel(), ax.get_ylabel(), ax.get_xscale(), ax.get_ylim(), ax.yaxis.get_major_formatter()(0.5, 0)
+
+
+def legend(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+N = "N, responses per prompt"
+
+
+def test_looks_of_accuracy_and_rewards(ax):
+    pool = table_pool(aligned=0.8, n_prompts=20, m=16)
+    greedy = pool.drop_duplicates("prompt_id").assign(sample_id=-1, source="greedy")
+    summary = diagnose(pd.concat([pool, greedy])).summary
+    check = dataclasses.replace(summary.prediction.checks[0], agrees=True)
+    summary = dataclasses.replace(summary, prediction=Prediction(summary.prediction.curve, (check,)))
+    plots.accuracy_curve(summary, ax)
+    assert lines(ax) == {
+        "any of N correct (pass@N)": (plots.GREEN, "-", "None"),
+        "best of N by log-likelihood": (plots.BLUE, "-", "None"),
+        "greedy decoding": (plots.ORANGE, "--", "None"),
+        "one sample, temperature 1": (plots.GREY, ":", "None"),
+        "predicted beyond the pool": (plots.PINK, "--", "None"),
+    }
+    assert legend(ax) == list(lines(ax)) and ax.get_legend()._ncols == 2
+    assert axes(ax) == (N, "accuracy", "log", (0, 1.02), "50%") and ax.get_xlim()[1] == pytest.approx(128 * 1.08)
+    assert [band.get_alpha() for band in ax.collections] == [0.18] * 3 and len(bands(ax)) == 3
+    for band, color in zip(ax.collections, (plots.GREEN, plots.BLUE, plots.PINK)):
+        assert (
+            band.get_facecolor()[0][:3] == pytest.approx(matplotlib.colors.to_rgb(color)) and band.get_linewidth() == 0
+        )
+    ax.clear()
+    with plt.style.context(plots.STYLE):
+        plots.reward_curves(summary, ax)
+    assert lines(ax)["log likelihood"] == ("#0072B2", "-", "None")
+    assert [style[1] for style in lines(ax).values()] == ["-", *["--"] * (len(summary.rewards) - 1), ":"]
+    assert lines(ax)["any correct (skyline)"][0] == plots.GREY and legend(ax) == list(lines(ax))
+    assert axes(ax) == (N, "accuracy", "log", (0, 1.02), "50%") and ax.get_legend()._ncols == 3
+    assert len({style[0] for style in lines(ax).values()}) == len(lines(ax))
+
+
+def test_a_single_n_is_a_point(ax):
+    plots.accuracy_curve(diagnose(table_pool(aligned=1.0, m=1)).summary, ax)
+    assert lines(ax)["best of N by log-likelihood"][2] == "o"
+
+
+def test_looks_of_log_likelihoods(ax, summary):
+    with_greedy = diagnose(hand_pool()).summary
+    plots.log_likelihood_curve(with_greedy, ax)
+    assert lines(ax) == {
+        "best of N by log-likelihood": (plots.BLUE, "-", "None"), "greedy decoding": (plots.ORANGE, "--", "None"),
+    }  # fmt: skip
+    assert legend(ax) == list(lines(ax)) and axes(ax)[:3] == (N, "mean log-likelihood [nats]", "log")
+    assert ax.get_xlim() == pytest.approx((0.93, 2.16))
+    ax.clear()
+    plots.log_likelihood_curve(summary, ax)
+    assert list(lines(ax)) == ["best of N by log-likelihood"]
+    n = [point.n for point in summary.best_of_n]
+    assert_shows(ax, "best of N by log-likelihood", n, [point.log_likelihood for point in summary.best_of_n])
+
+
+def test_looks_of_histograms(ax):
+    """Of 200 values the lowest two are collected at the lower edge of what is shown."""
+    values = np.concatenate([[-90.0, -80.0], np.linspace(-5, -1, 198)])
+    plots.likelihood_histogram(values, None, ax, label="x [nats]")
+    (bars,) = ax.containers
+    low = np.quantile(values, 0.01)
+    assert len(bars) == 40 and bars[0].get_x() == pytest.approx(low) and bars[-1].get_x() + bars[-1].get_width() == -1
+    assert bars[0].get_height() * bars[0].get_width() >= 2 / 200 and bars[0].get_alpha() == 0.7
+    assert bars[0].get_facecolor()[:3] == pytest.approx(matplotlib.colors.to_rgb(plots.BLUE))
+    assert legend(ax) == ["all responses (200)"] and not ax.get_lines()
+    assert axes(ax)[:2] == ("x [nats]\n(dashed: medians; leftmost bar: the lowest 1 %)", "density [1/nat]")
+    ax.clear()
+    correct = np.arange(200) % 4 == 0
+    plots.likelihood_histogram(values, correct, ax, label="x [nats]")
+    for bars, median, kind, color in zip(
+        ax.containers, ax.get_lines(), (correct, ~correct), (plots.BLUE, plots.ORANGE)
+    ):
+        shown = np.maximum(values, low)[kind]
+        assert bars[0].get_facecolor() == pytest.approx((*matplotlib.colors.to_rgb(color), 0.5))
+        assert [bar.get_height() for bar in bars] == pytest.approx(
+            np.histogram(shown, np.linspace(low, -1, 41), density=True)[0]
+        )
+        assert (
+            set(median.get_xdata()) == {np.median(shown)}
+            and median.get_color() == color
+            and median.get_linestyle() == "--"
+        )
+    ax.clear()
+    plots.likelihood_histogram(values, np.ones(200, dtype=bool), ax, label="x")
+    assert legend(ax) == ["correct (200)"]
+
+
+def test_looks_of_alignment_levels(ax):
+    levels = {"prompts": Interval(0.9, 0.8, 0.95, 20), "within a prompt": Interval(0.6, None, None, 1)}
+    plots.alignment_levels(levels, ax)
+    assert [(each.get_color(), each.get_marker()) for each in ax.get_lines()[:3]] == [
+        (plots.ORANGE, "o"), (plots.BLUE, "None"), (plots.BLUE, "o"),
+    ]  # fmt: skip
+    assert lines(ax)["knows nothing"] == (plots.GREY, ":", "None") and set(line(ax, "knows nothing")[0]) == {0.5}
+    assert ax.get_xlabel() == "probability that the more accurate is the likelier, 95 % interval"
+    assert ax.get_xlim() == (0, 1.02) and ax.get_ylim() == (-0.6, 1.6) and legend(ax) == ["knows nothing"]
+    assert ax.get_yticks().tolist() == [0, 1]
+
+
+def test_looks_of_the_coverage_profile(ax):
+    certificate = pd.DataFrame({"log_p_low": np.log([0.1, 0.25]), "log_p_high": np.log([0.5, 0.25])})
+    plots.coverage_profile(certificate, ax, n_samples=16)
+    assert lines(ax) == {
+        "lower bound, 1/max(p̂, 1-S)": (plots.GREEN, "-", "None"),
+        "upper bound, 1/p̂": (plots.BLUE, "-", "None"),
+        "samples per prompt, 16": (plots.GREY, ":", "None"),
+    }
+    assert {each.get_drawstyle() for each in ax.get_lines()[:2]} == {"steps-post"} and legend(ax) == list(lines(ax))
+    right = 1.05 * np.log10(16)
+    assert ax.get_xlim() == pytest.approx((0, right)) and line(ax, "upper bound, 1/p̂")[0][[0, -1]] == pytest.approx(
+        [0, right]
+    )
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "5", "10"]
+    assert ax.get_xticks() == pytest.approx(np.log10([1, 2, 5, 10]))
+    x, y = "t, inverse probability of the likeliest response", "prompts with 1/p* > t"
+    assert axes(ax) == (x, y, "linear", (0, 1.02), "50%")
+    ax.clear()
+    plots.coverage_profile(certificate, ax, n_samples=2_000)
+    assert [tick.get_text() for tick in ax.get_xticklabels()][-3:] == ["500", "1,000", "2,000"]
+    ax.clear()
+    plots.coverage_profile(certificate.assign(log_p_low=np.log([1e-40, 0.25])), ax, n_samples=16)
+    assert ax.get_xlim()[1] == pytest.approx(42) and ax.xaxis.get_major_formatter()(40, 0) == "$10^{40}$"
+    assert all(tick == round(tick) for tick in ax.get_xticks()) and len(ax.get_xticks()) <= 10
+    ax.clear()
+    sure = pd.DataFrame({"log_p_low": np.zeros(3), "log_p_high": np.zeros(3)})
+    plots.coverage_profile(sure, ax, n_samples=1)
+    assert ax.get_xlim()[1] == pytest.approx(0.315)
+
+
+def test_looks_of_hit_rates(ax):
+    measured = Estimate(np.array([0.4, 0.6]), np.array([0.3, 0.5]), np.array([0.45, 0.7]), 2)
+    plots.hit_rates(HitRates(n=np.array([1, 2]), mass=np.array([0.5, 0.25]), measured=measured, n_samples=4), ax)
+    n, _ = line(ax, "theory: $E_x[1-(1-p^*)^N]$")
+    assert (n[0], n[-1], len(n)) == (1, pytest.approx(2), 200) and np.allclose(np.diff(np.log(n)), np.log(2) / 199)
+    assert lines(ax)["theory: $E_x[1-(1-p^*)^N]$"][:2] == (plots.BLUE, "-")
+    points, _, (bars,) = ax.containers[0]
+    assert (points.get_color(), points.get_marker(), points.get_linestyle()) == (plots.ORANGE, "o", "None")
+    assert bars.get_edgecolor()[0][:3] == pytest.approx(matplotlib.colors.to_rgb(plots.ORANGE))
+    assert legend(ax) == ["theory: $E_x[1-(1-p^*)^N]$", "measured on held-out samples"]
+    assert axes(ax) == (N, "best-of-N is the argmax", "log", (0, 1.02), "50%")
+    ax.clear()
+    one = Estimate(*np.array([[0.4], [0.3], [0.5]]), 2)
+    plots.hit_rates(HitRates(n=np.array([1]), mass=np.array([0.5]), measured=one, n_samples=2), ax)
+    assert line(ax, "theory: $E_x[1-(1-p^*)^N]$")[0][-1] == pytest.approx(2)
+
+
+def test_looks_of_sample_complexity(ax):
+    curves = {"minimax, non-adaptive": "exact", "SFT-Sharpening": "exact", "adaptive SFT-Sharpening": "exact",
+              "SFT-Sharpening, Theorem 4.1′": "bound", "lower bound, Theorem 3.1": "rate",
+              "lower bound, Theorem D.2": "rate"}  # fmt: skip
+    table = pd.DataFrame([(name, kind, eps, 1 / eps) for name, kind in curves.items() for eps in (0.01, 0.1)],
+                         columns=["curve", "kind", "eps", "queries"])  # fmt: skip
+    plots.sample_complexity(table, ax)
+    assert lines(ax) == {
+        "minimax, non-adaptive": (plots.BLUE, "-", "None"),
+        "SFT-Sharpening": (plots.ORANGE, "-", "None"),
+        "adaptive SFT-Sharpening": (plots.GREEN, "-", "None"),
+        "SFT-Sharpening, Theorem 4.1′ (bound)": (plots.ORANGE, "--", "None"),
+        "lower bound, Theorem 3.1 (rate, constant 1)": (plots.GREY, ":", "None"),
+        "lower bound, Theorem D.2 (rate, constant 1)": (plots.PINK, ":", "None"),
+    }
+    assert line(ax, "SFT-Sharpening")[0].tolist() == [0.01, 0.1] and legend(ax) == list(lines(ax))
+    assert ax.get_xlabel() == "ε, fraction of prompts left unsharpened (harder to the right)"
+    assert (ax.get_ylabel(), ax.get_xscale(), ax.get_yscale()) == ("queries m", "log", "log")
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def compared() -> pd.DataFrame:
+    """Two settings of sampling, the others one, the tilted law without a cost; greedy last of the methods with a colour."""
+    methods = ["sampling", "sampling", "best-of-N", "beam search", "argmax search", "majority vote", "power α = 2, SMC",
+               "adaptive", "greedy", "tilted law, from the pool"]  # fmt: skip
+    accuracy = np.linspace(0.3, 0.75, 10)
+    return pd.DataFrame({
+        "method": methods, "setting": ["2", "1", *[""] * 7, "α=2, β=1"],
+        "forward_tokens": [20.0, 10.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 5.0, np.nan],
+        "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.2,
+        "log_likelihood": -1 / accuracy, "log_likelihood_low": -2 / accuracy, "log_likelihood_high": -0.5 / accuracy,
+    })  # fmt: skip
+
+
+def test_looks_of_compare(ax):
+    with plt.style.context(plots.STYLE):
+        plots.compare(compared(), ax, "accuracy")
+        colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert len(colors) == 7
+    assert lines(ax) == {
+        "sampling": (colors[0], "-", "o"), "best-of-N": (colors[1], "-", "o"), "beam search": (colors[2], "-", "s"),
+        "argmax search": (colors[3], "-", "D"), "majority vote": (colors[4], "-", "^"),
+        "power α = 2, SMC": (colors[5], "--", "v"), "adaptive": (colors[6], "-", "o"), "greedy": (colors[0], "-", "*"),
+    }  # fmt: skip
+    by_label = {each.get_label(): each for each in ax.get_lines()}
+    assert (
+        by_label["greedy"].get_markerfacecolor() == "white" and by_label["adaptive"].get_markerfacecolor() == colors[6]
+    )
+    assert (by_label["greedy"].get_markersize(), by_label["greedy"].get_linewidth()) == (5, 1.5)
+    assert [each.tolist() for each in line(ax, "sampling")] == [[10.0, 20.0], pytest.approx([0.35, 0.3])]
+    bars = ax.containers[0][2][0]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
+        pytest.approx([0.25, 0.55]),
+        pytest.approx([0.2, 0.5]),
+    ]
+    assert bars.get_alpha() == 0.3 and bars.get_linewidth() == 0.8 and not ax.containers[0][1]
+    (tilted,) = [each for each in ax.get_lines() if each.get_linestyle() == ":"]
+    assert set(tilted.get_ydata()) == {0.75} and (tilted.get_color(), tilted.get_linewidth()) == (plots.GREY, 1)
+    (name,) = ax.texts
+    assert (
+        name.get_text() == "tilted law, α=2" and name.xy == (1.0, 0.75) and name.xycoords == ("axes fraction", "data")
+    )
+    assert (name.get_ha(), name.get_va(), name.get_color(), name.get_fontsize()) == ("right", "bottom", plots.GREY, 7)
+    assert axes(ax)[:3] == ("forward tokens per prompt", "accuracy", "log") and axes(ax)[-1] == "50%"
+    ax.clear()
+    plots.compare(compared(), ax, "log_likelihood")
+    assert axes(ax)[1] == "mean log-likelihood [nats]" and axes(ax)[-1] != "50%"
+    assert line(ax, "greedy")[1] == pytest.approx([-1 / 0.7])
+
+
+def test_both_panels_of_compare_share_a_title_and_a_legend(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(plt, "close", kept.append)
+    path = plots.save_compare(compared(), tmp_path / "compare.png", "a title")
+    assert path == tmp_path / "compare.png" and path.read_bytes().startswith(b"\x89PNG")
+    (figure,) = kept
+    assert [ax.get_ylabel() for ax in figure.axes] == ["accuracy", "mean log-likelihood [nats]"]
+    assert [ax.get_title() or ax.get_title(loc="left") for ax in figure.axes] == ["a title", ""]
+    (shared,) = figure.legends
+    assert [text.get_text() for text in shared.get_texts()] == list(dict.fromkeys(compared()["method"]))[:-1]
+    assert figure.get_size_inches().tolist() == [10.4, 4.4] and shared._ncols == 3
+    whole = matplotlib.image.imread(path)
+    assert whole.shape[0] > 4.4 * 160  # the legend below is on the picture too
+    plots.save_compare(compared().assign(accuracy=np.nan), path, "a title")
+    assert [ax.get_ylabel() for ax in kept[1].axes] == ["mean log-likelihood [nats]"]
+
+
+def test_a_figure_is_saved_with_its_title(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(plt, "close", kept.append)
+    path = plots.save(lambda ax: ax.plot([1, 2]), tmp_path / "x.png", "a title")
+    assert path == tmp_path / "x.png" and path.read_bytes().startswith(b"\x89PNG")
+    (figure,) = kept
+    assert figure.axes[0].get_title(loc="left") == "a title" and figure.get_size_inches().tolist() == [6.4, 4.0]

@@ -151,3 +151,48 @@ def test_a_prediction_is_trusted_if_half_of_its_checks_agree():
         prediction = Prediction(summary.prediction.curve, checks)
         assert prediction.agreeing == agreeing and prediction.trusted == trusted
         assert bool(dataclasses.replace(summary, prediction=prediction).forecast) == trusted
+
+
+def test_a_whole_number_is_a_number():
+    content = json.loads(diagnose(hand_pool()).summary.to_json())
+    content["greedy"]["log_likelihood"]["value"] = -2
+    value = Summary.from_json(json.dumps(content)).greedy.log_likelihood.value
+    assert value == -2.0 and type(value) is float
+    with pytest.raises(UserError, match=r"summary.greedy.log_likelihood.value: found '-2'; expected number"):
+        Summary.from_json(json.dumps(content).replace('"value": -2,', '"value": "-2",'))
+
+
+def test_the_file_is_text_of_a_line_for_each_value():
+    text = diagnose(hand_pool(), provenance={"a": "ä"}).summary.to_json()
+    assert text.startswith('{\n "schema_version": "2",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
+    with pytest.raises(UserError, match="found schema_version None; expected '2'"):
+        Summary.from_json("{}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rewards", {}, "summary.rewards: found {}; expected list of RewardCurve"),
+        ("best_of_n", [3], r"summary.best_of_n\[0\]: found 3; expected BestOfN"),
+        ("provenance", [], r"summary.provenance: found \[\]; expected object"),
+        ("coverage_refused", 1, "summary.coverage_refused: found 1; expected string"),
+        ("sampling", "x" * 99, f"summary.sampling: found '{'x' * 59}; expected Sampling"),
+    ],
+)
+def test_a_wrong_type_is_named(field, value, message):
+    content = json.loads(diagnose(hand_pool()).summary.to_json())
+    with pytest.raises(UserError, match=message):
+        Summary.from_json(json.dumps(content | {field: value}))
+
+
+def test_an_interval_without_width_is_a_point():
+    assert Interval(0.5, 0.5, 0.5 + 1e-13, 9).point and not Interval(0.5, 0.5, 0.5 + 1e-11, 9).point
+    assert not Interval(0.5, None, None, 1).point and not Interval(0.5, 0.5, None, 1).point
+    assert Interval(0.5, 0.4, 0.6, None).direction() == 0
+
+
+@pytest.mark.parametrize(("unfinished", "judged"), [(None, True), (0.2, True), (0.2001, False)])
+def test_a_verdict_needs_whole_responses(unfinished, judged):
+    summary = diagnose(hand_pool()).summary
+    summary = dataclasses.replace(summary, sampling=dataclasses.replace(summary.sampling, unfinished=unfinished))
+    assert summary.judged == judged

@@ -379,3 +379,13 @@ def test_every_number_of_responses_has_a_place_on_the_grid():
     grid = curve_grid(1_000)
     assert set(range(1, 65)) | {128, 256, 512, 1_000} <= set(grid) and 110 < len(grid) <= 132 and max(grid) == 1_000
     assert max(np.diff(np.log(grid[64:]))) < 0.06 and curve_grid(9, points=4).tolist() == [1, 2, 3, 4, 5, 7, 8, 9]
+
+
+def test_greedy_grades_count_only_beside_graded_samples():
+    """One sample of each prompt is of unknown correctness, its greedy response is not."""
+    pool = hand_pool()
+    pool["correct"] = pool["correct"].astype("boolean")
+    pool.loc[pool["response"].eq("a") & pool["source"].ne("greedy"), "correct"] = pd.NA
+    summary = diagnose(pool).summary
+    assert summary.greedy.accuracy is None and summary.gain_over_greedy.accuracy is None
+    assert summary.greedy.log_likelihood.value == pytest.approx(np.log(UNLIKELY))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharptheory.llm.decoding.compare import compare_task, from_pool, summarize, tilted
+from sharptheory.llm.decoding.compare import compare_task, from_pool, n_certified, summarize, tilted
 from sharptheory.measure.pool import Pool
 from tests.llm.training.tiny import RESPONSES, log_law, tiny, tiny_oracle, tiny_task
 
@@ -97,6 +97,10 @@ def test_decoders_on_a_model_whose_responses_can_be_listed(tmp_path):
     ended = [y[-1] == 1 for y in RESPONSES]
     np.testing.assert_allclose(at("argmax search")["log_likelihood"], exact[:, ended].max(axis=1), atol=1e-4)
     np.testing.assert_allclose(at("beam search")["log_likelihood"], exact.max(axis=1), atol=1e-4)  # cut off or not
+    # Where a response without its end is likelier than all that have one, the search cannot tell.
+    proved = exact[:, ended].max(axis=1) >= exact[:, ~np.array(ended)].max(axis=1)
+    assert at("argmax search")["certified"].tolist() == proved.tolist() and n_certified(table) == proved.sum() > 0
+    assert table.loc[table["method"] != "argmax search", "certified"].isna().all()
     best = np.array(RESPONSES, dtype=object)[ended][exact[:, ended].argmax(axis=1)]
     right = [np.nan, *(float("a.bc"[y[0]] == gold) for y, gold in zip(best[1:], task.answers[1:]))]
     np.testing.assert_array_equal(at("argmax search")["accuracy"], right)
