@@ -224,6 +224,7 @@ def test_coverage_bound_of_one_prompt_and_beyond_floats():
     assert (bound.low, bound.high, bound.at_least) == (pytest.approx(np.e), pytest.approx(np.e**2), 1.0)
     assert np.isnan(bound.low_estimate.low) and np.isnan(bound.high_estimate.high)
     bound = c_cov_bar_bound(pd.DataFrame({"log_p_low": [-1.0, -800.0], "log_p_high": [-1.0, -0.5]}))
+    assert bound.high_estimate.n_prompts == bound.low_estimate.n_prompts == 2
     assert bound.high == np.inf == bound.high_estimate.high and np.isfinite(bound.low_estimate.high)
 
 
