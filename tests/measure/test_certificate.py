@@ -23,7 +23,7 @@ from tests.conftest import pool_from_table
 tables = st.lists(st.floats(1e-6, 1), min_size=1, max_size=8).map(lambda row: np.array(row) / np.sum(row))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(tables, st.integers(1, 30), st.integers(0, 2**32 - 1), st.sampled_from(["tokens", "response", "likelihood"]))
 def test_certificate_brackets_the_maximum(probs, m, seed, identified_by):
     """[S5] p̂ ≤ p* ≤ max(p̂, 1-S), whatever identifies a response; certified means p̂ = p*."""
@@ -238,7 +238,7 @@ def test_coverage_bound_keeps_its_ends_apart():
     assert bound.low_estimate.low <= bound.low <= bound.low_estimate.high
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 5))
 def test_hit_rates_and_their_limits_are_probabilities(seed, m, n_prompts):
     rng = np.random.default_rng(seed)
