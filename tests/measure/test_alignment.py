@@ -331,3 +331,23 @@ def test_levels_are_those_that_a_pool_supports():
     for other in (greedy.iloc[:1], greedy.drop(columns="correct"), greedy.assign(correct=None)):
         assert "decoding methods" not in alignment_levels(pd.concat([pool, other]))
     assert "N of best-of-N" not in alignment_levels(pool[pool.index % 4 < 2])
+
+
+def test_ranks_of_prompts_with_more_samples_weigh_no_more():
+    """Shares, not counts: four and eight samples, right in their upper halves, have one curve, with a step at 1/2."""
+    pool = pd.concat([pd.DataFrame({"prompt_id": m, "log_likelihood": np.arange(m) - 20.0, "correct": np.arange(m) >= m / 2})
+                      for m in (4, 8)])  # fmt: skip
+    assert dominance(pool, within=True).above == 1.0
+
+
+def test_scores_without_order_correlate_with_no_length():
+    pool = pd.DataFrame({"prompt_id": [0, 0, 1, 1], "log_likelihood": [-1.0, -1, -1, -2], "length": [1, 2, 1, 2],
+                         "correct": [True, False] * 2})  # fmt: skip
+    found = length_confound(pool)
+    assert (float(found.correlation.value), found.correlation.n_prompts) == (-1.0, 1)
+
+
+def test_one_greedy_response_is_a_method_of_one_prompt():
+    pool = pd.DataFrame({"prompt_id": 0, "log_likelihood": [-1.0, -2, -3], "correct": [True, False, False],
+                         "source": ["model", "model", "greedy"]})  # fmt: skip
+    assert float(alignment_levels(pool)["decoding methods"].value) == 1.0

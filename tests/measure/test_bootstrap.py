@@ -51,7 +51,7 @@ def test_limits_stay_where_the_quantity_can_be(ends, n):
 
 def test_values_beyond_the_ends_are_refused_and_rounding_is_not():
     with pytest.raises(UserError, match=r"per_prompt: found 1\.5; expected values from 0 to 1"):
-        bootstrap_mean([0.5, 1.5], proportion=True)
+        bootstrap_mean([0.9999, 1.5], proportion=True)
     rounded = bootstrap_mean(np.full(20, 1 + 2e-16), proportion=True)
     assert rounded.value == rounded.high == 1 and rounded.low == pytest.approx(0.025 ** (1 / 20))
     assert bootstrap_mean([-2.0, 1e-5], ends=NEGATIVE).high <= 0

@@ -202,7 +202,7 @@ def test_long_fields_are_read(tmp_path):
     assert len(read_pool(tmp_path / "a.csv")["response"][0]) == 200_000 and csv.field_size_limit() == limit
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(pool=pools())
 def test_files_of_all_kinds_hold_the_same_pool(tmp_path, pool):
     pool = pool.assign(answer=pool["response"])

@@ -266,3 +266,26 @@ def test_tokens_are_whole_numbers(tokens):
 def test_a_column_of_text_is_no_number():
     with pytest.raises(UserError, match=r"column 'note' holds (object|str) values; expected numbers"):
         Pool.from_frame(small_pool(note=["a", "b", "c", "d"])).numbers("note")
+
+
+def test_null_integers_are_no_numbers_yet():
+    pool = Pool.from_frame(small_pool(score=pd.array([1, None, 3, 4], dtype="Int64")))
+    np.testing.assert_array_equal(pool.numbers("score"), [1, np.nan, 3, 4])
+
+
+def test_zeros_and_ones_are_false_and_true_in_any_spelling():
+    spelled = Pool.from_frame(small_pool(correct=["0.0", "1.0", " TRUE", "false"]))["correct"]
+    assert spelled.tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("ids", [[True, False] * 2, pd.to_datetime(["2020-01-01"] * 4), [2.0**53] * 4, [1j] * 4])
+def test_what_is_no_id_is_refused(ids):
+    with pytest.raises(
+        UserError, match=r"row 0, column 'prompt_id': .*; expected an integer of at most 64 bits or a string"
+    ):
+        Pool.from_frame(small_pool(prompt_id=ids))
+
+
+def test_sample_ids_are_integers():
+    with pytest.raises(UserError, match=r"row 1, column 'sample_id': found 1\.5; expected an integer$"):
+        Pool.from_frame(small_pool(sample_id=[0, 1.5, 2, 3]))
