@@ -351,7 +351,7 @@ class _Record:
 class _Measure(TrainerCallback):
     """Measures the policy with the last step of each epoch that is due, and reports how far training is.
 
-    The trainer writes a step's checkpoint after it has told its callbacks of the step.
+    The trainer calls its callbacks at the end of a step before it writes that step's checkpoint.
     """
 
     def __init__(self, measure: Callable[[int], None], model, progress: Callable[[int, int], None], due: Sequence[int]):

@@ -81,11 +81,11 @@ def test_a_finished_run_is_read_and_another_refused(trained, monkeypatch, capsys
 
 def test_a_summary_that_a_kill_prevented_is_written_by_the_next_run(trained, tmp_path, monkeypatch, capsys):
     out = shutil.copytree(trained[0], tmp_path / "out")
-    told = json.loads((out / "summary.json").read_text())
+    before = json.loads((out / "summary.json").read_text())
     (out / "summary.json").unlink()
     code, _, error = run(monkeypatch, capsys, *SMALL, "--out", out)
     again = json.loads((out / "summary.json").read_text())
-    assert code == 0 and again | {"provenance": None} == told | {"provenance": None}, error
+    assert code == 0 and again | {"provenance": None} == before | {"provenance": None}, error
 
 
 def test_pools_of_others(trained, tmp_path, monkeypatch, capsys):

@@ -422,6 +422,9 @@ def test_the_paragraph_on_accuracy_where_all_responses_are_alike(hand, value, ki
     summary = changed(hand, "sampling", accuracy=Interval(value, value, value, 8))
     assert f"Every response is {kind}, so there is nothing for any selection to improve." in whole(summary, "accuracy")
     assert "Sharpening" not in whole(summary, "accuracy")
+    assert whole(summary, "accuracy").startswith(
+        f"One sample is right on {100 * value:.1f} % of prompts; the most likely of 2"
+    )
     single = dataclasses.replace(summary, best_of_n=summary.best_of_n[:1])
     assert whole(single, "accuracy") == (
         f"One sample is right on {100 * value:.1f} % of prompts; best-of-N needs more samples. Every response is {kind}, so there "
@@ -469,6 +472,8 @@ def test_the_paragraph_on_likelihood(hand):
     assert "greedy" not in whole(dataclasses.replace(hand, gain_over_greedy=None, length=None), "likelihood")
     same = dataclasses.replace(hand, gain_over_greedy=Gain(None, SAME), length=None)
     assert whole(same, "likelihood").endswith("over one sample. That is what greedy decoding has.")
+    equal = dataclasses.replace(hand, gain_over_greedy=Gain(None, Interval(0.5, 0.5, 0.5, 8)), length=None)
+    assert whole(equal, "likelihood").endswith("Against greedy decoding that is +0.50 (the same on every prompt) nats.")
     unknown = dataclasses.replace(hand, gain_over_greedy=Gain(None, Interval(None, None, None, 0)), length=None)
     assert "greedy" not in whole(unknown, "likelihood")
     single = dataclasses.replace(hand, best_of_n=hand.best_of_n[:1])

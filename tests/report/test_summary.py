@@ -311,13 +311,14 @@ def test_what_likelihood_knows_is_as_estimated():
 
 
 def test_a_prediction_is_as_estimated_with_its_checks():
-    pool = Pool.from_frame(table_pool(aligned=0.7, n_prompts=12, m=8))
+    pool = Pool.from_frame(table_pool(aligned=0.7, n_prompts=12, m=16))
     found = diagnose(pool, seed=3).summary.prediction
-    assert [point.n for point in found.curve] == [8, 16, 32, 64]
-    predicted = prediction.predicted_curve(pool, [8, 16, 32, 64], seed=3)
+    assert [point.n for point in found.curve] == [16, 32, 64, 128]
+    predicted = prediction.predicted_curve(pool, [16, 32, 64, 128], seed=3)
     for i, point in enumerate(found.curve):
         assert_is(point.accuracy, Estimate(predicted.value[i], predicted.low[i], predicted.high[i], 12))
     checks = prediction.calibration(pool, seed=3)
+    assert set(checks["agrees"]) == {True, False}
     assert [(check.n, check.predicted, check.measured, check.error, check.agrees) for check in found.checks] == [
         (row.n, row.predicted, row.measured, row.error, row.agrees) for row in checks.itertuples()
     ]

@@ -70,8 +70,8 @@ def _listed(value):
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
-def changes_of(folder: Path, told) -> None:
-    """Call ``told(path)`` before every change of a folder that this process makes from now on."""
+def changes_of(folder: Path, callback) -> None:
+    """Call ``callback(path)`` before every change of a folder that this process makes from now on."""
 
     def hook(event, arguments):
         if event == "open":
@@ -82,7 +82,7 @@ def changes_of(folder: Path, told) -> None:
         else:
             return
         if writes and isinstance(path, (str, Path)) and str(path).startswith(str(folder)):
-            told(str(path))
+            callback(str(path))
 
     sys.addaudithook(hook)
 
@@ -94,12 +94,12 @@ def _work(
     quiet_transformers()
     made = []
 
-    def told(path):
+    def callback(path):
         if len(made) == kill_at or path == kill_before:
             os.kill(os.getpid(), signal.SIGKILL)
         made.append(path)
 
-    changes_of(folder, told)
+    changes_of(folder, callback)
     train(folder, kind, **options)
     if listing is not None:
         listing.write_text("\n".join(made))

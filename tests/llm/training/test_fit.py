@@ -2,8 +2,10 @@
 
 import itertools
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import TrainerCallback
@@ -111,20 +113,48 @@ def test_weights_decay_alone_where_there_is_nothing_to_learn(tmp_path):
             torch.testing.assert_close(q, shrunk, msg=name)
 
 
-@pytest.mark.parametrize("lora", [None, 4])
-def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, lora):
+@pytest.mark.parametrize(
+    ("n_examples", "epochs", "checkpoints", "every", "saved"),
+    [
+        (40, 3, 4, 1, 3),  # 12 steps
+        (41, 3, 4, 1, 3),  # 15 steps: the last of an epoch is of one example
+        (10, 3, 4, 1, 1),  # 3 steps
+        (1_000, 4, 4, 8, 96),  # 400 steps
+        (1_000, 4, 2, 8, 200),
+        (990, 1, 4, 1, 24),  # 99 steps
+        (1_000, 1, 4, 2, 24),  # 100 steps
+    ],
+)
+def test_checkpoints_are_evenly_spaced_and_fall_on_lines_of_the_log(
+    tmp_path, n_examples, epochs, checkpoints, every, saved
+):
+    config = Config(epochs=epochs, batch_size=10)
+    given = fit.training_arguments(tiny(), n_examples, tmp_path, config, checkpoints)
+    assert (given.logging_steps, given.save_steps, given.save_total_limit) == (every, saved, 2)
+    assert given.save_steps % given.logging_steps == 0 and given.save_strategy == given.logging_strategy == "steps"
+
+
+@pytest.mark.parametrize(("lora", "batch_size"), [(None, 8), (4, 8), (None, 1)])
+def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, lora, batch_size):
+    """To the last bit, between two lines of the log too: of 160 steps of one example, a line is of three."""
+    config, kill = replace(CONFIG, batch_size=batch_size), {8: 13, 1: 100}[batch_size]
+
     def model():
         return add_lora(tiny(), lora) if lora else tiny()
 
     whole, killed = model(), model()
-    log = fit.fit(whole, [PROMPT], DATA, tmp_path / "whole", CONFIG)
+    log = fit.fit(whole, [PROMPT], DATA, tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(killed, [PROMPT], DATA, tmp_path / "killed", CONFIG, callbacks=[Kill(13)])
-    again = model()
-    resumed = fit.fit(again, [PROMPT], DATA, tmp_path / "killed", CONFIG)
-    np.testing.assert_allclose(resumed["loss"].iloc[-5:], log["loss"].iloc[-5:], rtol=1e-3)
+        fit.fit(killed, [PROMPT], DATA, tmp_path / "killed", config, callbacks=[Kill(kill)])
+    again, steps = model(), []
+    taken = Kill(0)
+    taken.on_step_end = lambda args, state, control, **_: steps.append(state.global_step)
+    resumed = fit.fit(again, [PROMPT], DATA, tmp_path / "killed", config, callbacks=[taken])
+    assert steps[0] == {8: 11, 1: 79}[batch_size]
+    pd.testing.assert_frame_equal(resumed, log, check_exact=True)
+    assert list(log.columns) == list(fit.LOG)
     for p, q in zip(whole.parameters(), again.parameters()):
-        torch.testing.assert_close(p, q, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(p, q, atol=0, rtol=0)
 
 
 def test_a_loss_that_is_not_a_number_stops_and_says_where(tmp_path):

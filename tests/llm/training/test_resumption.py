@@ -111,10 +111,20 @@ def test_steps_done_again_count_once_in_the_seconds(folder):
     train(folder, **QUICK)
     times = pd.read_json(folder / "times.jsonl", lines=True)
     assert (times["seconds"] > 0).all() and times[["round", "step"]].drop_duplicates().shape == (12, 2)
-    told = [(1, 1, 8), (1, 2, 4), (1, 1, 1), (2, 1, 16)]
-    lines = [json.dumps({"round": round_, "step": step, "seconds": seconds}) for round_, step, seconds in told]
+    calls = [(1, 1, 8), (1, 2, 4), (1, 1, 1), (2, 1, 16)]
+    lines = [json.dumps({"round": round_, "step": step, "seconds": seconds}) for round_, step, seconds in calls]
     (folder / "times.jsonl").write_text("\n".join(lines) + "\n")
     assert training_seconds(folder) == 4 + 1 + 16
+
+
+def test_every_stage_reports_its_progress(tmp_path):
+    calls = []
+    train(tmp_path, progress=lambda *stage: calls.append(stage))
+    order = list(dict.fromkeys(name for name, *_ in calls))
+    assert order == ["certifying", "baseline", "sampling", "training", "trained model"]
+    assert [(done, total) for name, done, total in calls if name == "training"] == [(k, 6) for k in range(1, 7)] * 2
+    for stage, total in (("certifying", 4), ("baseline", 4), ("sampling", 6), ("trained model", 4)):
+        assert [call for call in calls if call[0] == stage][-1] == (stage, total, total)
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------
