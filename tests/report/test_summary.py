@@ -372,3 +372,19 @@ def test_greedy_grades_count_only_beside_graded_samples():
     summary = diagnose(pool).summary
     assert summary.greedy.accuracy is None and summary.gain_over_greedy.accuracy is None
     assert summary.greedy.log_likelihood.value == pytest.approx(np.log(UNLIKELY))
+
+
+def test_differences_between_rewards_hold_together_by_prompt():
+    """Three rewards beside log-likelihood: each limit at 1 - .05/3."""
+    pool = Pool.from_frame(
+        table_pool(aligned=0.6, n_prompts=15, m=8).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
+    )
+    one, other = Reward("one", lambda pool: -pool["sample_id"]), Reward("other", lambda pool: pool["sample_id"] % 5)
+    found = {reward.name: reward for reward in diagnose(pool, rewards=[one, other], seed=3).summary.rewards}
+    assert list(found) == ["log_likelihood", "length_normalized", "one", "other"]
+    own = curve(pool, "log_likelihood", "correct", [8])[8]
+    for reward in (one, other):
+        values = curve(pool, reward, "correct", [8])[8] - own
+        expected = bootstrap_mean(values.to_numpy(dtype=float), confidence=1 - 0.05 / 3, seed=3)
+        assert_is(found[reward.name].over_likelihood, expected, within=1)
+        assert abs(values).sum() > 0
