@@ -272,7 +272,7 @@ def test_likelihoods_have_the_interval_of_their_prompts():
 
 def test_what_likelihood_knows_is_as_estimated():
     pool = Pool.from_frame(
-        table_pool(aligned=0.7, n_prompts=12, m=16).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
+        table_pool(aligned=0.7, n_prompts=40, m=8).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
     )
     found = diagnose(pool, seed=3).summary.alignment
     assert_is(found.within, alignment.auc_within(pool, seed=3))
@@ -360,6 +360,7 @@ def test_every_number_of_responses_has_a_place_on_the_grid():
     assert curve_grid(64).tolist() == list(range(1, 65)) and curve_grid(1).tolist() == [1]
     assert curve_grid(65).tolist() == list(range(1, 66))
     grid = curve_grid(1_000)
+    assert grid.tolist() == curve_grid(1_000, points=64).tolist() != curve_grid(1_000, points=65).tolist()
     assert set(range(1, 65)) | {128, 256, 512, 1_000} <= set(grid) and 110 < len(grid) <= 132 and max(grid) == 1_000
     assert max(np.diff(np.log(grid[64:]))) < 0.06 and curve_grid(9, points=4).tolist() == [1, 2, 3, 4, 5, 7, 8, 9]
 
