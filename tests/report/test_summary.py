@@ -290,8 +290,10 @@ def test_likelihoods_have_the_interval_of_their_prompts():
 
 def test_what_likelihood_knows_is_as_estimated():
     pool = Pool.from_frame(
-        table_pool(aligned=0.7, n_prompts=12, m=16).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
+        table_pool(aligned=0.7, n_prompts=40, m=8).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
     )
+    # Grades by chance: concordances of many values, whose quantiles depend on the seed.
+    pool = Pool.from_frame(pool.samples.assign(correct=np.random.default_rng(0).random(len(pool.samples)) < 0.5))
     found = diagnose(pool, seed=3).summary.alignment
     assert_is(found.within, alignment.auc_within(pool, seed=3))
     assert_is(found.pooled, alignment.auc_pooled(pool, seed=3))
@@ -378,6 +380,7 @@ def test_every_number_of_responses_has_a_place_on_the_grid():
     assert curve_grid(64).tolist() == list(range(1, 65)) and curve_grid(1).tolist() == [1]
     assert curve_grid(65).tolist() == list(range(1, 66))
     grid = curve_grid(1_000)
+    assert grid.tolist() == curve_grid(1_000, points=64).tolist() != curve_grid(1_000, points=65).tolist()
     assert set(range(1, 65)) | {128, 256, 512, 1_000} <= set(grid) and 110 < len(grid) <= 132 and max(grid) == 1_000
     assert max(np.diff(np.log(grid[64:]))) < 0.06 and curve_grid(9, points=4).tolist() == [1, 2, 3, 4, 5, 7, 8, 9]
 
@@ -390,3 +393,19 @@ def test_greedy_grades_count_only_beside_graded_samples():
     summary = diagnose(pool).summary
     assert summary.greedy.accuracy is None and summary.gain_over_greedy.accuracy is None
     assert summary.greedy.log_likelihood.value == pytest.approx(np.log(UNLIKELY))
+
+
+def test_differences_between_rewards_hold_together_by_prompt():
+    """Three rewards beside log-likelihood: each limit at 1 - .05/3."""
+    pool = Pool.from_frame(
+        table_pool(aligned=0.6, n_prompts=15, m=8).assign(length=lambda pool: pool["sample_id"] % 3 + 1)
+    )
+    one, other = Reward("one", lambda pool: -pool["sample_id"]), Reward("other", lambda pool: pool["sample_id"] % 5)
+    found = {reward.name: reward for reward in diagnose(pool, rewards=[one, other], seed=3).summary.rewards}
+    assert list(found) == ["log_likelihood", "length_normalized", "one", "other"]
+    own = curve(pool, "log_likelihood", "correct", [8])[8]
+    for reward in (one, other):
+        values = curve(pool, reward, "correct", [8])[8] - own
+        expected = bootstrap_mean(values.to_numpy(dtype=float), confidence=1 - 0.05 / 3, seed=3)
+        assert_is(found[reward.name].over_likelihood, expected, within=1)
+        assert abs(values).sum() > 0
