@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,9 @@ LOCK_FILE = "run.lock"
 #: Fact of a run that is part of the one in the folder above, and is discarded with it.
 PART_OF = "part_of"
 DIGEST = "blake2b:"
+#: What ``run.json`` holds while a run is discarded: what a kill leaves of it is no run.
+DISCARDED = {"discarded": True}
+TORN = RUN_FILE + ".partial"
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,9 @@ def claim(
     """
     folder, facts = Path(folder), json.loads(json.dumps(facts))
     with hold(folder, wait=wait):
-        if force:
+        if (force and (folder / RUN_FILE).exists()) or _is_being_discarded(folder):
             _discard(folder)
-        for torn in folder.glob("*.partial"):
-            torn.unlink()
+        (folder / TORN).unlink(missing_ok=True)
         held = _held(folder, grows)
         stages = _stages(folder, held, facts, grows, sized)
         fixed = {key: value for key, value in facts.items() if key not in grows}
@@ -113,13 +114,21 @@ def hold(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
 def _refuse_foreign(folder: Path) -> None:
     """A folder with files but no run is somebody's own: it is neither written to nor discarded."""
     if folder.is_dir() and not (folder / RUN_FILE).exists():
-        others = [path.name for path in folder.iterdir() if not (_is_ours(path) or _is_other_run(path))]
+        others = [
+            path.name for path in folder.iterdir() if path.name not in (LOCK_FILE, TORN) and not _holds_runs_only(path)
+        ]
         if others:
-            raise UserError(f"{folder} holds {min(others)!r} but no run; choose an empty or new folder for --out")
+            raise UserError(
+                f"{folder} holds {min(others)!r} but no {RUN_FILE}, so it is not known to be a run; choose an empty or new "
+                "folder for --out"
+            )
 
 
-def _is_ours(path: Path) -> bool:
-    return path.name == LOCK_FILE or path.suffix == ".partial"
+def _holds_runs_only(path: Path) -> bool:
+    """A folder in which every file belongs to a run."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return (path / RUN_FILE).exists() or all(_holds_runs_only(child) for child in path.iterdir())
 
 
 def _is_other_run(path: Path) -> bool:
@@ -133,11 +142,30 @@ def _is_other_run(path: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Remove the run, and nothing that belongs to another one."""
-    # The record last: without it, what a kill leaves would be somebody else's.
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
-        if path.name != LOCK_FILE and not _is_other_run(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Remove the run, and nothing that belongs to another one below it; a kill in the middle is made up for by `claim`."""
+    write(folder / RUN_FILE, json.dumps(DISCARDED))
+    _empty(folder)
+    (folder / RUN_FILE).unlink()
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_symlink() or not path.is_dir():
+            if path.name not in (RUN_FILE, LOCK_FILE):
+                path.unlink()
+        elif not _is_other_run(path):
+            _empty(path)
+            for own in (RUN_FILE, LOCK_FILE):
+                (path / own).unlink(missing_ok=True)
+            if not any(path.iterdir()):
+                path.rmdir()
+
+
+def _is_being_discarded(folder: Path) -> bool:
+    try:
+        return json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) == DISCARDED
+    except (OSError, ValueError):
+        return False
 
 
 def _held(folder: Path, grows: Sequence[str]) -> dict | None:
@@ -147,8 +175,8 @@ def _held(folder: Path, grows: Sequence[str]) -> dict | None:
         return None
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(held["facts"], dict) and all(
-            isinstance(stage[key], int) for stage in (held["stages"][-1], *held["stages"]) for key in grows
+        if all(isinstance(part, dict) for part in (held["facts"], held["stages"][-1], *held["stages"])) and all(
+            isinstance(stage[key], int) for stage in held["stages"] for key in grows
         ):
             return held
     except (ValueError, LookupError, TypeError):
@@ -276,7 +304,7 @@ def write(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
         OSError: it cannot be written; nothing half-written is left.
     """
     put = content if callable(content) else lambda at: at.write_bytes(_encoded(content))
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         with writing(path):
             return put(path)  # a device or a pipe, such as /dev/stdout, is written to and not replaced
     partial = path.with_name(path.name + ".partial")

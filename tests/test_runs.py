@@ -5,7 +5,6 @@ import errno
 import json
 import multiprocessing
 import os
-import pathlib
 import resource
 import signal
 import time
@@ -110,6 +109,33 @@ def test_force_discards_the_run_and_its_parts_but_no_other_run(tmp_path):
     assert json.loads(left["run.json"])["facts"]["seed"] == 1
 
 
+def test_force_spares_runs_at_any_depth_and_does_not_follow_links(tmp_path):
+    out, target = tmp_path / "out", tmp_path / "target"
+    target.mkdir()
+    (target / "precious").write_bytes(b"precious")
+    with claim(out, FACTS):
+        (out / "old").write_bytes(b"old")
+        (out / "link").symlink_to(target)
+        (out / "sweep").mkdir()
+        (out / "sweep/old").write_bytes(b"old")
+    with claim(out / "sweep/one", FACTS | {"seed": 7}):
+        (out / "sweep/one/precious").write_bytes(b"precious")
+        with claim(out, FACTS | {"seed": 1}, force=True):
+            left = {"run.json", "run.lock", "sweep/one/run.json", "sweep/one/run.lock", "sweep/one/precious"}
+            assert set(content_of(out)) == left and not (out / "link").exists()
+    assert (target / "precious").exists()
+
+
+def test_what_is_left_of_a_run_that_was_being_discarded_is_no_run(tmp_path):
+    """Whichever command comes next, it does not go on with half of the old run."""
+    with claim(tmp_path, FACTS):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model/weights").write_bytes(b"old")
+    (tmp_path / "run.json").write_text('{"discarded": true}')
+    with claim(tmp_path, FACTS):
+        assert set(content_of(tmp_path)) == {"run.json", "run.lock"}
+
+
 def test_a_kill_while_a_run_is_discarded_leaves_something_that_can_be_discarded(tmp_path, monkeypatch):
     with claim(tmp_path, FACTS):
         for name in ("a", "z"):
@@ -134,13 +160,23 @@ def test_a_kill_while_a_run_is_discarded_leaves_something_that_can_be_discarded(
 def test_files_of_somebody_else_are_neither_written_to_nor_discarded(tmp_path):
     (tmp_path / "thesis.tex").write_bytes(b"precious")
     for force in (False, True):
-        assert "holds 'thesis.tex' but no run; choose an empty or new folder" in refusal(tmp_path, FACTS, force=force)
+        assert (
+            "holds 'thesis.tex' but no run.json, so it is not known to be a run; choose an empty or new folder"
+            in refusal(tmp_path, FACTS, force=force)
+        )
     assert set(content_of(tmp_path)) == {"thesis.tex"}
+    (tmp_path / "thesis.tex").rename(tmp_path / "film.partial")
+    assert "holds 'film.partial' but no run" in refusal(tmp_path, FACTS)
+    (tmp_path / "film.partial").unlink()
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/notes").write_text("precious")
+    assert "holds 'deep' but no run" in refusal(tmp_path, FACTS, force=True)
 
 
 def test_runs_below_a_folder_do_not_make_it_somebody_elses(tmp_path):
-    with claim(tmp_path / "argmax", FACTS):
-        pass
+    for name in ("argmax", "sweep/one"):
+        with claim(tmp_path / name, FACTS):
+            pass
     with claim(tmp_path, FACTS):
         pass
 
@@ -149,13 +185,16 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path):
     (tmp_path / "run.json.partial").write_text("{")
     with claim(tmp_path, FACTS):
         assert set(content_of(tmp_path)) == {"run.json", "run.lock"}
+    (tmp_path / "film.partial").write_text("precious")
+    with claim(tmp_path, FACTS):
+        assert (tmp_path / "film.partial").exists()
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"5", b'{"facts": {}}', b'{"facts": [], "stages": [{}]}', b'{"facts": {}, "stages": []}', b"\xff",
      b'{"facts": {}, "stages": [{"n_prompts": "5", "samples": 3}]}', b'{"facts": {}, "stages": [{"samples": 3}]}',
-     b'{"facts": {}, "stages": 7}', b'{"facts": {}, "stages": [[]]}'],
+     b'{"facts": {}, "stages": 7}', b'{"facts": {}, "stages": [5]}', b'{"facts": {}, "stages": [[]]}'],
 )  # fmt: skip
 def test_a_damaged_record_is_named_with_its_cure(tmp_path, content):
     (tmp_path / "run.json").write_bytes(content)
@@ -378,9 +417,15 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
     assert content_of(tmp_path) == {"a.json": b"new"}
 
 
-def test_a_device_is_written_to_and_not_replaced(capfd):
-    write(pathlib.Path("/dev/stdout"), "text")
-    assert capfd.readouterr().out == "text" and not pathlib.Path("/dev/stdout").is_file()
+def test_a_pipe_or_a_link_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for name in ("pipe", "link"):
+        write(tmp_path / name, "text")
+    assert os.read(end, 10) == b"text" and (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == "text"
+    os.close(end)
 
 
 def test_a_claim_that_does_not_fit_claims_nothing(tmp_path):

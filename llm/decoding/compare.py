@@ -93,13 +93,14 @@ def decode(
 ) -> pd.DataFrame:
     """Rows of the methods that decode anew; a line of ``decodings.jsonl`` has those of the prompts decoded together."""
     with run.lines("decodings.jsonl", ("prompts", "rows")) as lines:
-        done = {i for line in lines.rows for i in line["prompts"]}
+        done = {tuple(line["prompts"]) for line in lines.rows}
         for chunk in _chunks(run.stages):
             progress(chunk[0], len(task.prompts))
-            if not done.issuperset(chunk):
+            if tuple(chunk) not in done:
                 lines.write({"prompts": chunk, "rows": decoders(oracle, task, chunk)})
         progress(len(task.prompts), len(task.prompts))
-    rows = [row for line in sorted(lines.rows, key=lambda line: line["prompts"]) for row in line["rows"]]
+    found = {tuple(line["prompts"]): line["rows"] for line in lines.rows}
+    rows = [row for chunk in _chunks(run.stages) for row in found[tuple(chunk)]]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "certified"]).astype(COLUMNS)
     parts = [group for _, group in table.groupby(["method", "setting"], sort=False)]
     return pd.concat(parts) if parts else table

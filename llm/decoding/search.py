@@ -110,8 +110,9 @@ def search_task(
             if i not in done:
                 lines.write(_search(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
         report(len(task.prompts), len(task.prompts))
-    rows = pd.DataFrame(lines.rows, columns=list(ROW)).drop_duplicates("prompt_id").sort_values("prompt_id")
-    return rows.reset_index(drop=True).astype({"correct": "boolean", "greedy_correct": "boolean"})
+    found = {row["prompt_id"]: row for row in lines.rows}
+    rows = pd.DataFrame([found[i] for i in range(len(task.prompts))], columns=list(ROW))
+    return rows.astype({"correct": "boolean", "greedy_correct": "boolean"})
 
 
 def _search(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from sharptheory.cli.rewards import MEASURED, SAMPLED, check_needs, load_rewards
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
+from sharptheory.measure.rewards import Reward
 from sharptheory.provenance import provenance
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
@@ -77,24 +79,27 @@ def diagnose(
         responses, facts = _given(options, pool, typed(context))
         check_needs(own, list(responses.samples), f"{pool} has")
         seconds = time.perf_counter() - start
+        title = f"Diagnosis of {pool.name}"
+        record = provenance(device="none (samples given)", wall_seconds=seconds, **facts, path=str(pool))
+        diagnosis = _diagnosed(responses, own, record | {"rewards": reward or []}, options)
     with hold(options.out, wait=options.wait):
         if pool is None:
             responses = _sampled(options, subject, task, samples, judge="p_true" in columns)
             title = f"{subject.name} on {task.name}"
             facts = {"dtype": subject.identity["dtype"], "max_new_tokens": subject.oracle.max_new_tokens}
             record = subject.provenance(start, seed=options.seed, **facts)
-        else:
-            if not _is_own(pool, options.out):
-                with claim(options.out, facts, force=options.force):
-                    pass
-            title = f"Diagnosis of {pool.name}"
-            record = provenance(device="none (samples given)", wall_seconds=seconds, **facts, path=str(pool))
-        record["rewards"] = reward or []
-        with console.status("estimating and drawing"):
-            diagnosis = diagnose_pool(responses, rewards=own, provenance=record, seed=options.seed)
-            report = write_report(diagnosis, options.out, title=title)
+            diagnosis = _diagnosed(responses, own, record | {"rewards": reward or []}, options)
+        elif not _is_own(pool, options.out):
+            with claim(options.out, facts, force=options.force):
+                pass
+        report = write_report(diagnosis, options.out, title=title)
     _print_summary(diagnosis, title)
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
+
+
+def _diagnosed(pool: Pool, rewards: Sequence[Reward], record: dict, options: Options) -> Diagnosis:
+    with console.status("estimating"):
+        return diagnose_pool(pool, rewards=rewards, provenance=record, seed=options.seed)
 
 
 def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> Pool:

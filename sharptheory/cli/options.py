@@ -29,7 +29,9 @@ class Options:
         int, Option(min=0, max=2**31 - 1, help="Decides all that is random: prompts, samples, bootstrap.")
     ] = 0
     out: Annotated[Path, Option(help="Folder of the run: all that the command writes.")] = Path("out")
-    force: Annotated[bool, Option("--force", help="Discard whatever run --out holds, and begin anew.")] = False
+    force: Annotated[
+        bool, Option("--force", help="Discard the run that --out holds, and every file beside it; begin anew.")
+    ] = False
     wait: Annotated[bool, Option("--wait", help="Wait for another process that works on the run in --out.")] = False
     extract: Annotated[str, Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")] = (
         "last-number"

@@ -153,6 +153,14 @@ def test_the_report_on_a_runs_own_pool_leaves_the_run_as_it_is(tmp_path, monkeyp
     assert read_summary(tmp_path).provenance["pool"] == "pool.parquet"
 
 
+def test_a_reward_that_fails_claims_no_folder(tmp_path, monkeypatch, capsys):
+    pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0)).to_parquet(tmp_path / "mine.parquet")
+    (tmp_path / "bad.py").write_text("def bad(samples):\n    raise KeyError('no')\n")
+    given = ("diagnose", "--pool", tmp_path / "mine.parquet", "--reward", f"{tmp_path / 'bad.py'}:bad")
+    code, _, error = run(monkeypatch, capsys, *given, "--out", tmp_path / "out")
+    assert code == 2 and "bad.py:2" in error and not (tmp_path / "out").exists()
+
+
 def test_the_first_prompts_of_given_samples(tmp_path, monkeypatch, capsys):
     """Right on the first two prompts of four, greedy right on none: three prompts have two."""
     right = np.array([[1, 1]] * 2 + [[0, 0]] * 2)
