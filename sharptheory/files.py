@@ -109,8 +109,8 @@ def parse_json(text: str, path: str | Path, *, line: int | None = None, expected
     where = f"{path}" if line is None else f"{path}:{line}"
     try:
         content = _DECODER.decode(text)
-        # A text decoded from UTF-8 holds no surrogate: only an escape can bring one in.
-        half = _half_pair(content) if "\\ud" in text.lower() else None
+        # Looked for only where there can be one: it is written as an escape, or is in a text that is not from UTF-8.
+        half = _half_pair(content) if "\\ud" in text.lower() or not _is_utf8(text) else None
     except json.JSONDecodeError as error:
         at = (line or 1) + error.lineno - 1
         raise UserError(f"{path}:{at} is not valid JSON ({error.msg}); expected {expected}") from None
@@ -123,6 +123,13 @@ def parse_json(text: str, path: str | Path, *, line: int | None = None, expected
             f"{where}{half}: found half of a surrogate pair (\\ud800 to \\udfff); expected whole characters"
         )
     return content
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 class _WrongNumber(Exception):

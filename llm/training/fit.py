@@ -111,7 +111,7 @@ class SharpeningTrainer(Trainer):
             self.accelerator.wait_for_everyone()  # each process saves a file of its own
             if self.args.should_save:
                 write(folder / MARK, json.dumps(synced(folder)))
-        except UserError:
+        except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 

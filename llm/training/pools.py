@@ -28,19 +28,6 @@ def given_pool(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, forei
         foreign: they are another model's: their text is tokenised, and they have yet to be `rescored` under this one.
 
     Raises:
-        UserError: as `read_given`.
-    """
-    pool = read_given(path, oracle, task, foreign=foreign)
-    return rescored(pool, oracle.evaluate, task) if foreign else pool
-
-
-def read_given(path: str | Path, oracle: HuggingFaceOracle, task: Task, *, foreign: bool = False) -> Pool:
-    """The samples of a file as they are, with token ids, once they are known to fit.
-
-    Args:
-        oracle, foreign: as in `given_pool`.
-
-    Raises:
         UserError: no tokens, tokens of another tokenizer, prompts of another task, or another model's log-likelihoods.
     """
     pool = read_pool(path)

@@ -154,7 +154,9 @@ def test_the_report_on_a_runs_own_pool_leaves_the_run_as_it_is(tmp_path, monkeyp
 
 
 def test_a_reward_that_fails_claims_no_folder(tmp_path, monkeypatch, capsys):
-    pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0)).to_parquet(tmp_path / "mine.parquet")
+    right = np.array([[1, 0]] * 3)
+    pool = pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0), right)
+    pool.to_parquet(tmp_path / "mine.parquet")
     (tmp_path / "bad.py").write_text("def bad(samples):\n    raise KeyError('no')\n")
     given = ("diagnose", "--pool", tmp_path / "mine.parquet", "--reward", f"{tmp_path / 'bad.py'}:bad")
     code, _, error = run(monkeypatch, capsys, *given, "--out", tmp_path / "out")

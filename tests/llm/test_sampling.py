@@ -74,7 +74,7 @@ def test_a_different_run_is_refused_in_words(oracle, tmp_path):
         sample_pool(oracle, task, 4, tmp_path, seed=1)
     with pytest.raises(ValueError, match="holds a larger run: samples is 4 there and 3 here"):
         sample_pool(oracle, task, 3, tmp_path)
-    with pytest.raises(ValueError, match="the prompts there are not those given here"):
+    with pytest.raises(ValueError, match="what it has as prompts is not what is given here"):
         sample_pool(oracle, arithmetic.load(3, seed=9), 4, tmp_path)
     longer = HuggingFaceOracle(oracle.model, oracle.tokenizer, max_new_tokens=17)
     with pytest.raises(ValueError, match="max new tokens is 16 there and 17 here"):

@@ -495,7 +495,7 @@ def test_the_sentence_on_length(hand):
     unknown, part = Interval(None, None, None, 0), Interval(0.75, 0.7, 0.8, 50)
     rest = "with length regressed out, best-of-N is right on 43.8 %."
     assert said(auc_given_length=part) == (
-        "Within a prompt log-likelihood correlates with length by -1.00 (the same on every prompt); among responses of one length "
+        "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.26]; among responses of one length "
         f"its AUC is 0.75 [0.70, 0.80]; {rest}"
     )
     assert said(correlation=unknown) == f"W{rest[1:]}"

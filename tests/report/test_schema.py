@@ -164,8 +164,8 @@ def test_a_whole_number_is_a_number():
 
 def test_the_file_is_text_of_a_line_for_each_value():
     text = diagnose(hand_pool(), provenance={"a": "ä"}).summary.to_json()
-    assert text.startswith('{\n "schema_version": "2",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
-    with pytest.raises(UserError, match="found schema_version None; expected '2'"):
+    assert text.startswith('{\n "schema_version": "3",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
+    with pytest.raises(UserError, match="found schema_version None; expected '3'"):
         Summary.from_json("{}")
 
 

@@ -118,7 +118,7 @@ def test_sharpening_cost_asks_each_theorem():
     for row, method, source, cost in zip(
         (sft, adaptive, dpo),
         ("SFT-Sharpening", "adaptive SFT-Sharpening", "RLHF-Sharpening"),
-        ("Theorem 4.1′", "Theorem D.1", "[S2]"),
+        ("Theorem 4.1′", "Theorem D.1", "[S2], proved in docs/theory.md"),
         costs,
     ):
         assert row == dict(

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.evaluation import Evaluation, baselines, trained_decoding
 from sharptheory.llm.training.sharpen import sharpen
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.oracle import Response
@@ -96,7 +96,12 @@ def test_an_evaluation_by_hand():
     for name, values in expected.items():
         assert row[name] == pytest.approx(np.mean(values)), name
         # Their ends are those of the library's bootstrap of these values, as proportions or not, by this seed.
-        interval = bootstrap_mean(np.array(values, dtype=float), proportion=name in proportions, seed=7).columns(name)
+        ends = (
+            PROPORTION
+            if name in proportions
+            else {"log_likelihood": (-np.inf, 0), "distinct": (0, 1)}.get(name, (0, np.inf))
+        )
+        interval = bootstrap_mean(np.array(values, dtype=float), ends=ends, seed=7).columns(name)
         assert {end: row[end] for end in interval} == pytest.approx(interval)
     # From .5 (one sample of the base) half of the way to 1 (its best of 2).
     assert row["gap_closed"] == pytest.approx((0.75 - 0.5) / (1 - 0.5))
