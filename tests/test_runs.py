@@ -153,7 +153,7 @@ def test_a_kill_while_a_run_is_discarded_leaves_something_that_can_be_discarded(
         pass
     monkeypatch.undo()
     assert removed and removed[0] in ("a", "z")
-    with claim(tmp_path, FACTS | {"seed": 1}, force=True):
+    with claim(tmp_path, FACTS):  # not what is left of the old run, though it has the same facts
         assert set(content_of(tmp_path)) == {"run.json", "run.lock"}
 
 
@@ -403,6 +403,18 @@ def test_lines_that_do_not_fit_are_not_half_written(tmp_path, size):
         assert lines.rows == rows[:1] * (kept + 3)
     with Lines(path) as lines:
         assert lines.rows == rows[:1] * (kept + 3)
+
+
+def test_what_was_written_before_the_disk_was_full_stays(tmp_path):
+    with claim(tmp_path, FACTS) as run, run.lines("rows.jsonl", ("a",)) as lines:
+        lines.write({"a": 1})
+        lines.write({"a": 2}, {"a": 3})
+        with largest_file(40), pytest.raises(OSError, match=r"rows\.jsonl"):
+            lines.write({"a": "x" * 100})
+        lines.write({"a": 4})
+    assert (tmp_path / "rows.jsonl").read_text() == '{"a": 1}\n{"a": 2}\n{"a": 3}\n{"a": 4}\n'
+    with pytest.raises(UserError, match=r"rows\.jsonl:1 is damaged"), claim(tmp_path, FACTS) as run:
+        run.lines("rows.jsonl", ("b",))
 
 
 def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
