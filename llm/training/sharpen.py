@@ -29,12 +29,14 @@ from sharptheory.llm.training.evaluation import Evaluation, baselines, trained_d
 from sharptheory.llm.training.examples import Example, examples
 from sharptheory.llm.training.fit import (
     batch_per_process,
+    files,
     fit,
     forward_tokens,
+    is_whole,
+    mark,
     process_state,
     saving,
     steps_per_epoch,
-    synced,
 )
 from sharptheory.llm.training.pools import Evaluate, given_pool, rescored
 from sharptheory.measure.imports import read_pool
@@ -44,8 +46,8 @@ from sharptheory.tasks import Task
 
 #: ``(stage, done, total)``.
 Progress = Callable[[str, int, int], None]
-#: Written last: a folder that has it is finished, and only read.
-FINISHED = "evaluation.parquet"
+#: What a finished training has beside its model; a folder whose mark holds of all these is only read.
+RESULTS = LOG_FILE, BASELINES, EVALUATION = "log.parquet", "baselines.json", "evaluation.parquet"
 
 
 def sharpen(
@@ -72,7 +74,8 @@ def sharpen(
 
     Each round samples from the policy, makes examples of the samples, and trains on them. The base model is what it was
     afterwards; adapters (`config.lora_rank`) are trained inside it, so that its weights are in memory once. A finished
-    folder is read, and not changed.
+    folder is read, and not changed; if model, log, baselines or evaluation are not what was written, it is finished
+    again from its pools and last checkpoints.
 
     Args:
         oracle: of the base model.
@@ -106,10 +109,10 @@ def sharpen(
     )  # fmt: skip
     given = check(training, pool, foreign=foreign)
     with _claimed(training, facts(training, pool, foreign=foreign), force=force, wait=wait) as run:
-        if not (training.folder / FINISHED).is_file():
+        if not is_whole(training.folder):
             train(training, run, given, foreign=foreign)
         process_state().wait_for_everyone()
-        return pd.read_parquet(training.folder / FINISHED), json.loads((training.folder / "baselines.json").read_text())
+        return pd.read_parquet(training.folder / EVALUATION), json.loads((training.folder / BASELINES).read_text())
 
 
 @dataclass(frozen=True)
@@ -306,15 +309,15 @@ def measure_trained(training: _Training, policy: HuggingFaceOracle, evaluate: Ev
 
 
 def finish(training: _Training, model, log: pd.DataFrame, base: dict, table: pd.DataFrame) -> None:
-    """Write model, log, baselines and evaluation, by which the folder is finished."""
+    """Write model, log, baselines and evaluation, and the mark by which the folder is finished."""
     folder = training.folder
     with saving(folder / "model"):
         save_trained(model, folder / "model")
         training.oracle.tokenizer.save_pretrained(folder / "model")
-        synced(folder / "model")
-    write(folder / "log.parquet", lambda at: log.to_parquet(at, index=False))
-    write(folder / "baselines.json", json.dumps(base, indent=1) + "\n")
-    write(folder / FINISHED, lambda at: table.to_parquet(at, index=False))
+    write(folder / LOG_FILE, lambda at: log.to_parquet(at, index=False))
+    write(folder / BASELINES, json.dumps(base, indent=1) + "\n")
+    write(folder / EVALUATION, lambda at: table.to_parquet(at, index=False))
+    mark(folder, [f"model/{name}" for name in files(folder / "model")] + list(RESULTS))
 
 
 # Between the steps ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.errors import UserError
-from sharptheory.llm.training import fit
+from sharptheory.llm.training import fit, sharpen
 from sharptheory.llm.training.evaluation import Evaluation
 from sharptheory.llm.training.sharpen import training_seconds
 from sharptheory.measure.imports import read_pool
@@ -25,10 +25,15 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     train(folder, **QUICK)
-    return content(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    return content(finished)
 
 
 def stop_at_row(monkeypatch, row: int, *, after: bool):
@@ -130,8 +135,16 @@ def test_every_stage_reports_its_progress(tmp_path):
 # Damage ---------------------------------------------------------------------------------------------------------------
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:100])
+def truncate(path, size=100):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def flip(path):
+    """64 bytes in the middle: the size is what it was."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
+    path.write_bytes(content)
 
 
 def emptied(checkpoint):
@@ -147,11 +160,17 @@ DAMAGES = {
     "an empty state": lambda checkpoint: (checkpoint / "trainer_state.json").write_text(""),
     "half a model": lambda checkpoint: truncate(checkpoint / "model.safetensors"),
     "half an optimizer": lambda checkpoint: truncate(checkpoint / "optimizer.pt"),
+    "other weights": lambda checkpoint: flip(checkpoint / "model.safetensors"),
+    "another optimizer": lambda checkpoint: flip(checkpoint / "optimizer.pt"),
+    "another state": lambda checkpoint: flip(checkpoint / "trainer_state.json"),
+    "another schedule": lambda checkpoint: flip(checkpoint / "scheduler.pt"),
+    "other random numbers": lambda checkpoint: flip(checkpoint / "rng_state.pth"),
+    "a mark of something else": lambda checkpoint: (checkpoint / fit.MARK).write_text("[]"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_torn_checkpoint_gives_way_to_an_older_one(folder, whole, damage, monkeypatch):
+def test_a_torn_or_damaged_checkpoint_gives_way_to_an_older_one(folder, whole, damage, monkeypatch):
     assert sorted(checkpoints(folder)) == [2, 3]
     damage(checkpoints(folder)[3])
     taken, last = [], fit.last_checkpoint
@@ -201,6 +220,36 @@ def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(fold
     rows = found.pop("evaluation.jsonl").splitlines(), whole["evaluation.jsonl"].splitlines()
     assert sorted(rows[0]) == sorted(rows[1])
     assert {name for name in found if found[name] != whole[name]} == set() and found.keys() < whole.keys()
+
+
+RESULT_DAMAGES = {
+    "half the baselines": lambda folder: truncate(folder / "baselines.json", 20),
+    "no baselines": lambda folder: (folder / "baselines.json").unlink(),
+    "half an evaluation": lambda folder: truncate(folder / "evaluation.parquet", 20),
+    "another log": lambda folder: flip(folder / "log.parquet"),
+    "an empty model": lambda folder: emptied(folder / "model"),
+    "no model": lambda folder: shutil.rmtree(folder / "model"),
+    "other weights": lambda folder: flip(folder / "model/model.safetensors"),
+    "no mark": lambda folder: (folder / fit.MARK).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", RESULT_DAMAGES.values(), ids=RESULT_DAMAGES)
+def test_a_damaged_finished_training_is_finished_again_without_sampling_or_measuring(
+    finished, whole, tmp_path, damage, monkeypatch
+):
+    folder = shutil.copytree(finished, tmp_path / "out")
+    damage(folder)
+    monkeypatch.setattr(Evaluation, "__call__", None)
+    assert ends_as(folder, whole)
+
+
+def test_what_is_put_beside_a_trained_model_is_no_damage(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "out")
+    (folder / "model/README.md").write_text("a card")
+    monkeypatch.setattr(sharpen, "train", None)
+    train(folder, **QUICK)
+    assert (folder / "model/README.md").read_text() == "a card"
 
 
 @pytest.mark.parametrize("limit", [30_000, 150_000])
