@@ -332,7 +332,7 @@ class _Record:
             self.rows = {(row["round"], row["epoch"]): row for row in lines.rows}
 
     def _lines(self):
-        return self.run.lines("evaluation.jsonl", ("round", "epoch"))
+        return self.run.lines("evaluation.jsonl", ("round", "epoch", *self.measure.fields))
 
     def __call__(self, round_: int, epoch: int, policy: HuggingFaceOracle) -> None:
         if (round_, epoch) not in self.rows:

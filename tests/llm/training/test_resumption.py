@@ -206,12 +206,14 @@ def test_a_torn_line_of_the_evaluation_is_measured_again(folder, whole):
     assert ends_as(folder, whole)
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(folder, whole, epoch):
+@pytest.mark.parametrize(
+    ("epoch", "line"), [(1, '{"round": 1, "epo'), (2, '{"round": 1, "epo'), (3, '{"round": 1, "epoch": 3}')]
+)
+def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(folder, whole, epoch, line):
     """Of the first round, which has ended: also where no checkpoint from before that epoch is left."""
     path = folder / "evaluation.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:epoch], '{"round": 1, "epo\n', *lines[epoch + 1 :]]))
+    path.write_text("".join([*lines[:epoch], line + "\n", *lines[epoch + 1 :]]))
     with pytest.raises(UserError, match=rf"evaluation\.jsonl:{epoch + 1} is damaged; delete the line"):
         train(folder, **QUICK)
     path.write_text("".join([*lines[:epoch], *lines[epoch + 1 :]]))
