@@ -41,7 +41,7 @@ from sharptheory.llm.training.fit import (
 from sharptheory.llm.training.pools import Evaluate, given_pool, rescored
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.runs import PART_OF, Run, claim, digest, hold, write
+from sharptheory.runs import PART_OF, RUN_FILE, Run, claim, digest, hold, write
 from sharptheory.tasks import Task
 
 #: ``(stage, done, total)``.
@@ -105,7 +105,8 @@ def sharpen(
     """
     training = _Training(
         oracle, task, held_out, Path(folder), config, n_eval, n_baseline or max(config.n_samples, n_eval), eval_every,
-        certify, decode, None if baseline is None else Path(baseline), identity or {}, progress or (lambda *_: None),
+        certify, decode, None if baseline is None else Path(baseline), identity or {}, force,
+        progress or (lambda *_: None),
     )  # fmt: skip
     given = check(training, pool, foreign=foreign)
     with _claimed(training, facts(training, pool, foreign=foreign), force=force, wait=wait) as run:
@@ -131,12 +132,23 @@ class _Training:
     decode: bool
     baseline: Path | None
     identity: dict
+    force: bool
     progress: Progress
 
     @property
     def part(self) -> dict:
         """Identity of the runs inside the folder, which are discarded with it."""
         return self.identity | {PART_OF: "training"}
+
+    def discards(self, part: str) -> bool:
+        """Whether `force` has to discard a part by itself: one of unreadable record could not be told to be ours."""
+        try:
+            record = json.loads((self.folder / part / RUN_FILE).read_text(encoding="utf-8"))
+            return self.force and not isinstance(record["facts"], dict)
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, LookupError, TypeError):
+            return self.force
 
     @property
     def due(self) -> list[int]:
@@ -256,11 +268,12 @@ def measure_baseline(training: _Training) -> tuple[Pool, pd.DataFrame | None]:
         with hold(folder / "argmax", wait=shared):
             argmax = search_task(
                 training.oracle, training.held_out, folder / "argmax", identity=identity, seed=training.config.seed,
-                progress=training.stage("certifying"),
+                force=not shared and training.discards("argmax"), progress=training.stage("certifying"),
             )  # fmt: skip
     pool = sample_pool(
         training.oracle, training.held_out, training.n_baseline, folder / "baseline", seed=training.config.seed,
-        identity=identity, wait=shared, progress=training.stage("baseline"),
+        identity=identity, force=not shared and training.discards("baseline"), wait=shared,
+        progress=training.stage("baseline"),
     )  # fmt: skip
     return pool, argmax
 
@@ -271,7 +284,8 @@ def sample_round(training: _Training, policy: HuggingFaceOracle, round_: int) ->
     if process.is_main_process:
         sample_pool(
             policy, training.task, config.n_samples, folder, seed=config.seed + 1000 * round_, identity=training.part,
-            judge=training_reward(config.reward).measured == "judge", progress=training.stage("sampling"),
+            judge=training_reward(config.reward).measured == "judge", force=training.discards(folder.name),
+            progress=training.stage("sampling"),
         )  # fmt: skip
     process.wait_for_everyone()
     return read_pool(folder / "pool.parquet")
@@ -303,7 +317,7 @@ def measure_trained(training: _Training, policy: HuggingFaceOracle, evaluate: Ev
     """The trained model's own greedy and best-of-N responses on the held-out prompts."""
     pool = sample_pool(
         policy, training.held_out, training.n_baseline, training.folder / "trained", seed=training.config.seed,
-        identity=training.part, progress=training.stage("trained model"),
+        identity=training.part, force=training.discards("trained"), progress=training.stage("trained model"),
     )  # fmt: skip
     return trained_decoding(pool, evaluate, training.held_out)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.errors import UserError
+from sharptheory.llm.sampling import GROWS
 from sharptheory.llm.training import fit, sharpen
 from sharptheory.llm.training.evaluation import Evaluation
 from sharptheory.llm.training.sharpen import training_seconds
@@ -326,6 +327,31 @@ def test_force_discards_all_of_a_training_and_nothing_else(folder, whole):
         found["round-1/pool.parquet"] == whole["round-1/pool.parquet"] and found["log.parquet"] != whole["log.parquet"]
     )
     assert (folder / "report/pool.parquet").is_file()
+
+
+def test_force_discards_parts_with_damaged_records_too(tmp_path):
+    """As their refusal says."""
+    train(tmp_path)
+    whole = content(tmp_path)
+    for part in ("argmax", "baseline", "round-1", "round-2", "trained"):
+        (tmp_path / part / "run.json").write_text('{"facts"')
+    (tmp_path / fit.MARK).unlink()
+    with pytest.raises(UserError, match=r"argmax/run\.json is damaged.*discard the run with --force"):
+        train(tmp_path)
+    train(tmp_path, force=True)
+    assert content(tmp_path) == whole
+
+
+def test_force_leaves_what_belongs_to_others_in_place_of_a_part(tmp_path):
+    facts = {"content": "samples", "n_prompts": 4, "samples": 8}
+    with claim(tmp_path / "out/baseline", facts, grows=GROWS):
+        (tmp_path / "out/baseline/pool.parquet").write_text("of a run of its own")
+    with pytest.raises(UserError, match="out/baseline holds a different run"):
+        train(tmp_path / "out", force=True, **QUICK)
+    (tmp_path / "out/baseline/run.json").write_text('{"facts"')
+    with pytest.raises(UserError, match=r"out/baseline/run\.json is damaged"):
+        train(tmp_path / "other", baseline=tmp_path / "out", force=True, **QUICK)
+    assert (tmp_path / "out/baseline/pool.parquet").read_text() == "of a run of its own"
 
 
 def test_trainings_share_a_baseline_that_belongs_to_none(tmp_path, monkeypatch):
