@@ -24,6 +24,10 @@ from sharptheory.tasks import Task
 
 #: Missing masses δ of Definition 3.1 at which prompts count as sharpened.
 DELTAS = (0.5, 0.1)
+#: Means of every evaluation, of those with gold answers, and of those with certified argmaxes.
+OF_SAMPLES = ("log_likelihood", "entropy", "distinct", "length")
+OF_ANSWERS = ("accuracy", "pass_at_n", "gap_closed")
+OF_ARGMAX = ("argmax_mass", *(f"sharpened_{delta:g}" for delta in DELTAS))
 
 
 class Evaluation:
@@ -72,6 +76,13 @@ class Evaluation:
                 "gap_closed"
             )
         return row
+
+    @property
+    def fields(self) -> list[str]:
+        """Of the rows that a call gives."""
+        answers = OF_ANSWERS if self.ends is not None else ()
+        argmax = OF_ARGMAX if self.argmax is not None and len(self.argmax) else ()
+        return [name for mean in (*OF_SAMPLES, *answers, *argmax) for name in Estimate.unknown().columns(mean)]
 
     @property
     def _graded(self) -> list[int]:

@@ -9,6 +9,7 @@ its own.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -32,8 +33,8 @@ from sharptheory.runs import write, writing
 
 #: Of a training: a row for each of at most 100 intervals of its steps, and the loss is their mean.
 LOG = ("step", "epoch", "loss", "grad_norm", "learning_rate")
-#: In a checkpoint, written last: the sizes of its files. Without it, or with others, the checkpoint is torn.
-MARK = "sizes.json"
+#: In a folder, written last: digests of its files. Without it, or with others, the folder is torn or damaged.
+MARK = "digests.json"
 #: What torch says, in a RuntimeError, when a file cannot be written: the writer of its archives, or of streams.
 TORCH_CANNOT_WRITE = ("inline_container", "iostream")
 #: How long processes wait for the main one, which samples and measures alone; a launcher ends them if it fails.
@@ -110,7 +111,7 @@ class SharpeningTrainer(Trainer):
                 super()._save_checkpoint(*args, **kwargs)
             self.accelerator.wait_for_everyone()  # each process saves a file of its own
             if self.args.should_save:
-                write(folder / MARK, json.dumps(synced(folder)))
+                mark(folder, files(folder))
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -182,7 +183,7 @@ def steps_per_epoch(n_examples: int, config: Config) -> int:
 
 
 def last_checkpoint(folder: Path, *, before: int | None = None) -> str | None:
-    """The newest whole checkpoint in a folder; torn ones, and those not before a step, are removed."""
+    """The newest whole checkpoint in a folder; torn or damaged ones, and those not before a step, are removed."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
@@ -192,27 +193,33 @@ def last_checkpoint(folder: Path, *, before: int | None = None) -> str | None:
     return get_last_checkpoint(str(folder))
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether all of a checkpoint was written, and all of it is there still."""
+def is_whole(folder: Path) -> bool:
+    """Whether all that `mark` has recorded of a folder is there still, as it was written."""
     try:
-        return json.loads((checkpoint / MARK).read_text()) == sizes(checkpoint)
-    except (OSError, ValueError):
+        kept = json.loads((folder / MARK).read_text())
+        return all(content_digest(folder / name) == value for name, value in kept.items())
+    except (OSError, ValueError, AttributeError):
         return False
 
 
-def sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each file in a folder, but for the mark."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(MARK))
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-
-
-def synced(folder: Path) -> dict[str, int]:
-    """`sizes`, once all of it is on disk whatever happens to the machine."""
-    found = sizes(folder)
-    for name in found:
+def mark(folder: Path, names: Sequence[str]) -> None:
+    """Record what these files of a folder hold, once all of it is on disk whatever happens to the machine."""
+    for name in names:
         with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
-    return found
+    write(folder / MARK, json.dumps({name: content_digest(folder / name) for name in names}, indent=1) + "\n")
+
+
+def files(folder: Path) -> list[str]:
+    """Those in a folder and below, but for its mark."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if not name.startswith(MARK))
+
+
+def content_digest(path: Path) -> str:
+    """Of a file: a hash of all that it holds, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 @contextmanager

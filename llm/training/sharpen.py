@@ -29,23 +29,25 @@ from sharptheory.llm.training.evaluation import Evaluation, baselines, trained_d
 from sharptheory.llm.training.examples import Example, examples
 from sharptheory.llm.training.fit import (
     batch_per_process,
+    files,
     fit,
     forward_tokens,
+    is_whole,
+    mark,
     process_state,
     saving,
     steps_per_epoch,
-    synced,
 )
 from sharptheory.llm.training.pools import Evaluate, given_pool, rescored
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.runs import PART_OF, Run, claim, digest, hold, write
+from sharptheory.runs import PART_OF, RUN_FILE, Run, claim, digest, hold, write
 from sharptheory.tasks import Task
 
 #: ``(stage, done, total)``.
 Progress = Callable[[str, int, int], None]
-#: Written last: a folder that has it is finished, and only read.
-FINISHED = "evaluation.parquet"
+#: What a finished training has beside its model; a folder whose mark holds of all these is only read.
+RESULTS = LOG_FILE, BASELINES, EVALUATION = "log.parquet", "baselines.json", "evaluation.parquet"
 
 
 def sharpen(
@@ -72,7 +74,8 @@ def sharpen(
 
     Each round samples from the policy, makes examples of the samples, and trains on them. The base model is what it was
     afterwards; adapters (`config.lora_rank`) are trained inside it, so that its weights are in memory once. A finished
-    folder is read, and not changed.
+    folder is read, and not changed; if model, log, baselines or evaluation are not what was written, it is finished
+    again from its pools and last checkpoints.
 
     Args:
         oracle: of the base model.
@@ -102,14 +105,15 @@ def sharpen(
     """
     training = _Training(
         oracle, task, held_out, Path(folder), config, n_eval, n_baseline or max(config.n_samples, n_eval), eval_every,
-        certify, decode, None if baseline is None else Path(baseline), identity or {}, progress or (lambda *_: None),
+        certify, decode, None if baseline is None else Path(baseline), identity or {}, force,
+        progress or (lambda *_: None),
     )  # fmt: skip
     given = check(training, pool, foreign=foreign)
     with _claimed(training, facts(training, pool, foreign=foreign), force=force, wait=wait) as run:
-        if not (training.folder / FINISHED).is_file():
+        if not is_whole(training.folder):
             train(training, run, given, foreign=foreign)
         process_state().wait_for_everyone()
-        return pd.read_parquet(training.folder / FINISHED), json.loads((training.folder / "baselines.json").read_text())
+        return pd.read_parquet(training.folder / EVALUATION), json.loads((training.folder / BASELINES).read_text())
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,23 @@ class _Training:
     decode: bool
     baseline: Path | None
     identity: dict
+    force: bool
     progress: Progress
 
     @property
     def part(self) -> dict:
         """Identity of the runs inside the folder, which are discarded with it."""
         return self.identity | {PART_OF: "training"}
+
+    def discards(self, part: str) -> bool:
+        """Whether `force` has to discard a part by itself: one of unreadable record could not be told to be ours."""
+        try:
+            record = json.loads((self.folder / part / RUN_FILE).read_text(encoding="utf-8"))
+            return self.force and not isinstance(record["facts"], dict)
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, LookupError, TypeError):
+            return self.force
 
     @property
     def due(self) -> list[int]:
@@ -253,11 +268,12 @@ def measure_baseline(training: _Training) -> tuple[Pool, pd.DataFrame | None]:
         with hold(folder / "argmax", wait=shared):
             argmax = search_task(
                 training.oracle, training.held_out, folder / "argmax", identity=identity, seed=training.config.seed,
-                progress=training.stage("certifying"),
+                force=not shared and training.discards("argmax"), progress=training.stage("certifying"),
             )  # fmt: skip
     pool = sample_pool(
         training.oracle, training.held_out, training.n_baseline, folder / "baseline", seed=training.config.seed,
-        identity=identity, wait=shared, progress=training.stage("baseline"),
+        identity=identity, force=not shared and training.discards("baseline"), wait=shared,
+        progress=training.stage("baseline"),
     )  # fmt: skip
     return pool, argmax
 
@@ -268,7 +284,8 @@ def sample_round(training: _Training, policy: HuggingFaceOracle, round_: int) ->
     if process.is_main_process:
         sample_pool(
             policy, training.task, config.n_samples, folder, seed=config.seed + 1000 * round_, identity=training.part,
-            judge=training_reward(config.reward).measured == "judge", progress=training.stage("sampling"),
+            judge=training_reward(config.reward).measured == "judge", force=training.discards(folder.name),
+            progress=training.stage("sampling"),
         )  # fmt: skip
     process.wait_for_everyone()
     return read_pool(folder / "pool.parquet")
@@ -300,21 +317,21 @@ def measure_trained(training: _Training, policy: HuggingFaceOracle, evaluate: Ev
     """The trained model's own greedy and best-of-N responses on the held-out prompts."""
     pool = sample_pool(
         policy, training.held_out, training.n_baseline, training.folder / "trained", seed=training.config.seed,
-        identity=training.part, progress=training.stage("trained model"),
+        identity=training.part, force=training.discards("trained"), progress=training.stage("trained model"),
     )  # fmt: skip
     return trained_decoding(pool, evaluate, training.held_out)
 
 
 def finish(training: _Training, model, log: pd.DataFrame, base: dict, table: pd.DataFrame) -> None:
-    """Write model, log, baselines and evaluation, by which the folder is finished."""
+    """Write model, log, baselines and evaluation, and the mark by which the folder is finished."""
     folder = training.folder
     with saving(folder / "model"):
         save_trained(model, folder / "model")
         training.oracle.tokenizer.save_pretrained(folder / "model")
-        synced(folder / "model")
-    write(folder / "log.parquet", lambda at: log.to_parquet(at, index=False))
-    write(folder / "baselines.json", json.dumps(base, indent=1) + "\n")
-    write(folder / FINISHED, lambda at: table.to_parquet(at, index=False))
+    write(folder / LOG_FILE, lambda at: log.to_parquet(at, index=False))
+    write(folder / BASELINES, json.dumps(base, indent=1) + "\n")
+    write(folder / EVALUATION, lambda at: table.to_parquet(at, index=False))
+    mark(folder, [f"model/{name}" for name in files(folder / "model")] + list(RESULTS))
 
 
 # Between the steps ----------------------------------------------------------------------------------------------------
@@ -329,7 +346,7 @@ class _Record:
             self.rows = {(row["round"], row["epoch"]): row for row in lines.rows}
 
     def _lines(self):
-        return self.run.lines("evaluation.jsonl", ("round", "epoch"))
+        return self.run.lines("evaluation.jsonl", ("round", "epoch", *self.measure.fields))
 
     def __call__(self, round_: int, epoch: int, policy: HuggingFaceOracle) -> None:
         if (round_, epoch) not in self.rows:

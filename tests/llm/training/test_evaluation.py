@@ -40,7 +40,9 @@ def test_every_column_is_its_exact_expectation(base, policy, gold, tmp_path):
     n, task = 600, tiny_task(PROMPTS, gold)
     argmax = search_task(base, task, tmp_path / "argmax", samples=4)
     baseline = sample_pool(base, task, 8, tmp_path)
-    row = Evaluation(base.evaluate, task, n=n, baseline=baseline, argmax=argmax)(policy)
+    evaluation = Evaluation(base.evaluate, task, n=n, baseline=baseline, argmax=argmax)
+    row = evaluation(policy)
+    assert row.keys() == set(evaluation.fields)
     reference, trained = laws(base), laws(policy)
     probs = np.exp(trained)
 

@@ -58,7 +58,7 @@ def test_kills_at_random_moments(tmp_path, kind, whole):
 
 
 #: What is written last of each thing that a training makes, and what comes in the middle of it.
-AIMS = ("evaluation.jsonl", "sizes.json.partial", "trainer_state.json", "scheduler.pt", "adapter_config.json",
+AIMS = ("evaluation.jsonl", "digests.json.partial", "trainer_state.json", "scheduler.pt", "adapter_config.json",
         "evaluation.parquet.partial", "baselines.json.partial", "model/config.json", "pool.parquet.partial")  # fmt: skip
 
 

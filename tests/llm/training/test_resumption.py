@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from sharptheory.errors import UserError
-from sharptheory.llm.training import fit
+from sharptheory.llm.sampling import GROWS
+from sharptheory.llm.training import fit, sharpen
 from sharptheory.llm.training.evaluation import Evaluation
 from sharptheory.llm.training.sharpen import training_seconds
 from sharptheory.measure.imports import read_pool
@@ -25,10 +26,15 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     train(folder, **QUICK)
-    return content(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    return content(finished)
 
 
 def stop_at_row(monkeypatch, row: int, *, after: bool):
@@ -130,8 +136,16 @@ def test_every_stage_reports_its_progress(tmp_path):
 # Damage ---------------------------------------------------------------------------------------------------------------
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:100])
+def truncate(path, size=100):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def flip(path):
+    """64 bytes in the middle: the size is what it was."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
+    path.write_bytes(content)
 
 
 def emptied(checkpoint):
@@ -147,11 +161,17 @@ DAMAGES = {
     "an empty state": lambda checkpoint: (checkpoint / "trainer_state.json").write_text(""),
     "half a model": lambda checkpoint: truncate(checkpoint / "model.safetensors"),
     "half an optimizer": lambda checkpoint: truncate(checkpoint / "optimizer.pt"),
+    "other weights": lambda checkpoint: flip(checkpoint / "model.safetensors"),
+    "another optimizer": lambda checkpoint: flip(checkpoint / "optimizer.pt"),
+    "another state": lambda checkpoint: flip(checkpoint / "trainer_state.json"),
+    "another schedule": lambda checkpoint: flip(checkpoint / "scheduler.pt"),
+    "other random numbers": lambda checkpoint: flip(checkpoint / "rng_state.pth"),
+    "a mark of something else": lambda checkpoint: (checkpoint / fit.MARK).write_text("[]"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_torn_checkpoint_gives_way_to_an_older_one(folder, whole, damage, monkeypatch):
+def test_a_torn_or_damaged_checkpoint_gives_way_to_an_older_one(folder, whole, damage, monkeypatch):
     assert sorted(checkpoints(folder)) == [2, 3]
     damage(checkpoints(folder)[3])
     taken, last = [], fit.last_checkpoint
@@ -187,12 +207,14 @@ def test_a_torn_line_of_the_evaluation_is_measured_again(folder, whole):
     assert ends_as(folder, whole)
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(folder, whole, epoch):
+@pytest.mark.parametrize(
+    ("epoch", "line"), [(1, '{"round": 1, "epo'), (2, '{"round": 1, "epo'), (3, '{"round": 1, "epoch": 3}')]
+)
+def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(folder, whole, epoch, line):
     """Of the first round, which has ended: also where no checkpoint from before that epoch is left."""
     path = folder / "evaluation.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:epoch], '{"round": 1, "epo\n', *lines[epoch + 1 :]]))
+    path.write_text("".join([*lines[:epoch], line + "\n", *lines[epoch + 1 :]]))
     with pytest.raises(UserError, match=rf"evaluation\.jsonl:{epoch + 1} is damaged; delete the line"):
         train(folder, **QUICK)
     path.write_text("".join([*lines[:epoch], *lines[epoch + 1 :]]))
@@ -201,6 +223,36 @@ def test_a_damaged_line_is_named_and_without_it_its_epoch_is_measured_again(fold
     rows = found.pop("evaluation.jsonl").splitlines(), whole["evaluation.jsonl"].splitlines()
     assert sorted(rows[0]) == sorted(rows[1])
     assert {name for name in found if found[name] != whole[name]} == set() and found.keys() < whole.keys()
+
+
+RESULT_DAMAGES = {
+    "half the baselines": lambda folder: truncate(folder / "baselines.json", 20),
+    "no baselines": lambda folder: (folder / "baselines.json").unlink(),
+    "half an evaluation": lambda folder: truncate(folder / "evaluation.parquet", 20),
+    "another log": lambda folder: flip(folder / "log.parquet"),
+    "an empty model": lambda folder: emptied(folder / "model"),
+    "no model": lambda folder: shutil.rmtree(folder / "model"),
+    "other weights": lambda folder: flip(folder / "model/model.safetensors"),
+    "no mark": lambda folder: (folder / fit.MARK).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", RESULT_DAMAGES.values(), ids=RESULT_DAMAGES)
+def test_a_damaged_finished_training_is_finished_again_without_sampling_or_measuring(
+    finished, whole, tmp_path, damage, monkeypatch
+):
+    folder = shutil.copytree(finished, tmp_path / "out")
+    damage(folder)
+    monkeypatch.setattr(Evaluation, "__call__", None)
+    assert ends_as(folder, whole)
+
+
+def test_what_is_put_beside_a_trained_model_is_no_damage(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "out")
+    (folder / "model/README.md").write_text("a card")
+    monkeypatch.setattr(sharpen, "train", None)
+    train(folder, **QUICK)
+    assert (folder / "model/README.md").read_text() == "a card"
 
 
 @pytest.mark.parametrize("limit", [30_000, 150_000])
@@ -274,6 +326,31 @@ def test_force_discards_all_of_a_training_and_nothing_else(folder, whole):
         found["round-1/pool.parquet"] == whole["round-1/pool.parquet"] and found["log.parquet"] != whole["log.parquet"]
     )
     assert (folder / "report/pool.parquet").is_file()
+
+
+def test_force_discards_parts_with_damaged_records_too(tmp_path):
+    """As their refusal says."""
+    train(tmp_path)
+    whole = content(tmp_path)
+    for part in ("argmax", "baseline", "round-1", "round-2", "trained"):
+        (tmp_path / part / "run.json").write_text('{"facts"')
+    (tmp_path / fit.MARK).unlink()
+    with pytest.raises(UserError, match=r"argmax/run\.json is damaged.*discard the run with --force"):
+        train(tmp_path)
+    train(tmp_path, force=True)
+    assert content(tmp_path) == whole
+
+
+def test_force_leaves_what_belongs_to_others_in_place_of_a_part(tmp_path):
+    facts = {"content": "samples", "n_prompts": 4, "samples": 8}
+    with claim(tmp_path / "out/baseline", facts, grows=GROWS):
+        (tmp_path / "out/baseline/pool.parquet").write_text("of a run of its own")
+    with pytest.raises(UserError, match="out/baseline holds a different run"):
+        train(tmp_path / "out", force=True, **QUICK)
+    (tmp_path / "out/baseline/run.json").write_text('{"facts"')
+    with pytest.raises(UserError, match=r"out/baseline/run\.json is damaged"):
+        train(tmp_path / "other", baseline=tmp_path / "out", force=True, **QUICK)
+    assert (tmp_path / "out/baseline/pool.parquet").read_text() == "of a run of its own"
 
 
 def test_trainings_share_a_baseline_that_belongs_to_none(tmp_path, monkeypatch):
