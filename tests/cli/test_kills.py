@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import multiprocessing
-import os
 import re
 import resource
 import signal
@@ -63,6 +62,10 @@ def start():
     context.set_forkserver_preload(
         ["sharptheory.cli", "sharptheory.llm.engines.loading", "sharptheory.llm.decoding.compare"]
     )
+
+    first = context.Process(target=time.sleep, args=(0,))  # it waits for the imports
+    first.start()
+    first.join()
 
     def started(arguments, out, *, largest_file=None):
         """The process, and where it sends what it said on standard error."""
@@ -147,7 +150,7 @@ def test_kills_at_random_moments_change_nothing(command, grown, start, finish, w
             finish((*COMMANDS[command], *SMALLER[command]), out)
         process, _ = start(COMMANDS[command], out)
         time.sleep(rng.uniform(0, seconds))
-        os.kill(process.pid, (signal.SIGKILL, signal.SIGTERM)[k % 2])
+        (process.kill, process.terminate)[k % 2]()  # nothing, if it has ended
         process.join()
         killed += process.exitcode != 0
         finish(COMMANDS[command], out)
