@@ -112,7 +112,7 @@ class SharpeningTrainer(Trainer):
             self.accelerator.wait_for_everyone()  # each process saves a file of its own
             if self.args.should_save:
                 mark(folder, files(folder))
-        except UserError:
+        except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -153,6 +153,7 @@ def fit(
 
     Raises:
         UserError: a batch that processes cannot share, or too little disk. Diverged: a loss that is not a number.
+        OSError: a checkpoint cannot be written; nothing of it is left.
     """
     folder = Path(folder)
     with process_state().main_process_first():
