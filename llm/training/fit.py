@@ -153,6 +153,7 @@ def fit(
 
     Raises:
         UserError: a batch that processes cannot share, or too little disk. Diverged: a loss that is not a number.
+        OSError: a checkpoint cannot be written; nothing of it is left.
     """
     folder = Path(folder)
     with process_state().main_process_first():

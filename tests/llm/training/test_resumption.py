@@ -261,7 +261,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(tmp_path, whole, limit):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
-        with pytest.raises(OSError, match=r"checkpoint-1"):
+        with pytest.raises(OSError, match=r"File too large: .*checkpoint-1|No space left on device: .*checkpoint-1"):
             train(tmp_path, **QUICK)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -272,7 +272,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(tmp_path, whole, limit):
 def test_what_is_no_failure_to_write_is_not_taken_for_one(tmp_path):
     with pytest.raises(RuntimeError, match="shapes do not match"), fit.saving(tmp_path):
         raise RuntimeError("shapes do not match")
-    with pytest.raises(OSError, match=r"No space left on device: '.*model'"), fit.saving(tmp_path / "model"):
+    with pytest.raises(OSError, match=r"No space left on device: .*model"), fit.saving(tmp_path / "model"):
         raise RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0")
 
 
