@@ -80,6 +80,9 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, Where]:
     if not rows:
         raise UserError(f"{path} is empty; expected the names of the columns, then one line per response")
     (_, header), *rows = rows
+    seen: set[str] = set()
+    if twice := [name for name in header if name in seen or seen.add(name)]:  # now: columns of 50,000 commas take long
+        raise UserError(f"{path}: column {twice[0]!r} appears twice; expected one of each name")
     for line, row in rows:
         if len(row) != len(header):
             raise UserError(f"{path}:{line} has {len(row)} fields; expected {len(header)} as in the header")

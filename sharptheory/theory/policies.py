@@ -70,7 +70,7 @@ class TabularPolicy:
         # Rounding of the sum itself is left alone, sparing a copy of the table.
         if np.any(np.abs(sums) > (min(max(1e-9, precision), SUM_TOLERANCE) if mapped else 1e-12)):
             with np.errstate(over="ignore"):
-                object.__setattr__(self, "log_probs", np.asarray(table, dtype=float) - sums[:, None])
+                object.__setattr__(self, "log_probs", log_softmax(np.asarray(table, dtype=float), axis=1))
 
     @staticmethod
     def _check_sums(sums: np.ndarray, tolerance: float) -> None:

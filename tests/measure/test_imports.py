@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from decimal import Decimal
 
 import numpy as np
@@ -124,6 +125,14 @@ def test_bad_parquet_is_refused_by_file_row_and_column(tmp_path, columns, messag
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=f"a.parquet: .*{message}"):
         read_pool(tmp_path / "a.parquet")
+
+
+def test_a_line_of_commas_is_refused_at_once(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(["prompt_id" + "," * 50_000, "0" + "," * 50_000]))
+    start = time.process_time()
+    with pytest.raises(UserError, match=r"a\.csv: column '' appears twice"):
+        read_pool(tmp_path / "a.csv")
+    assert time.process_time() - start < 1
 
 
 def test_damaged_parquet_is_refused(tmp_path):

@@ -105,6 +105,12 @@ def test_bad_files_are_named(tmp_path, name, write, message):
         TabularPolicy.from_file(tmp_path / name)
 
 
+def test_weights_beyond_the_precision_of_their_sum_are_normalised():
+    """``1e20 + ln 2`` is ``1e20``: what is subtracted must be the largest weight first."""
+    policy = TabularPolicy.from_logits([[1e20, 1e20, -np.inf], [-1e300, 1e300, 0.0]])
+    np.testing.assert_allclose(policy.probs, [[0.5, 0.5, 0], [0, 1, 0]])
+
+
 def read(tmp_path, text: str, **options) -> TabularPolicy:
     (tmp_path / "table.csv").write_text(text)
     return TabularPolicy.from_file(tmp_path / "table.csv", **options)
