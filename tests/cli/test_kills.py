@@ -143,19 +143,21 @@ def test_kills_at_random_moments_change_nothing(command, grown, start, finish, w
     if grown:
         wanted = tmp_path / "whole"
         finish((*COMMANDS[command], *SMALLER[command]), wanted)
+        began = time.monotonic()
         finish(COMMANDS[command], wanted)
+        seconds = time.monotonic() - began
     for k in range(MOMENTS):
         out = tmp_path / f"cut-{k}"
         if grown:
             finish((*COMMANDS[command], *SMALLER[command]), out)
         process, _ = start(COMMANDS[command], out)
-        time.sleep(rng.uniform(0, seconds))
+        time.sleep(rng.uniform(0, 0.8 * seconds))
         (process.kill, process.terminate)[k % 2]()  # nothing, if it has ended
         process.join()
         killed += process.exitcode != 0
         finish(COMMANDS[command], out)
         assert_same(out, wanted)
-    assert killed > MOMENTS / 2, "most ended before they were killed"
+    assert killed >= MOMENTS / 4, "nearly all ended before they were killed"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
