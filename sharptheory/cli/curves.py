@@ -59,7 +59,7 @@ def curves(
             say_written(path)
     record = provenance(seed=None, wall_seconds=time.perf_counter() - start, **grids, delta=delta)
     write_json(out / "curves.json", {"provenance": record})
-    console.print(_slopes(table))
+    console.print(_slopes(table) if len(grids["eps"]) > 1 else _queries(table))
 
 
 def _check_sizes(grids: dict[str, list]) -> None:
@@ -73,6 +73,16 @@ def _check_sizes(grids: dict[str, list]) -> None:
         )
     if (total := math.prod(map(len, grids.values()))) > FAMILIES:
         raise UserError(f"--eps × --coverage × --dim is {total:,} families; at most {FAMILIES:,} fit")
+
+
+def _queries(table: pd.DataFrame) -> Table:
+    """Of a single ε, which has no slope; rates have no height."""
+    rows = [
+        (row.curve, row.kind, shortest(row.coverage), f"{row.dim}", f"{row.queries:,.4g}")
+        for row in table[table["kind"] != "rate"].itertuples()
+    ]
+    title = f"queries m at ε = {shortest(table['eps'].iloc[0])}; more than one ε would show slopes"
+    return number_table(("curve", "kind", "C", "d", "m"), rows, title, words=2)
 
 
 def _slopes(table: pd.DataFrame) -> Table:

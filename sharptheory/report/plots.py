@@ -190,18 +190,20 @@ def hit_rates(rates: HitRates, ax: Axes) -> Axes:
 
 
 def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Queries against ε on one family: exact curves as solid lines, bounds dashed, rates (constant 1) dotted."""
+    """Queries against ε on one family: exact curves as solid lines, bounds dashed, rates dotted: only their slope means."""
     styles = {"exact": "-", "bound": "--", "rate": ":"}
     colors = {"minimax": BLUE, "SFT": ORANGE, "adaptive": GREEN, "lower": GREY}
     for curve, rows in table.groupby("curve", sort=False):
         kind, rows = rows["kind"].iloc[0], rows.sort_values("eps")
         color = PINK if "D.2" in curve else next(c for start, c in colors.items() if curve.startswith(start))
-        label = {"exact": curve, "bound": f"{curve} (bound)", "rate": f"{curve} (rate, constant 1)"}[kind]
-        ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label)
+        rate = f"rate of {curve.removeprefix('lower bound, ')}, height arbitrary"
+        label = {"exact": curve, "bound": f"{curve} (bound)", "rate": rate}[kind]
+        marker = "o" if len(rows) == 1 else None
+        ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label, marker=marker)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.invert_xaxis()
-    ax.set_xlabel("ε, fraction of prompts left unsharpened (harder to the right)")
+    ax.set_xlabel("ε, fraction of prompts left unsharpened\n(harder to the right)")
     ax.set_ylabel("queries m")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     return ax

@@ -172,5 +172,8 @@ def test_check_prints_what_it_writes(tmp_path, monkeypatch, capsys):
 def test_curves_keeps_a_figure_for_every_coverage(tmp_path, monkeypatch, capsys):
     """Also of coefficients that agree in six digits."""
     given = ("curves", "--eps", "0.1", "--coverage", "2,2.0000001", "--dim", "1", "--out", tmp_path)
-    assert run(monkeypatch, capsys, *given)[0] == 0
+    code, printed, _ = run(monkeypatch, capsys, *given)
+    assert code == 0 and "queries m at ε = 0.1" in printed  # one ε has no slope
+    exact = pd.read_parquet(tmp_path / "curves.parquet").query("curve == 'minimax, non-adaptive'")["queries"]
+    assert re.search(rf"minimax, non-adaptive +exact +2 +1 +{exact.iloc[0]:,.4g}\b", printed)
     assert {path.name for path in tmp_path.glob("*.png")} == {"curves-C2-d1.png", "curves-C2.0000001-d1.png"}

@@ -400,14 +400,27 @@ def test_looks_of_sample_complexity(ax):
         "SFT-Sharpening": (plots.ORANGE, "-", "None"),
         "adaptive SFT-Sharpening": (plots.GREEN, "-", "None"),
         "SFT-Sharpening, Theorem 4.1′ (bound)": (plots.ORANGE, "--", "None"),
-        "lower bound, Theorem 3.1 (rate, constant 1)": (plots.GREY, ":", "None"),
-        "lower bound, Theorem D.2 (rate, constant 1)": (plots.PINK, ":", "None"),
+        "rate of Theorem 3.1, height arbitrary": (plots.GREY, ":", "None"),
+        "rate of Theorem D.2, height arbitrary": (plots.PINK, ":", "None"),
     }
     assert line(ax, "SFT-Sharpening")[0].tolist() == [0.01, 0.1] and legend(ax) == list(lines(ax))
-    assert ax.get_xlabel() == "ε, fraction of prompts left unsharpened (harder to the right)"
+    assert ax.get_xlabel() == "ε, fraction of prompts left unsharpened\n(harder to the right)"
     assert (ax.get_ylabel(), ax.get_xscale(), ax.get_yscale()) == ("queries m", "log", "log")
     ax.figure.draw_without_rendering()
     assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def test_one_epsilon_is_a_row_of_points_and_nothing_is_cut_off():
+    names = {"adaptive SFT-Sharpening": "exact", "SFT-Sharpening, Theorem 4.1′": "bound", "lower bound, Theorem 3.1": "rate"}
+    table = pd.DataFrame([(*each, 0.1, 100.0) for each in names.items()], columns=["curve", "kind", "eps", "queries"])
+    with plt.style.context(plots.STYLE):
+        figure, ax = plt.subplots()
+        plots.sample_complexity(table, ax)
+        figure.draw_without_rendering()
+        assert {marker for _, _, marker in lines(ax).values()} == {"o"}
+        label = ax.xaxis.label.get_window_extent()
+        assert figure.bbox.x0 <= label.x0 and label.x1 <= figure.bbox.x1
+        plt.close(figure)
 
 
 def compared() -> pd.DataFrame:
