@@ -28,6 +28,10 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     With ``p̂`` the largest sampled probability and ``S`` the total probability of the *distinct* sampled finished
     responses, ``p̂ ≤ p* ≤ max(p̂, 1 - S)``; the argmax is certified when ``1 - S ≤ p̂``.
 
+    Where the scores of one sequence of tokens scatter by τ, more than `LIKELIHOOD_NOISE`, every score of that prompt may
+    be too high by τ: what is unseen has at most ``1 - S e^{-τ}``, so that ``p̂ e^{-τ} ≤ p* ≤ max(p̂, 1 - S e^{-τ})``,
+    certified when ``1 - S e^{-τ} ≤ p̂ e^{-τ}``.
+
     Distinct means distinct token ids, or distinct text without them. Of a pool with neither, responses whose likelihoods
     are within `LIKELIHOOD_NOISE` count as one: merging different ones only loosens the upper bound (but equal ones scored
     further apart, in half precision, would count twice). What needs to know which are equal, `log_q`, is NaN.
@@ -53,17 +57,22 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     pool = as_pool(pool)
     counts = pool.sizes
     known = unidentified(pool) is None
-    values = _distinct(pool, response_keys(pool) if known else _clusters(pool))
+    keys = response_keys(pool) if known else _clusters(pool)
+    values = _distinct(pool, keys)
     table = pd.DataFrame(
         {"log_p_low": -np.inf, "log_p_high": 0.0, "certified": False, "log_q": -np.inf}, index=counts.index
     )
     if len(values):
-        low = values.groupby(level=0).max()
-        log_total = _log_sums(values)
-        rest = -np.expm1(np.minimum(log_total, 0.0))
+        best, noise = values.groupby(level=0).max(), 0.0
+        if _has_tokens(pool):
+            noise = _scatter(pool, keys)
+            noise = noise.where(noise > LIKELIHOOD_NOISE, 0.0)
+        low = best - noise
+        rest = -np.expm1(np.minimum(_log_sums(values) - noise, 0.0))
         with np.errstate(divide="ignore"):
-            high = np.maximum(low, np.log(rest))
-        tied = values[values.to_numpy() >= low.loc[values.index.get_level_values(0)].to_numpy() - LIKELIHOOD_NOISE]
+            high = np.maximum(best, np.log(rest))
+        edge = low - LIKELIHOOD_NOISE
+        tied = values[values.to_numpy() >= edge.loc[values.index.get_level_values(0)].to_numpy()]
         found = {"log_p_low": low, "log_p_high": high, "certified": rest <= np.exp(low),
                  "log_q": np.minimum(_log_sums(tied), 0.0)}  # fmt: skip
         table = pd.DataFrame(found).reindex(counts.index).fillna(table).astype(table.dtypes)
@@ -91,7 +100,7 @@ def _distinct(pool: Pool, keys: np.ndarray) -> pd.Series:
     excess = _log_sums(values) - np.log(TOTAL_MASS)
     if _has_tokens(pool):
         # Likelihoods in half precision scatter; where S is near 1 responses repeat, and show by how much.
-        excess -= (values - groups.min()).groupby(level=0).max()
+        excess -= _scatter(pool, keys)
     if (excess > 0).any():
         prompt_id = excess.idxmax()
         given = values.loc[prompt_id]
@@ -101,6 +110,13 @@ def _distinct(pool: Pool, keys: np.ndarray) -> pd.Series:
             "temperature 1 (an average per token, or another temperature?); nothing about coverage follows from it"
         )
     return values
+
+
+def _scatter(pool: Pool, keys: np.ndarray) -> pd.Series:
+    """By how much the log-likelihoods of one response differ at most, per prompt with a finished one."""
+    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=keys)[pool.finished]
+    groups = keyed.groupby(["prompt_id", "key"])["log_likelihood"]
+    return (groups.max() - groups.min()).groupby(level=0).max()
 
 
 def _log_sums(values: pd.Series) -> pd.Series:

@@ -39,6 +39,22 @@ def test_certificate_brackets_the_maximum(probs, m, seed, identified_by):
         assert row["log_p_low"] == pytest.approx(log_max, abs=1e-9)
 
 
+def test_what_scores_scatter_by_is_not_certified():
+    """a .3, b .3 and an unseen c .4 fit these scores with errors of .2 nats."""
+    scores = np.log(0.3) + np.array([-0.1, 0.2, -0.1, 0.2])
+    pool = pd.DataFrame({"prompt_id": 0, "tokens": [(1,), (1,), (2,), (2,)], "log_likelihood": scores})
+    [row] = coverage_certificate(pool).itertuples()
+    assert not row.certified and np.exp(row.log_p_low) <= 0.4 <= np.exp(row.log_p_high)
+    assert row.log_p_low == pytest.approx(np.log(0.3) - 0.1)
+    assert np.exp(row.log_p_high) == pytest.approx(1 - 0.6 * np.exp(-0.1))
+    exact = pool.assign(log_likelihood=np.log(0.3) + np.array([0, 5e-5, 0, 0]))
+    [row] = coverage_certificate(exact).itertuples()
+    assert row.log_p_low == np.log(0.3) + 5e-5 and not row.certified
+    sure = pool.assign(log_likelihood=np.log([0.8, 0.7, 0.1, 0.1]))
+    [row] = coverage_certificate(sure).itertuples()
+    assert row.certified and np.exp(row.log_p_low) == pytest.approx(0.7)
+
+
 def test_responses_whose_probabilities_add_up_to_more_than_1_are_no_evidence():
     """Averages per token, say: nothing may be certified, predicted or compared with a law."""
     pool = pd.DataFrame({"prompt_id": ["q"] * 4, "sample_id": range(4), "response": list("abca"), "correct": True,
@@ -70,7 +86,7 @@ def test_scatter_of_repeated_responses_is_no_excess():
 
 
 def test_the_scatter_of_one_prompt_excuses_no_other():
-    scattered = pd.DataFrame({"prompt_id": "q", "tokens": [[1], [1]], "log_likelihood": np.log([0.9, 0.5])})
+    scattered = pd.DataFrame({"prompt_id": "q", "tokens": [[1], [1]], "log_likelihood": np.log([0.9, 0.75])})
     excess = pd.DataFrame({"prompt_id": "r", "tokens": [[1], [2]], "log_likelihood": np.log([0.6, 0.5])})
     with pytest.raises(UserError, match=r"prompt 'r': its 2 distinct responses have a total probability of 1\.1"):
         coverage_certificate(pd.concat([scattered, excess]))
