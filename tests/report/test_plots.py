@@ -411,7 +411,11 @@ def test_looks_of_sample_complexity(ax):
 
 
 def test_one_epsilon_is_a_row_of_points_and_nothing_is_cut_off():
-    names = {"adaptive SFT-Sharpening": "exact", "SFT-Sharpening, Theorem 4.1′": "bound", "lower bound, Theorem 3.1": "rate"}
+    names = {
+        "adaptive SFT-Sharpening": "exact",
+        "SFT-Sharpening, Theorem 4.1′": "bound",
+        "lower bound, Theorem 3.1": "rate",
+    }
     table = pd.DataFrame([(*each, 0.1, 100.0) for each in names.items()], columns=["curve", "kind", "eps", "queries"])
     with plt.style.context(plots.STYLE):
         figure, ax = plt.subplots()
