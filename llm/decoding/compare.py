@@ -24,6 +24,7 @@ from sharptheory.measure.selection import borda_curve, majority_curve
 from sharptheory.oracle import Response, TextOracle
 from sharptheory.runs import Run, claim
 from sharptheory.tasks import Task
+from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.laws import stopping_threshold
 
 #: Prompts that share a prefix tree, and that a killed run loses at most.
@@ -73,7 +74,8 @@ def compare_task(
 
     Returns:
         One row per method, setting and prompt: `method, setting, prompt_id, forward_tokens, log_likelihood, accuracy`; of
-        the argmax search also whether it is `certified`. The tilted law of each α, estimated from the pool, has no cost.
+        the argmax search also whether it is `certified`, and of adaptive best-of-N whether the rule `stopped` by itself
+        within the pool (else the best of the pool counts). The tilted law of each α, estimated from the pool, has no cost.
     """
     report = progress or (lambda *_: None)
     decoders = _Decoders(list(beams), list(alphas), list(particles), list(steps), budget, seed)
@@ -184,7 +186,13 @@ def _adaptive(pool: Pool, deltas: Sequence[float], prompts: pd.Series, lengths: 
         )
         spent = pd.Series({i: n_samples for i, (_, n_samples) in found.items()}) * lengths
         accuracy = mean("correct") if "correct" in pool else np.nan
-        yield _frame("adaptive best-of-N", f"δ = {delta:g}", prompts + spent, accuracy, mean("log_likelihood"))
+        rows = _frame("adaptive best-of-N", f"δ = {delta:g}", prompts + spent, accuracy, mean("log_likelihood"))
+        # In whatever order the samples come: the likeliest of all M has then been seen, and lets the rule stop by then.
+        stopped = {
+            i: bool(entry_time(group["log_likelihood"].max(), stopping_threshold(delta)) <= len(group))
+            for i, group in groups.items()
+        }
+        yield rows.assign(stopped=rows["prompt_id"].map(stopped).astype(object))
 
 
 def tilted(pool: Pool, alphas: Sequence[float]) -> Iterator[pd.DataFrame]:
@@ -281,6 +289,19 @@ def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:
 def n_certified(table: pd.DataFrame) -> int:
     """On how many prompts the argmax search proved its response to be the argmax."""
     return int(table["certified"].eq(True).sum())
+
+
+def counted(summary: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The summary, and on how many prompts of a setting a search was certified (`n_certified`) and a rule `n_stopped`.
+
+    Missing where a method has nothing to certify, or no rule to stop.
+    """
+    groups = table.groupby(["method", "setting"], sort=False)
+    counts = pd.DataFrame({
+        f"n_{kind}": groups[kind].apply(lambda flags: flags.eq(True).sum() if flags.notna().any() else pd.NA)
+        for kind in ("certified", "stopped")
+    }).astype("Int64")  # fmt: skip
+    return summary.merge(counts.reset_index(), on=["method", "setting"], how="left")
 
 
 def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

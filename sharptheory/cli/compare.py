@@ -67,23 +67,26 @@ def compare(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {"--samples": samples})
     subject = load(options, task, columns=columns)
-    from sharptheory.llm.decoding.compare import alignment, compare_task, n_certified, summarize
+    from sharptheory.llm.decoding.compare import alignment, compare_task, counted, n_certified, summarize
     from sharptheory.report import plots as plotting
 
+    n_prompts = count(len(task.prompts), "prompt")
     with hold(out, wait=options.wait):
         with progress_bar() as bar:
             table = compare_task(
                 subject.oracle, task, out, n=samples, **grids, budget=budget, judge="p_true" in columns, seed=options.seed,
-                identity=subject.identity, force=options.force, progress=stages(bar, "{stage} {total} prompts"),
+                identity=subject.identity, force=options.force, progress=stages(bar, f"{{stage}} {n_prompts}"),
             )  # fmt: skip
         write(out / "compare.parquet", lambda at: table.to_parquet(at, index=False))
-        summary = summarize(table, seed=options.seed)
-        title = f"{subject.name} on {task.name}, {len(task.prompts)} prompts"
+        summary = counted(summarize(table, seed=options.seed), table)
+        title = f"{subject.name} on {task.name}, {n_prompts}"
         certified = n_certified(table)
         console.print(_table(summary, title))
         if partial := _partial(summary, len(task.prompts)):
             console.print(partial)
-        console.print(f"The argmax search certified its argmax on {certified} of {count(len(task.prompts), 'prompt')}.")
+        console.print(f"The argmax search certified its argmax on {certified} of {n_prompts}.")
+        for note in _notes(summary, samples):
+            console.print(note)
         if said := _likelier(alignment(table, seed=options.seed)):
             console.print(said)
         say_written(plotting.save_compare(summary, out / "compare.png", title))
@@ -112,6 +115,32 @@ def _partial(summary: pd.DataFrame, n_prompts: int) -> str | None:
     return f"Found a finished response on some prompts only, whose mean this is: {each}."
 
 
+def _notes(summary: pd.DataFrame, samples: int) -> list[str]:
+    """What the rows of the argmax search and of adaptive best-of-N count where they could not be what they are called."""
+    notes = []
+    if (summary["n_certified"] < summary["n_prompts"]).any():
+        notes.append(
+            "Elsewhere its row counts the best finished response that it found, which may be less likely than that of "
+            "greedy decoding: raise --budget."
+        )
+    if (summary["n_stopped"] < summary["n_prompts"]).any():
+        notes.append(
+            f"Where adaptive best-of-N had not stopped within the {samples} samples of the pool, it counts the best of them, "
+            "and its tokens are those of the pool: raise --samples."
+        )
+    return notes
+
+
+def _setting(row: pd.Series) -> str:
+    """The setting, and on how many prompts only a search was certified or a rule stopped."""
+    marks = [
+        f"{done} on {row[column]} of {row['n_prompts']}"
+        for column, done in (("n_certified", "certified"), ("n_stopped", "stopped"))
+        if not pd.isna(row[column]) and row[column] < row["n_prompts"]
+    ]
+    return ", ".join([row["setting"], *marks])
+
+
 def _table(summary: pd.DataFrame, title: str) -> Table:
     """A row per method and setting; a method is named once."""
     rows = []
@@ -120,9 +149,9 @@ def _table(summary: pd.DataFrame, title: str) -> Table:
             value, low, high = (100 * row[column] for column in ("accuracy", "accuracy_low", "accuracy_high"))
             rows.append((
                 "" if index else method,
-                row["setting"],
+                _setting(row),
                 "" if pd.isna(row["forward_tokens"]) else f"{row['forward_tokens']:,.0f}",
-                "" if pd.isna(value) else f"{value:.1f} [{low:.0f}, {high:.0f}]",
+                "" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(low) else f" [{low:.0f}, {high:.0f}]"),
                 "" if pd.isna(row["log_likelihood"]) else f"{row['log_likelihood']:.2f}",
             ))  # fmt: skip
     return number_table(("method", "setting", "tokens", "accuracy, %", "log π"), rows, title, words=2)

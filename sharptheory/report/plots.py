@@ -198,8 +198,8 @@ def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
         color = PINK if "D.2" in curve else next(c for start, c in colors.items() if curve.startswith(start))
         rate = f"rate of {curve.removeprefix('lower bound, ')}, height arbitrary"
         label = {"exact": curve, "bound": f"{curve} (bound)", "rate": rate}[kind]
-        marker = "o" if len(rows) == 1 else None
-        ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label, marker=marker)
+        point = {"marker": "o", "mfc": "white" if kind == "bound" else None} if len(rows) == 1 else {}
+        ax.plot(rows["eps"], rows["queries"], styles[kind], color=color, label=label, **point)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.invert_xaxis()
@@ -226,17 +226,35 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
         dashed = "power" in method
         color = colors[i % len(colors)]
         ax.plot(
-            rows["forward_tokens"], rows[column].astype(float), label=method, color=color, ms=5, lw=1.5,
+            rows["forward_tokens"], rows[column].astype(float), label=_method_label(method, rows), color=color, ms=5, lw=1.5,
             ls="--" if dashed else "-", marker=markers.get(method, "v" if dashed else "o"),
             mfc="white" if i >= len(colors) else None,
         )  # fmt: skip
         bars = dict(fmt="none", ecolor=color, elinewidth=0.8, capsize=0, alpha=0.3)
         ax.errorbar(rows["forward_tokens"], rows[column].astype(float), yerr=errors, **bars)
     _tokens_axis(ax)
+    _at_least(ax, 0.1)
     if column == "accuracy":
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, -0.02), min(high, 1.02))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy" if column == "accuracy" else "mean log-likelihood [nats]")
     return ax
+
+
+def _method_label(method: str, rows: pd.DataFrame) -> str:
+    """The method, and of a search on how many prompts only it was certified."""
+    certified = rows["n_certified"].dropna() if "n_certified" in rows else ()
+    if not len(certified) or (n_prompts := rows["n_prompts"].iloc[0]) <= certified.iloc[0]:
+        return method
+    return f"{method} (certified on {certified.iloc[0]} of {n_prompts})"
+
+
+def _at_least(ax: Axes, span: float) -> None:
+    """Widens a range of y in which nothing but rounding would be seen."""
+    low, high = ax.get_ylim()
+    if high - low < span:
+        ax.set_ylim((low + high - span) / 2, (low + high + span) / 2)
 
 
 def save_compare(summary: pd.DataFrame, path: Path, title: str) -> Path:

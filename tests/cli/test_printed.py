@@ -164,6 +164,7 @@ def test_compare_prints_every_setting_uncut():
         "accuracy_high": [0.9, 0.75, 1.0, np.nan],
         "log_likelihood": [-10.25, -123.456, -1.0, np.nan],
         "n_prompts": [10, 10, 10, 7],
+        **{name: pd.array([None] * 4, dtype="Int64") for name in ("n_certified", "n_stopped")},
     })  # fmt: skip
     page = rendered(compare._table(summary, "a title"))
     assert "…" not in page
@@ -180,6 +181,26 @@ def test_compare_prints_every_setting_uncut():
     wide = summary.assign(forward_tokens=1e13, setting="a setting of many words")
     wide = rendered(compare._table(wide, "a title"))
     assert "…" not in wide and wide.count("10,000,000,000,000") == 4 and wide.count("100.0 [100, 100]") == 1
+
+
+def test_compare_marks_what_is_not_what_it_is_called():
+    """A search that is not certified, a rule that did not stop, and the interval that one prompt does not have."""
+    summary = pd.DataFrame({
+        "method": ["greedy", "argmax search", "adaptive best-of-N"],
+        "setting": ["", "60 prefixes", "δ = 0.1"],
+        "forward_tokens": 9.0, "accuracy": 1.0, "accuracy_low": np.nan, "accuracy_high": np.nan, "log_likelihood": -1.0,
+        "n_prompts": 8,
+        "n_certified": pd.array([None, 2, None], dtype="Int64"), "n_stopped": pd.array([None, None, 3], dtype="Int64"),
+    })  # fmt: skip
+    settings = lambda table: [compare._setting(row) for _, row in table.iterrows()]  # noqa: E731
+    page = rendered(compare._table(summary, "a title"))
+    assert "nan" not in page and [row[-2] for row in rows(page) if len(row) > 2] == ["100.0"] * 3
+    assert settings(summary) == ["", "60 prefixes, certified on 2 of 8", "δ = 0.1, stopped on 3 of 8"]
+    search, rule = compare._notes(summary, 64)
+    assert "best finished response" in search and "within the 64 samples of the pool" in rule
+    proved = summary.assign(n_certified=pd.array([None, 8, None], dtype="Int64"), n_stopped=summary["n_stopped"] + 5)
+    assert compare._notes(proved, 64) == []
+    assert settings(proved) == ["", "60 prefixes", "δ = 0.1"]
 
 
 @pytest.mark.parametrize(

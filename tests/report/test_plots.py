@@ -476,6 +476,30 @@ def test_looks_of_compare(ax):
     assert line(ax, "greedy")[1] == pytest.approx([-1 / 0.7])
 
 
+def test_compare_names_a_search_that_is_not_certified(ax):
+    certified = pd.array([2 if method == "argmax search" else None for method in compared()["method"]], dtype="Int64")
+    plots.compare(compared().assign(n_prompts=8, n_certified=certified), ax, "accuracy")
+    assert {"argmax search (certified on 2 of 8)", "greedy", "beam search"} < set(lines(ax))
+    ax.clear()
+    plots.compare(compared().assign(n_prompts=2, n_certified=certified), ax, "accuracy")
+    assert "argmax search" in lines(ax)
+
+
+def test_compare_shows_no_accuracy_beyond_one_and_no_rounding(ax):
+    same = {
+        f"{column}{end}": value
+        for column, value in (("accuracy", 1.0), ("log_likelihood", -1.0))
+        for end in ("", "_low", "_high")
+    }
+    table = compared().assign(**same | {"log_likelihood": -1 - 1e-7 * np.arange(10)})
+    plots.compare(table, ax, "accuracy")
+    assert ax.get_ylim()[1] <= 1.02 and ax.get_ylim()[0] < 0.96
+    ax.clear()
+    plots.compare(table, ax, "log_likelihood")
+    low, high = ax.get_ylim()
+    assert high - low == pytest.approx(0.1) and low < -1 < high
+
+
 def test_both_panels_of_compare_share_a_title_and_a_legend(tmp_path, monkeypatch):
     kept = []
     monkeypatch.setattr(plt, "close", kept.append)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharptheory.llm.decoding.compare import compare_task, from_pool, n_certified, summarize, tilted
+from sharptheory.llm.decoding.compare import compare_task, counted, from_pool, n_certified, summarize, tilted
 from sharptheory.measure.pool import Pool
 from tests.llm.training.tiny import RESPONSES, log_law, tiny, tiny_oracle, tiny_task
 
@@ -68,6 +68,18 @@ def test_adaptive_best_of_n_over_all_orders(table):
     row = table.loc[("adaptive best-of-N", "δ = 0.5", 0)]
     assert row["forward_tokens"] == pytest.approx(10 + np.mean(spent) * 2.5)
     assert (row["accuracy"], row["log_likelihood"]) == pytest.approx((np.mean(accuracy), np.mean(likelihood)))
+
+
+@pytest.mark.parametrize(("delta", "stops"), [(0.5, True), (2 * np.exp(-1.7), False)])
+def test_adaptive_best_of_n_tells_where_the_pool_ended_it(by_hand, delta, stops):
+    """The likeliest has 0.4: four samples are enough for a threshold of at most 1.6; ln 4 = 1.39 is below, 1.7 above."""
+    table = pd.concat(from_pool(by_hand, pd.Series([10, 20]), [delta]), ignore_index=True)
+    adaptive = table[table["method"] == "adaptive best-of-N"]
+    assert adaptive["stopped"].tolist() == [stops, stops] and table["stopped"].notna().sum() == 2
+    table = table.assign(certified=pd.NA)
+    summary = counted(summarize(table), table).set_index("method")
+    assert summary.loc["adaptive best-of-N", "n_stopped"] == 2 * stops and summary["n_stopped"].notna().sum() == 1
+    assert summary["n_certified"].isna().all()
 
 
 def test_a_prompt_without_a_gold_answer_has_no_accuracy(table):
