@@ -73,10 +73,11 @@ def claim(
     """
     folder, facts = Path(folder), json.loads(json.dumps(facts))
     with hold(folder, wait=wait):
-        if (force and (folder / RUN_FILE).exists()) or _is_being_discarded(folder):
+        held = None if force else run_record(folder, grows)
+        if (force and (folder / RUN_FILE).exists()) or held == DISCARDED:
             _discard(folder)
+            held = None
         (folder / TORN).unlink(missing_ok=True)
-        held = _held(folder, grows)
         stages = _stages(folder, held, facts, grows, sized)
         fixed = {key: value for key, value in facts.items() if key not in grows}
         if held is None or stages != tuple(held["stages"]):
@@ -132,13 +133,12 @@ def _holds_runs_only(path: Path) -> bool:
 
 
 def _is_other_run(path: Path) -> bool:
-    """A folder inside the run's own that holds a run for itself, not a part of this one."""
+    """A folder inside the run's own that holds a run for itself, not a part of this one; one that cannot be told is."""
     try:
-        return PART_OF not in json.loads((path / RUN_FILE).read_text(encoding="utf-8"))["facts"]
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, LookupError, TypeError):
-        return path.is_dir()
+        held = run_record(path)
+    except (UserError, OSError):
+        return True
+    return held is not None and PART_OF not in held.get("facts", {})
 
 
 def _discard(folder: Path) -> None:
@@ -161,20 +161,22 @@ def _empty(folder: Path) -> None:
                 path.rmdir()
 
 
-def _is_being_discarded(folder: Path) -> bool:
-    try:
-        return json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) == DISCARDED
-    except (OSError, ValueError):
-        return False
+def run_record(folder: Path, grows: Sequence[str] = ()) -> dict | None:
+    """What ``run.json`` of a folder holds: `facts` and `stages`, or `DISCARDED`; None if there is none.
 
+    Args:
+        grows: that every stage must say a number of.
 
-def _held(folder: Path, grows: Sequence[str]) -> dict | None:
-    """The content of ``run.json``; None if there is none."""
+    Raises:
+        UserError: it is damaged.
+    """
     path = folder / RUN_FILE
     if not path.is_file():
         return None
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
+        if held == DISCARDED:
+            return held
         if all(isinstance(part, dict) for part in (held["facts"], held["stages"][-1], *held["stages"])) and all(
             isinstance(stage[key], int) for stage in held["stages"] for key in grows
         ):
@@ -226,6 +228,12 @@ def words(key: str) -> str:
 def digest(content) -> str:
     """What stands for something large among the facts of a run: a hash of it, JSON-ready."""
     return DIGEST + hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """A hash of all that a file holds, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

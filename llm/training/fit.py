@@ -9,7 +9,6 @@ its own.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
@@ -29,7 +28,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.examples import Example
-from sharptheory.runs import write, writing
+from sharptheory.runs import file_digest, write, writing
 
 #: Of a training: a row for each of at most 100 intervals of its steps, and the loss is their mean.
 LOG = ("step", "epoch", "loss", "grad_norm", "learning_rate")
@@ -198,7 +197,7 @@ def is_whole(folder: Path) -> bool:
     """Whether all that `mark` has recorded of a folder is there still, as it was written."""
     try:
         kept = json.loads((folder / MARK).read_text())
-        return all(content_digest(folder / name) == value for name, value in kept.items())
+        return all(file_digest(folder / name) == value for name, value in kept.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -208,19 +207,13 @@ def mark(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
-    write(folder / MARK, json.dumps({name: content_digest(folder / name) for name in names}, indent=1) + "\n")
+    write(folder / MARK, json.dumps({name: file_digest(folder / name) for name in names}, indent=1) + "\n")
 
 
 def files(folder: Path) -> list[str]:
     """Those in a folder and below, but for its mark."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in names if not name.startswith(MARK))
-
-
-def content_digest(path: Path) -> str:
-    """Of a file: a hash of all that it holds, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ step, so that no checkpoint goes on from what has not been measured.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +40,7 @@ from sharptheory.llm.training.fit import (
 from sharptheory.llm.training.pools import Evaluate, given_pool, rescored
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.runs import PART_OF, RUN_FILE, Run, claim, digest, hold, write
+from sharptheory.runs import PART_OF, Run, claim, digest, file_digest, hold, run_record, write
 from sharptheory.tasks import Task
 
 #: ``(stage, done, total)``.
@@ -143,12 +142,10 @@ class _Training:
     def discards(self, part: str) -> bool:
         """Whether `force` has to discard a part by itself: one of unreadable record could not be told to be ours."""
         try:
-            record = json.loads((self.folder / part / RUN_FILE).read_text(encoding="utf-8"))
-            return self.force and not isinstance(record["facts"], dict)
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError, LookupError, TypeError):
+            run_record(self.folder / part)
+        except (UserError, OSError):
             return self.force
+        return False
 
     @property
     def due(self) -> list[int]:
@@ -195,7 +192,7 @@ def check(training: _Training, pool: str | Path | None, *, foreign: bool) -> Poo
 
 def facts(training: _Training, pool: str | Path | None, *, foreign: bool) -> dict:
     """What makes two trainings different, in the order in which a refusal should name it."""
-    samples = None if pool is None else digest(hashlib.blake2b(Path(pool).read_bytes()).hexdigest())
+    samples = None if pool is None else digest(file_digest(Path(pool)))
     return {
         "content": "training",
         **training.identity,

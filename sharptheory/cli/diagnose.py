@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
 from sharptheory.report.summary import Diagnosis
 from sharptheory.report.summary import diagnose as diagnose_pool
-from sharptheory.runs import claim, digest, hold
+from sharptheory.runs import claim, digest, file_digest, hold
 from sharptheory.tasks import Task
 
 
@@ -131,8 +130,7 @@ def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, d
     pool = read_pool(path)
     if "prompts" in given:
         pool = _first(pool, options.prompts)
-    with path.open("rb") as file:
-        content = digest(hashlib.file_digest(file, "blake2b").hexdigest())
+    content = digest(file_digest(path))
     facts = {
         "content": "report",
         "pool": path.name,
