@@ -11,7 +11,7 @@ import pandas as pd
 from experiments import record
 from sharptheory.learners import FiniteClass
 from sharptheory.learners.simulate import dpo_errors, sft_errors
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
 from sharptheory.theory import bounds, laws
 from sharptheory.theory.coverage import c_cov_bar, margin, missing_mass
 from sharptheory.theory.policies import TabularPolicy
@@ -38,7 +38,7 @@ def compute(config: Config) -> pd.DataFrame:
         sharp = bounds.tilt_for_sharpness_exact(margin(policy), config.n_responses, config.delta)
         sft = bootstrap_mean(
             sft_errors(policy, config.n, 16, delta=config.delta, replications=config.replications, rng=rng),
-            proportion=True,
+            ends=PROPORTION,
         )
         for name, beta in (("RLHF, β from the margin", sharp), (f"RLHF, β = {config.fixed_beta:g}", config.fixed_beta)):
             target = laws.tilted(policy.log_probs, beta)
@@ -50,7 +50,7 @@ def compute(config: Config) -> pd.DataFrame:
             errors = dpo_errors(
                 policy, members, config.n, beta, delta=config.delta, replications=config.replications, rng=rng
             )
-            estimate = bootstrap_mean(errors, proportion=True)
+            estimate = bootstrap_mean(errors, ends=PROPORTION)
             concentration = float(np.exp(2 * target - policy.log_probs).sum(axis=1).max())
             e = bounds.dpo_disagreement(config.n, members.log_size, 0.05)
             s2 = bounds.dpo_bad_prompts(

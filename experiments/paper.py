@@ -23,7 +23,7 @@ from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_trans
 from sharptheory.llm.sampling import sample_pool
 from sharptheory.measure.alignment import auc_within, dominance
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, PROPORTION, bootstrap_mean
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.tasks import load_task
@@ -102,7 +102,7 @@ def lift_curves(pool: Pool, greedy: pd.DataFrame, n: np.ndarray, seed: int) -> p
         likelihood = curve(pool, "log_likelihood", "log_likelihood", n) if reward == "log_likelihood" else None
         for k in table.columns:
             row = {"panel": "curve", "reward": reward, "n": int(k), "greedy_accuracy": base.mean()}
-            row |= _estimate("accuracy", table[k], proportion=True, seed=seed)
+            row |= _estimate("accuracy", table[k], ends=PROPORTION, seed=seed)
             row |= _estimate("lift", table[k] - base[table.index], seed=seed)
             if likelihood is not None:
                 row |= _estimate("log_likelihood", likelihood[k], seed=seed)
@@ -129,7 +129,7 @@ def theory(pool: Pool, argmax: pd.DataFrame, n: np.ndarray, seed: int) -> pd.Dat
             {"panel": "theory", "n": int(k), "law_hit": hit.mean(), "law_low": (right * hit).mean(),
              "law_high": (right * hit + 1 - hit).mean(), "limit": right.mean(), "coverage": (1 / best).mean(),
              "greedy_accuracy": known["greedy_correct"].astype(float).mean(), "certified": len(known) / len(argmax)}
-            | _estimate("accuracy", measured[k], proportion=True, seed=seed)
+            | _estimate("accuracy", measured[k], ends=PROPORTION, seed=seed)
         )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -169,8 +169,8 @@ def _finding(name: str, per_prompt: pd.Series, seed: int, *, unit: str = "points
     return {"finding": name, "verdict": verdict, "unit": unit} | found
 
 
-def _estimate(name: str, per_prompt, *, proportion: bool = False, seed: int) -> dict:
-    return bootstrap_mean(np.asarray(per_prompt, dtype=float), proportion=proportion, seed=seed).columns(name)
+def _estimate(name: str, per_prompt, *, ends: tuple[float, float] = ANY, seed: int) -> dict:
+    return bootstrap_mean(np.asarray(per_prompt, dtype=float), ends=ends, seed=seed).columns(name)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_trans
 from sharptheory.llm.training.config import Config as Training
 from sharptheory.llm.training.sharpen import sharpen, training_seconds
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.runs import write
@@ -273,7 +273,7 @@ class Study:
             for kind, reward in (("pass", "correct"), ("best_of_k", "log_likelihood")):
                 values = curve(pool, reward, "correct", sizes)
                 for k in sizes:
-                    estimate = bootstrap_mean(values[k].to_numpy(), proportion=True, seed=self.seed)
+                    estimate = bootstrap_mean(values[k].to_numpy(), ends=PROPORTION, seed=self.seed)
                     rows.append(dict(policy=policy, kind=kind, k=int(k), **estimate.columns("value")))
         return pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"}).assign(panel="pass@k")
 

@@ -79,7 +79,7 @@ def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed
     scores, correct = reward_values(mixed, score), mixed.numbers("correct")
     groups = mixed.samples.groupby("prompt_id").indices.values()
     per_prompt = np.array([rank_sum(scores[rows], correct[rows]) for rows in groups])
-    return bootstrap_mean(per_prompt, proportion=True, seed=seed)
+    return bootstrap_mean(per_prompt, ends=PROPORTION, seed=seed)
 
 
 def auc_pooled(
@@ -374,13 +374,13 @@ def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfou
     m = int(known.sizes.min())
     adjusted = known.assign(adjusted=score - slope * length)
     accuracies = [
-        bootstrap_mean(curve(adjusted, reward, "correct", [m])[m], proportion=True, seed=seed)
+        bootstrap_mean(curve(adjusted, reward, "correct", [m])[m], ends=PROPORTION, seed=seed)
         for reward in ("log_likelihood", "adjusted")
     ]
     by_pair = np.array(pairs).reshape(-1, 2)
     return LengthConfound(
         bootstrap_mean(np.array(correlations), ends=DIFFERENCE, seed=seed),
-        *(bootstrap_mean(by_pair[:, side], proportion=True, seed=seed) for side in (0, 1)),
+        *(bootstrap_mean(by_pair[:, side], ends=PROPORTION, seed=seed) for side in (0, 1)),
         *accuracies,
         slope,
         len(pairs),

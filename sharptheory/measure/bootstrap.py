@@ -131,7 +131,6 @@ def bootstrap_mean(
     per_prompt: np.ndarray,
     *,
     ends: tuple[float, float] = ANY,
-    proportion: bool = False,
     confidence: float = CONFIDENCE,
     **options,
 ) -> Estimate:
@@ -141,7 +140,6 @@ def bootstrap_mean(
         ends: between which the values lie by their nature, and so do the limits. Where all prompts have one of two finite
             ends, the bootstrap returns a point; the limit on its far side is then exact, ``1 - (α/2)^{1/X}`` of their
             distance away.
-        proportion: short for ``ends=(0, 1)``.
         options: `resamples` and `seed` of `bootstrap`.
 
     Raises:
@@ -154,7 +152,7 @@ def bootstrap_mean(
 
     ```
     """
-    bottom, top = ends = PROPORTION if proportion else ends
+    bottom, top = ends
     per_prompt = _within(np.asarray(per_prompt, dtype=float), ends)
     if len(per_prompt) == 0:
         return Estimate.unknown()

@@ -33,7 +33,7 @@ def test_interval_of_few_prompts_holds_the_mean(n):
 
 
 def test_limits_of_a_proportion_are_proportions():
-    estimate = bootstrap_mean(np.array([[0.1, 0.9], [0.2, 1.0], [0.0, 0.5]]), proportion=True)
+    estimate = bootstrap_mean(np.array([[0.1, 0.9], [0.2, 1.0], [0.0, 0.5]]), ends=PROPORTION)
     assert np.all(estimate.low >= 0) and np.all(estimate.high <= 1) and np.any(estimate.low == 0)
 
 
@@ -51,8 +51,8 @@ def test_limits_stay_where_the_quantity_can_be(ends, n):
 
 def test_values_beyond_the_ends_are_refused_and_rounding_is_not():
     with pytest.raises(UserError, match=r"per_prompt: found 1\.5; expected values from 0 to 1"):
-        bootstrap_mean([0.9999, 1.5], proportion=True)
-    rounded = bootstrap_mean(np.full(20, 1 + 2e-16), proportion=True)
+        bootstrap_mean([0.9999, 1.5], ends=PROPORTION)
+    rounded = bootstrap_mean(np.full(20, 1 + 2e-16), ends=PROPORTION)
     assert rounded.value == rounded.high == 1 and rounded.low == pytest.approx(0.025 ** (1 / 20))
     assert bootstrap_mean([-2.0, 1e-5], ends=NEGATIVE).high <= 0
 
@@ -107,10 +107,10 @@ def test_bootstrap_with_one_prompt_has_no_interval():
 
 def test_bootstrap_of_unanimous_prompts_is_not_a_point():
     """All of 20 prompts right does not mean accuracy 1: the exact interval starts at (α/2)^(1/20)."""
-    estimate = bootstrap_mean(np.ones((20, 2)), proportion=True)
+    estimate = bootstrap_mean(np.ones((20, 2)), ends=PROPORTION)
     np.testing.assert_allclose(estimate.low, 0.025 ** (1 / 20))
     np.testing.assert_allclose(estimate.high, 1)
-    estimate = bootstrap_mean(np.zeros(20), proportion=True)
+    estimate = bootstrap_mean(np.zeros(20), ends=PROPORTION)
     assert (float(estimate.low), float(estimate.high)) == (0, pytest.approx(1 - 0.025 ** (1 / 20)))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sharptheory.measure import alignment, certificate, prediction
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, Estimate, bootstrap_mean
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from sharptheory.report import schema
@@ -255,11 +255,11 @@ def test_every_interval_is_that_of_its_values_on_each_prompt():
     """Another seed than the default, which has to arrive everywhere."""
     summary = diagnose(hand_pool(), seed=3).summary
     of = lambda values, **options: bootstrap_mean(np.asarray(values, dtype=float), seed=3, **options)  # noqa: E731
-    assert_is(summary.sampling.accuracy, of(ONE, proportion=True))
-    assert_is(summary.greedy.accuracy, of(GREEDY, proportion=True))
+    assert_is(summary.sampling.accuracy, of(ONE, ends=PROPORTION))
+    assert_is(summary.greedy.accuracy, of(GREEDY, ends=PROPORTION))
     for points in (summary.best_of_n, summary.pass_at_n, summary.rewards[0].curve):
         for point, values in zip(points, (ONE, TWO), strict=True):
-            assert_is(point.accuracy, of(values, proportion=True))
+            assert_is(point.accuracy, of(values, ends=PROPORTION))
     assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE), within=1)
     assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY), within=1)
     assert_is(summary.rewards[1].over_likelihood, of(-TWO), within=1)  # per token the unlikely one is preferred
@@ -282,9 +282,9 @@ def test_likelihoods_have_the_interval_of_their_prompts():
     assert_is(summary.gain_over_greedy.log_likelihood, of(by_n[16] - own["log_likelihood"]))
     for point in summary.best_of_n:
         assert_is(point.log_likelihood, of(by_n[point.n]))
-        assert_is(point.accuracy, of(correct[point.n], proportion=True))
+        assert_is(point.accuracy, of(correct[point.n], ends=PROPORTION))
     known = own["correct"].drop(3).astype(float)
-    assert_is(summary.greedy.accuracy, of(known, proportion=True))
+    assert_is(summary.greedy.accuracy, of(known, ends=PROPORTION))
     assert_is(summary.gain_over_greedy.accuracy, of(correct[16].drop(3) - known), within=1)
 
 
