@@ -86,8 +86,7 @@ def fill_pool(
     have = store.done()
     report = progress or (lambda *_: None)
     for numbers, first, n in _jobs(run.stages):
-        lacking = lambda i, first=first, n=n: any((i, j) not in have for j in range(first, first + n))  # noqa: E731
-        done = frozenset(i for i in numbers if not lacking(i))
+        done = frozenset(i for i in numbers if have.issuperset((i, j) for j in range(first, first + n)))
         report(len(done), total)
         prompts = [task.prompts[i] for i in numbers]
         for ids, responses in oracle.sample_groups(prompts, n, seed=seed, numbers=numbers, first=first, skip=done):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from typer import Option
 
-from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages
+from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages, write_json
 from sharptheory.cli.limits import check_kept, check_size
 from sharptheory.cli.models import check_sizes, load
 from sharptheory.cli.options import Options, takes_options
@@ -20,7 +19,6 @@ from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import MAJORITY, METHODS, Config, training_reward
 from sharptheory.measure.rewards import REWARDS
-from sharptheory.runs import write
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()
@@ -113,11 +111,14 @@ def train(
     _print(table, base, title, eval_samples=eval_samples)
     last = table.iloc[-1].dropna().to_dict()
     summary = out / "summary.json"
-    if not summary.exists():  # of a finished run it says how long that took
-        facts = {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
-                 "provenance": subject.provenance(start, seed=options.seed)}  # fmt: skip
-        write(summary, json.dumps(facts, indent=1) + "\n")
-    say_written(summary)
+    if summary.exists():  # of a finished run it says how long that took
+        say_written(summary)
+    else:
+        write_json(
+            summary,
+            {"baseline": base, "trained": last, "gap_closed": _gap(table.iloc[-1]),
+             "provenance": subject.provenance(start, seed=options.seed)},
+        )  # fmt: skip
     console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 

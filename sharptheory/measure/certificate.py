@@ -94,9 +94,7 @@ def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
 
 def _distinct(pool: Pool, keys: np.ndarray) -> pd.Series:
     """`distinct_responses`, where responses of one key are one."""
-    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=keys)[pool.finished]
-    groups = keyed.groupby(["prompt_id", "key"])["log_likelihood"]
-    values = groups.max()
+    values = _scores(pool, keys).max()
     excess = _log_sums(values) - np.log(TOTAL_MASS)
     if _has_tokens(pool):
         # Likelihoods in half precision scatter; where S is near 1 responses repeat, and show by how much.
@@ -114,9 +112,14 @@ def _distinct(pool: Pool, keys: np.ndarray) -> pd.Series:
 
 def _scatter(pool: Pool, keys: np.ndarray) -> pd.Series:
     """By how much the log-likelihoods of one response differ at most, per prompt with a finished one."""
-    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=keys)[pool.finished]
-    groups = keyed.groupby(["prompt_id", "key"])["log_likelihood"]
+    groups = _scores(pool, keys)
     return (groups.max() - groups.min()).groupby(level=0).max()
+
+
+def _scores(pool: Pool, keys: np.ndarray):
+    """Log-likelihoods of finished samples, grouped by prompt and response."""
+    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=keys)[pool.finished]
+    return keyed.groupby(["prompt_id", "key"])["log_likelihood"]
 
 
 def _log_sums(values: pd.Series) -> pd.Series:
