@@ -17,6 +17,7 @@ from sharptheory.measure.certificate import (
     coverage_certificate,
 )
 from sharptheory.measure.imports import read_pool
+from sharptheory.measure.planning import Plan, plan
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_best_of_n
 from sharptheory.measure.rewards import Reward, load_reward
@@ -39,6 +40,7 @@ __all__ = [
     "HitRates",
     "LinearSoftmaxPolicy",
     "Oracle",
+    "Plan",
     "Pool",
     "Response",
     "Reward",
@@ -75,6 +77,7 @@ __all__ = [
     "majority",
     "majority_curve",
     "pass_at_n",
+    "plan",
     "predict_best_of_n",
     "read_pool",
     "rewards",
