@@ -16,6 +16,7 @@ from sharptheory.measure.certificate import (
     c_cov_bar_bound,
     coverage_certificate,
 )
+from sharptheory.measure.efficiency import Efficiency, reward_efficiency
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.planning import Plan, plan
 from sharptheory.measure.pool import Pool
@@ -26,7 +27,7 @@ from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.report.html import write_report
 from sharptheory.report.schema import Summary
 from sharptheory.report.summary import Diagnosis, diagnose
-from sharptheory.theory import bounds, coverage, divergences, families, laws, majority
+from sharptheory.theory import bounds, coverage, divergences, families, first_order, laws, majority
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 
 __version__ = _version("sharptheory")
@@ -36,6 +37,7 @@ __all__ = [
     "CountingOracle",
     "CoverageBound",
     "Diagnosis",
+    "Efficiency",
     "Estimate",
     "HitRates",
     "LinearSoftmaxPolicy",
@@ -70,6 +72,7 @@ __all__ = [
     "divergences",
     "dominance",
     "families",
+    "first_order",
     "laws",
     "learners",
     "length_confound",
@@ -80,6 +83,7 @@ __all__ = [
     "plan",
     "predict_best_of_n",
     "read_pool",
+    "reward_efficiency",
     "rewards",
     "simulate",
     "write_report",
