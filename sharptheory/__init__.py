@@ -20,6 +20,7 @@ from sharptheory.measure.efficiency import Efficiency, reward_efficiency
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.planning import Plan, plan
 from sharptheory.measure.pool import Pool
+from sharptheory.measure.power_bounds import matched_power, power_certificate, power_mean_bounds
 from sharptheory.measure.prediction import predict_best_of_n
 from sharptheory.measure.rewards import Reward, load_reward
 from sharptheory.measure.selection import accuracy_curves, majority_curve
@@ -79,8 +80,11 @@ __all__ = [
     "load_reward",
     "majority",
     "majority_curve",
+    "matched_power",
     "pass_at_n",
     "plan",
+    "power_certificate",
+    "power_mean_bounds",
     "predict_best_of_n",
     "read_pool",
     "reward_efficiency",

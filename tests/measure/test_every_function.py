@@ -46,7 +46,7 @@ FUNCTIONS = public_functions() | {f"Reward {name}": reward for name, reward in R
 FUNCTIONS["plan"] = functools.partial(FUNCTIONS["plan"], effect=0.1)
 
 #: A value for every parameter that has no default: a new parameter needs one here.
-ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0,
+ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0, "moment": -1.0,
              "columns": ("log_likelihood", "length")}  # fmt: skip
 
 
