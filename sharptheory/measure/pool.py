@@ -27,6 +27,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,11 @@ class Pool:
 
     def assign(self, **columns) -> Pool:
         """The pool with further columns of its samples, as `pandas.DataFrame.assign`; greedy responses have none."""
-        return Pool(self.samples.assign(**columns), self.greedy)
+        samples = self.samples.assign(**columns)
+        if "prompt_id" in columns:  # samples of one prompt follow one another
+            samples = samples.iloc[np.argsort(pd.factorize(samples["prompt_id"])[0], kind="stable")]
+            samples = samples.reset_index(drop=True)
+        return Pool(samples, self.greedy)
 
     def take(self, rows) -> Pool:
         """The pool with only some of its samples (a boolean mask over them), greedy responses kept.
@@ -151,20 +156,49 @@ class Pool:
         """
         if len(self.samples) == 0:
             raise UserError("the pool has no samples")
-        known = self[column].notna()
+        known = self[column].notna().to_numpy()
         if known.all():
             return self
-        throughout = known.groupby(self.samples["prompt_id"]).transform("all")
+        throughout = np.logical_and.reduceat(known, self.starts[:-1])
         if not throughout.any():
             raise UserError(
                 f"column {column!r} is known for no prompt throughout; expected a value for all its samples"
             )
-        return self.take(throughout)
+        return self.take(np.repeat(throughout, np.diff(self.starts)))
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The row of each prompt's first sample and, last, the number of samples, ``[X+1]``: samples are sorted by prompt.
+
+        Raises:
+            UserError: samples of one prompt do not follow one another.
+        """
+        ids = self.samples["prompt_id"].to_numpy()
+        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else np.empty(0, dtype=np.int64)
+        if pd.Index(ids[starts]).has_duplicates:
+            raise UserError("samples of one prompt do not follow one another; Pool.from_frame sorts them")
+        return np.append(starts, len(ids))
+
+    @cached_property
+    def prompt_ids(self) -> pd.Index:
+        """The prompts, in order, ``[X]``."""
+        return pd.Index(self.samples["prompt_id"].iloc[self.starts[:-1]])
+
+    @cached_property
+    def prompt(self) -> np.ndarray:
+        """The number, from 0, of each sample's prompt, ``[samples]``."""
+        sizes = np.diff(self.starts)
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    @cached_property
+    def rankings(self) -> dict:
+        """What `sharptheory.measure.ranking.ranking` has sorted, by reward."""
+        return {}
 
     @property
     def sizes(self) -> pd.Series:
         """Number of samples of each prompt, indexed by prompt_id."""
-        return self.samples.groupby("prompt_id").size()
+        return pd.Series(np.diff(self.starts), index=self.prompt_ids)
 
     @property
     def finished(self) -> np.ndarray:
@@ -195,13 +229,20 @@ def rectangles(pool: Pool | pd.DataFrame, *columns: str) -> Iterator[tuple[np.nd
     """
     pool = as_pool(pool)
     values = [pool.numbers(column) for column in columns]
-    prompt_ids = pool.samples["prompt_id"].to_numpy()
-    codes = pd.factorize(prompt_ids)[0]
-    order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
-    starts = np.cumsum(counts) - counts
-    for m in np.unique(counts):
-        rows = order[starts[counts == m][:, None] + np.arange(m)]
-        yield (prompt_ids[rows[:, 0]], *(column[rows] for column in values))
+    for prompts, rows in rectangular(pool.starts):
+        yield (pool.prompt_ids[prompts].to_numpy(), *(column[rows] for column in values))
+
+
+def rectangular(starts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Prompts of one size together: ``(prompts [x], rows of their samples [x, m])`` for each size m, ascending.
+
+    Args:
+        starts: as `Pool.starts`.
+    """
+    sizes = np.diff(starts)
+    by_size = np.argsort(sizes, kind="stable")
+    for prompts in np.split(by_size, np.flatnonzero(np.diff(sizes[by_size])) + 1) if len(sizes) else ():
+        yield prompts, starts[prompts][:, None] + np.arange(sizes[prompts[0]])
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------
