@@ -182,7 +182,8 @@ def erratic() -> pd.DataFrame:
     return rows.assign(response=[f"r{i}" for i in range(105)])
 
 
-@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose"}))
+# The majority vote of so small a pool is exact.
+@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "majority_curve"}))
 def test_the_seed_decides_all_that_is_random(name, erratic):
     """The same seed, the same numbers; of several seeds some move each interval."""
     function = FUNCTIONS[name]
