@@ -8,18 +8,8 @@ import pytest
 
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
-from sharptheory.report.findings import (
-    amount,
-    count,
-    coverage_range,
-    findings,
-    headline,
-    listed,
-    percent,
-    points,
-    share,
-    span,
-)
+from sharptheory.report.findings import findings, headline
+from sharptheory.report.findings.words import amount, count, coverage_range, listed, percent, points, share, span
 from sharptheory.report.schema import (
     Accuracy,
     Check,
