@@ -8,8 +8,8 @@ import pandas as pd
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, bootstrap_mean
-from sharptheory.measure.certificate import distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool, shown
+from sharptheory.measure.responses import distinct_responses, response_keys
 from sharptheory.measure.rewards import Reward, reward_values
 
 
