@@ -17,8 +17,8 @@ of this room takes a pool as `read_pool` returns it, or a data frame with the sa
 | unreadable | why the answer could not be graded (cut off, no answer, answer not understood), null if it could |
 | source | who wrote the response; rows of source ``greedy`` are the greedy responses, not samples |
 
-Only `prompt_id` and `log_likelihood` are required; what else is known makes the report larger. Any further numeric
-column may serve as a reward.
+Only `prompt_id` is required; what else is known makes the report larger: coverage needs `log_likelihood`, accuracy needs
+`correct`. Any further numeric column may serve as a reward.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Pool:
     Attributes:
         samples: one row per i.i.d. sample, sorted by ``(prompt_id, sample_id)``.
         greedy: the greedy responses, one row per prompt at most, same columns; may be empty.
+        notes: what their reader took for what, and what it left out: sentences.
 
     ```python
     >>> import pandas as pd
@@ -61,6 +62,7 @@ class Pool:
 
     samples: pd.DataFrame
     greedy: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if "source" not in self.samples or (self.samples["source"] == GREEDY).any():
@@ -128,7 +130,7 @@ class Pool:
 
     def assign(self, **columns) -> Pool:
         """The pool with further columns of its samples, as `pandas.DataFrame.assign`; greedy responses have none."""
-        return Pool(self.samples.assign(**columns), self.greedy)
+        return Pool(self.samples.assign(**columns), self.greedy, self.notes)
 
     def take(self, rows) -> Pool:
         """The pool with only some of its samples (a boolean mask over them), greedy responses kept.
@@ -141,7 +143,7 @@ class Pool:
             raise UserError(
                 f"rows: {mask.dtype} of shape {mask.shape}; expected true or false for each of {len(self.samples)} samples"
             )
-        return Pool(self.samples[mask.astype(bool)].reset_index(drop=True), self.greedy)
+        return Pool(self.samples[mask.astype(bool)].reset_index(drop=True), self.greedy, self.notes)
 
     def graded(self, column: str = "correct") -> Pool:
         """The prompts all of whose samples have a value in `column`.
@@ -218,9 +220,8 @@ def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
     names = frame.columns
     if names.has_duplicates:
         raise UserError(f"column {names[names.duplicated()][0]!r} appears twice; expected one of each name")
-    for column in ("prompt_id", "log_likelihood"):
-        if column not in names:
-            raise UserError(f"column {column!r} is missing; found {', '.join(map(str, names)) or 'none'}")
+    if "prompt_id" not in names:
+        raise UserError(f"column 'prompt_id' is missing; found {', '.join(map(str, names)) or 'none'}")
     if len(frame) == 0:
         raise UserError("the pool has no rows")
     table = frame.reset_index(drop=True)
@@ -232,7 +233,10 @@ def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
             raise UserError(f"{where(i)}, column {column!r}: found {shown(table[column].iloc[i])}; expected {expected}")
 
     table["prompt_id"] = _identifiers(table["prompt_id"], refuse)
-    table["log_likelihood"] = _log_likelihoods(table["log_likelihood"], refuse)
+    if "log_likelihood" in table and table["log_likelihood"].isna().all():
+        table = table.drop(columns="log_likelihood")
+    if "log_likelihood" in table:
+        table["log_likelihood"] = _log_likelihoods(table["log_likelihood"], refuse)
     for column in TEXT:
         if column in table:
             table[column] = _text(table[column], column, refuse)
@@ -360,6 +364,8 @@ def _one_likelihood_each(table: pd.DataFrame, refuse: Refuse) -> None:
     bad = np.zeros(len(table), dtype=bool)
     bad[known] = [key is None for key in keys]
     refuse(bad, "tokens", "a list of token ids, whole numbers from 0, or empty")
+    if "log_likelihood" not in table:
+        return
     score = table["log_likelihood"][known]
     best = score.groupby([table["prompt_id"][known], pd.factorize(keys)[0]]).transform("max")
     bad[known] = best - score > SAME_RESPONSE
