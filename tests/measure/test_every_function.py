@@ -95,7 +95,7 @@ def assert_same(result, other) -> None:
             assert_same(one, another)
     elif dataclasses.is_dataclass(result) and not callable(result):
         assert_same(vars(result), vars(other))
-    elif isinstance(result, (np.ndarray, float)):
+    elif isinstance(result, (np.ndarray, float, pd.Index)):
         np.testing.assert_array_equal(result, other)
     else:
         assert result == other
