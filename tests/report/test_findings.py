@@ -839,6 +839,8 @@ def test_what_likelihood_leaves_is_that_of_the_largest_n():
         (0.004, 0.61, 0.5, "0.55 [0.00, 0.61]"),
         (0.004, 0.61, 0.0, "0.550 [0.004, 0.610]"),
         (0.5501, 0.5502, 0.5, "0.5500 [0.5501, 0.5502]"),
+        (0.55, 0.55, 0.0, "0.55 (the same on every prompt)"),
+        (0.55, 0.55, 0.549, "0.550 (the same on every prompt)"),
     ],
 )
 def test_an_interval_is_shown_in_the_digits_that_bear_its_verdict(low, high, null, words):

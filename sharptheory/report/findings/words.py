@@ -41,11 +41,11 @@ def span(
         return "unknown"
     if estimate.low is None:
         return f"{show(estimate.value)} (no interval: one prompt)"
-    if estimate.point:
-        return f"{show(estimate.value)} ({alike})"
-    told = [(estimate.low, estimate.high), (estimate.low, null), (estimate.high, null)]
+    told = [(estimate.low, null), (estimate.high, null)] + [(estimate.low, estimate.high)] * (not estimate.point)
     while any(show(one) == show(other) for one, other in told if scale * abs(one - other) > 1e-9):
         digits += 1
+    if estimate.point:
+        return f"{show(estimate.value)} ({alike})"
     return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"
 
 
