@@ -80,6 +80,8 @@ def diagnose(
     ```
     """
     pool = as_pool(pool)
+    if len(pool.samples) == 0:
+        raise UserError("the pool has no samples; expected one of each prompt at least")
     graded = _graded(pool)
     n = curve_grid(int(pool.sizes.min()))
     log_likelihood = curve(pool, REWARD, REWARD, n)

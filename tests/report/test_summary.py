@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sharptheory.errors import UserError
 from sharptheory.measure import alignment, certificate, prediction
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import PROPORTION, Estimate, bootstrap_mean
@@ -33,6 +34,12 @@ def test_by_hand():
     assert summary.greedy.log_likelihood.value == pytest.approx(np.log(UNLIKELY))
     assert one.log_likelihood.value == pytest.approx((np.log(LIKELY) + np.log(UNLIKELY)) / 2)
     assert two.log_likelihood.value == pytest.approx(np.log(LIKELY))
+
+
+def test_a_pool_without_samples_is_refused():
+    pool = Pool.from_frame(hand_pool())
+    with pytest.raises(UserError, match="the pool has no samples"):
+        diagnose(pool.take([False] * len(pool.samples)))
 
 
 def test_gains_by_hand():
