@@ -127,7 +127,7 @@ def peaked(n_prompts: int, *, others: int) -> pd.DataFrame:
 
 def test_a_peak_by_hand():
     """``(C(15,N) - C(7,N))/C(16,N)`` is largest at N = 4 among powers of two: 1330/1820; at N = 16 nothing is right."""
-    peak = diagnose(peaked(8, others=0)).summary.peak
+    peak = diagnose(peaked(20, others=0)).summary.peak
     assert peak.n == 4 and peak.accuracy == pytest.approx(1330 / 1820)
     assert peak.over_last.value == pytest.approx(1330 / 1820) and peak.over_last.direction() == 1
 
