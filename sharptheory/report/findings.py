@@ -313,12 +313,18 @@ def _likelihood(summary: Summary) -> list[str | None]:
     first, last, gain = summary.best_of_n[0], summary.best_of_n[-1], summary.gain_over_sampling.log_likelihood
     if last.n == 1:
         selected = f"One sample has {first.log_likelihood.value:.2f} nats on average; with one sample there is nothing to select."
-        return [selected, _cut(summary)]
+        return [selected, cut_responses(summary.sampling.unfinished)]
     selected = (
         f"The log-likelihood of the best of {last.n} is {last.log_likelihood.value:.2f} nats on average, "
         f"{span(gain, sign=True)} over one sample."
     )
-    return [selected, _over_greedy(summary), *_brevity(summary), _confound(summary), _cut(summary)]
+    return [
+        selected,
+        _over_greedy(summary),
+        *_brevity(summary),
+        _confound(summary),
+        cut_responses(summary.sampling.unfinished),
+    ]
 
 
 def _over_greedy(summary: Summary) -> str | None:
@@ -357,12 +363,12 @@ def _confound(summary: Summary) -> str | None:
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def _cut(summary: Summary) -> str | None:
-    unfinished = summary.sampling.unfinished
+def cut_responses(unfinished: float | None, responses: str = "the responses") -> str | None:
+    """A warning where more than `UNFINISHED_WARNING` of some responses were cut; None where fewer were, or it is unknown."""
     if unfinished is None or unfinished <= UNFINISHED_WARNING:
         return None
     return (
-        f"Warning: {percent(unfinished)} of the responses were cut by the length budget. A cut response scores its prefix "
+        f"Warning: {percent(unfinished)} of {responses} were cut by the length budget. A cut response scores its prefix "
         "only, which is too likely, and is usually graded wrong: raise --max-new-tokens."
     )
 
