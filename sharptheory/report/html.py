@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
+from sharptheory.report.findings.alignment import efficiency_table
 from sharptheory.report.summary import REWARD, Diagnosis
 from sharptheory.runs import write
 
@@ -22,6 +23,7 @@ FIGURES = {
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
+    "efficiency": ("What each reward is worth", None),
     "alignment_levels": ("Does likelihood know? Four comparisons", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
@@ -40,9 +42,9 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "summary.json", diagnosis.summary.to_json())
     images = _save_figures(diagnosis, folder)
-    texts = findings(diagnosis.summary)
+    texts, tables = findings(diagnosis.summary), {"efficiency": efficiency_table(diagnosis.summary)}
     sections = [
-        {"heading": heading, "text": texts.get(key), "image": images.get(key)}
+        {"heading": heading, "text": texts.get(key), "image": images.get(key), "table": tables.get(key)}
         for key, (heading, _) in FIGURES.items()
         if key in texts or key in images
     ]

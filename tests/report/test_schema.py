@@ -88,7 +88,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"schema_version": "1"}, "found schema_version '1'; expected '3'"),
+        (lambda c: c | {"schema_version": "1"}, "found schema_version '1'; expected '4'"),
         (lambda c: [c], "found schema_version None"),
         (lambda c: {k: v for k, v in c.items() if k != "peak"}, "summary: field 'peak' is missing"),
         (lambda c: c | {"extra": 1}, "summary: field 'extra' is unknown"),
@@ -164,8 +164,8 @@ def test_a_whole_number_is_a_number():
 
 def test_the_file_is_text_of_a_line_for_each_value():
     text = diagnose(hand_pool(), provenance={"a": "ä"}).summary.to_json()
-    assert text.startswith('{\n "schema_version": "3",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
-    with pytest.raises(UserError, match="found schema_version None; expected '3'"):
+    assert text.startswith('{\n "schema_version": "4",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
+    with pytest.raises(UserError, match="found schema_version None; expected '4'"):
         Summary.from_json("{}")
 
 
