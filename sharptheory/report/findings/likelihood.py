@@ -18,7 +18,13 @@ def sentences(summary: Summary) -> list[str | None]:
         f"The log-likelihood of the best of {last.n} is {last.log_likelihood.value:.2f} nats on average, "
         f"{span(gain, sign=True)} over one sample."
     )
-    return [selected, _over_greedy(summary), *_brevity(summary), _confound(summary), cut_responses(summary.sampling.unfinished)]
+    return [
+        selected,
+        _over_greedy(summary),
+        *_brevity(summary),
+        _confound(summary),
+        cut_responses(summary.sampling.unfinished),
+    ]
 
 
 def _over_greedy(summary: Summary) -> str | None:
