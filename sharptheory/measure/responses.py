@@ -70,7 +70,7 @@ class Distinct:
         return found
 
 
-def distinct(pool: Pool, *, noise: float = 0.0) -> Distinct:
+def distinct(pool: Pool | pd.DataFrame, *, noise: float = 0.0) -> Distinct:
     """The distinct finished responses of a pool with likelihoods, by token ids, else by text.
 
     Of a pool with neither, samples whose likelihoods are close count as one response.
@@ -81,6 +81,7 @@ def distinct(pool: Pool, *, noise: float = 0.0) -> Distinct:
     Raises:
         UserError: the distinct responses of a prompt have a total probability above 1, by more than noise allows.
     """
+    pool = as_pool(pool)
     prompts, prompt_ids = pd.factorize(pool["prompt_id"])
     scores, finished = pool.numbers("log_likelihood"), pool.finished
     known = unidentified(pool) is None
@@ -135,13 +136,15 @@ def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
     return pd.Series(found.highest, index=index, name="log_likelihood")
 
 
-def has_tokens(pool: Pool) -> bool:
+def has_tokens(pool: Pool | pd.DataFrame) -> bool:
     """Whether every sample has its token ids."""
+    pool = as_pool(pool)
     return "tokens" in pool and bool(pool["tokens"].notna().all())
 
 
-def has_likelihoods(pool: Pool) -> bool:
+def has_likelihoods(pool: Pool | pd.DataFrame) -> bool:
     """Whether every sample has its log-likelihood."""
+    pool = as_pool(pool)
     return "log_likelihood" in pool and bool(pool["log_likelihood"].notna().all())
 
 
@@ -168,6 +171,16 @@ def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
     if reason := unidentified(pool):
         raise UserError(reason)
     return token_codes(pool["tokens"]) if has_tokens(pool) else pool["response"].to_numpy()
+
+
+def inclusion_weights(p: np.ndarray, m: np.ndarray | int) -> np.ndarray:
+    """``π/(1 - (1-π)^M)``: the mass that a distinct response of a pool of M samples stands for.
+
+    Args:
+        p: π, numbers in [0, 1], any shape. m: M ≥ 1, of a shape that broadcasts.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
 
 
 def _clusters(prompts: np.ndarray, scores: np.ndarray, width: float) -> np.ndarray:

@@ -11,11 +11,15 @@ from scipy import stats
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.responses import has_likelihoods, unidentified
 from sharptheory.measure.rewards import Reward, available, reward_values
+from sharptheory.measure.self_consistency import answer_mass_curve
 from sharptheory.theory.majority import log_choose, plurality
 
 #: The majority vote is exact, but takes time that grows with the square of N: every N up to this, and the whole pool.
 MAJORITY_LIMIT = 64
+#: Rewards that have seen the whole pool, however small N is: votes within N samples stand for them.
+SEEN_ALL = ("answer_share", "answer_mass", "answer_seen_mass")
 
 
 def accuracy_curves(
@@ -31,11 +35,12 @@ def accuracy_curves(
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
-    # The share in the whole pool has seen all of it, however small N is.
-    by = [reward for reward in available(pool) if reward.name != "answer_share"] + list(further)
+    by = [reward for reward in available(pool) if reward.name not in SEEN_ALL] + list(further)
     curves = {reward.name: curve(pool, reward, "correct", n) for reward in by}
     if "answer" in pool and pool["answer"].notna().any():
         curves["majority"] = majority_curve(pool, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])
+        if has_likelihoods(pool) and unidentified(pool) is None:
+            curves["vote by answer mass"] = answer_mass_curve(pool, n, seed=seed)
         if "self_certainty" in curves:
             curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
     return curves

@@ -45,7 +45,7 @@ FUNCTIONS = public_functions() | {f"Reward {name}": reward for name, reward in R
 
 #: A value for every parameter that has no default: a new parameter needs one here.
 ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0,
-             "columns": ("log_likelihood", "length")}  # fmt: skip
+             "by": "votes", "columns": ("log_likelihood", "length")}  # fmt: skip
 
 
 def _rows(pool: Pool) -> pd.DataFrame:
@@ -95,6 +95,8 @@ def assert_same(result, other) -> None:
             assert_same(one, another)
     elif dataclasses.is_dataclass(result) and not callable(result):
         assert_same(vars(result), vars(other))
+    elif isinstance(result, pd.Index):
+        pd.testing.assert_index_equal(result, other)
     elif isinstance(result, (np.ndarray, float)):
         np.testing.assert_array_equal(result, other)
     else:
@@ -182,14 +184,18 @@ def erratic() -> pd.DataFrame:
     return rows.assign(response=[f"r{i}" for i in range(105)])
 
 
-@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose"}))
+#: On erratic answers there is no mode to know: these say nothing, and have their own test of the seed.
+ON_KNOWN_ANSWERS = {"limit_accuracy", "plurality_rates"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose"} - ON_KNOWN_ANSWERS))
 def test_the_seed_decides_all_that_is_random(name, erratic):
     """The same seed, the same numbers; of several seeds some move each interval."""
     function = FUNCTIONS[name]
     needed = {parameter: ARGUMENTS[parameter] for parameter, value in inspect.signature(function).parameters.items()
               if parameter != "pool" and value.default is value.empty}  # fmt: skip
     result = lambda seed: function(erratic, **needed, seed=seed)  # noqa: E731
-    if name == "accuracy_curves":  # only one of them is sampled
+    if name == "accuracy_curves":  # one of the two that are sampled
         result = lambda seed: function(erratic, **needed, seed=seed)["Borda vote by self-certainty"]  # noqa: E731
     first, *others = (random_parts(result(seed)) for seed in (1, 1, 2, 3, 4, 5, 6))
     assert len(first) > 0
