@@ -171,6 +171,16 @@ def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
     return pool.responses.keys
 
 
+def inclusion_weights(p: np.ndarray, m: np.ndarray | int) -> np.ndarray:
+    """``π/(1 - (1-π)^M)``: the mass that a distinct response of a pool of M samples stands for.
+
+    Args:
+        p: π, numbers in [0, 1], any shape. m: M ≥ 1, of a shape that broadcasts.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
+
+
 def _clusters(prompts: np.ndarray, scores: np.ndarray, width: float) -> np.ndarray:
     """Labels of single-linkage clusters of log-likelihoods within `width`, per prompt."""
     order = np.lexsort((scores, prompts))
