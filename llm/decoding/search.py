@@ -22,10 +22,14 @@ from sharptheory.oracle import TextOracle
 from sharptheory.runs import claim
 from sharptheory.tasks import Task
 
-#: What is kept of a search.
-ROW = ("prompt_id", "prompt", "response", "tokens", "correct", "log_p", "log_upper", "certified", "complete", "log_q",
-       "n_maximizers", "log_runner_up", "greedy_log_p", "greedy_correct", "greedy_is_argmax", "expanded",
-       "forward_tokens")  # fmt: skip
+NUMBER, NOTHING = (int, float), type(None)
+#: What is kept of a search, and the types that it has in JSON.
+ROW = {
+    "prompt_id": (int,), "prompt": (str,), "response": (str, NOTHING), "tokens": (list, NOTHING), "correct": (bool, NOTHING),
+    "log_p": (*NUMBER, NOTHING), "log_upper": NUMBER, "certified": (bool,), "complete": (bool,), "log_q": (*NUMBER, NOTHING),
+    "n_maximizers": (int, NOTHING), "log_runner_up": (*NUMBER, NOTHING), "greedy_log_p": (*NUMBER, NOTHING),
+    "greedy_correct": (bool, NOTHING), "greedy_is_argmax": (bool,), "expanded": (int,), "forward_tokens": NUMBER,
+}  # fmt: skip
 
 
 def find_argmax(

@@ -13,7 +13,7 @@ from sharptheory.cli.limits import BUDGET, check_size
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import number
 from sharptheory.cli.options import Options, takes_options
-from sharptheory.report.findings import count
+from sharptheory.report.findings.words import count
 from sharptheory.runs import hold, write
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.measure.pool import Pool, as_pool, shown, token_codes
+from sharptheory.measure.pool import Pool, as_pool, shown
 
 #: Two likelihoods of one sequence scored in two batch shapes differ by about this much (nats, float32).
 LIKELIHOOD_NOISE = 1e-4
@@ -82,12 +82,10 @@ def distinct(pool: Pool | pd.DataFrame, *, noise: float = 0.0) -> Distinct:
         UserError: the distinct responses of a prompt have a total probability above 1, by more than noise allows.
     """
     pool = as_pool(pool)
-    prompts, prompt_ids = pd.factorize(pool["prompt_id"])
+    prompts, prompt_ids = pool.prompt, pool.prompt_ids
     scores, finished = pool.numbers("log_likelihood"), pool.finished
     known = unidentified(pool) is None
-    keys = (
-        pd.factorize(response_keys(pool))[0] if known else _clusters(prompts, scores, max(LIKELIHOOD_NOISE, 2 * noise))
-    )
+    keys = response_keys(pool) if known else _clusters(prompts, scores, max(LIKELIHOOD_NOISE, 2 * noise))
     # Prompts follow one another, so that distinct responses in the order of this code do too.
     codes = prompts[finished] * (keys.max(initial=0) + 1) + keys[finished]
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
@@ -100,7 +98,7 @@ def distinct(pool: Pool | pd.DataFrame, *, noise: float = 0.0) -> Distinct:
     if has_tokens(pool):
         np.maximum.at(scatter, prompts[finished][first], highest - lowest)
     sizes = np.bincount(prompts, minlength=len(prompt_ids))
-    found = Distinct(pd.Index(prompt_ids, name="prompt_id"), sizes, prompts[finished][first], highest, lowest, of_sample,
+    found = Distinct(prompt_ids, sizes, prompts[finished][first], highest, lowest, of_sample,
                      scatter)  # fmt: skip
     _refuse_excess(found, noise)
     return found
@@ -139,7 +137,7 @@ def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
 def has_tokens(pool: Pool | pd.DataFrame) -> bool:
     """Whether every sample has its token ids."""
     pool = as_pool(pool)
-    return "tokens" in pool and bool(pool["tokens"].notna().all())
+    return pool.responses is not None and pool.responses.by == "tokens"
 
 
 def has_likelihoods(pool: Pool | pd.DataFrame) -> bool:
@@ -151,9 +149,9 @@ def has_likelihoods(pool: Pool | pd.DataFrame) -> bool:
 def unidentified(pool: Pool | pd.DataFrame) -> str | None:
     """Why it is not known which samples are the same response; None if it is: all have token ids, or all have text."""
     pool = as_pool(pool)
-    columns = [column for column in ("response", "tokens") if column in pool]
-    if any(pool[column].notna().all() for column in columns):
+    if pool.responses is not None:
         return None
+    columns = [column for column in ("response", "tokens") if column in pool]
     what = f"{columns[0]!r} is null on some samples" if columns else "'response' or 'tokens' is missing"
     return (
         f"column {what}; the pool has {pool.names}. Responses as likely as each other can be told apart only by their text "
@@ -162,7 +160,7 @@ def unidentified(pool: Pool | pd.DataFrame) -> str | None:
 
 
 def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
-    """A label per sample that equal responses of a prompt share: token ids, else text.
+    """A number per sample that equal responses share: by token ids, else by text, ``[samples]``.
 
     Raises:
         UserError: there is neither (`unidentified`): equal likelihoods do not make responses equal.
@@ -170,7 +168,7 @@ def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
     pool = as_pool(pool)
     if reason := unidentified(pool):
         raise UserError(reason)
-    return token_codes(pool["tokens"]) if has_tokens(pool) else pool["response"].to_numpy()
+    return pool.responses.keys
 
 
 def inclusion_weights(p: np.ndarray, m: np.ndarray | int) -> np.ndarray:

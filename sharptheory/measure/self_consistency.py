@@ -164,10 +164,9 @@ def _of_the_other_half(pool: Pool) -> np.ndarray:
     """``(m+1)/(n+1)`` per prompt, the mean over both ways to take halves, ``[X]``."""
     policy, even = answer_policy(pool, likelihoods=False), _turn(pool) % 2 == 0
     voting = policy.of_sample >= 0
-    prompts = np.repeat(np.arange(len(policy.samples)), policy.samples)
     halves = [half for half in (even, ~even)]
     votes = [np.bincount(policy.of_sample[voting & half], minlength=len(policy.votes)) for half in halves]
-    sizes = [np.bincount(prompts[half], minlength=len(policy.samples)) for half in halves]
+    sizes = [np.bincount(pool.prompt[half], minlength=len(policy.samples)) for half in halves]
     values = []
     for leading, counting in ((0, 1), (1, 0)):
         leader = policy.two_largest(votes[leading])[0]
@@ -178,8 +177,7 @@ def _of_the_other_half(pool: Pool) -> np.ndarray:
 
 def _turn(pool: Pool) -> np.ndarray:
     """Position of each sample among those of its prompt, from 0."""
-    sizes = pool.sizes.to_numpy()
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.arange(len(pool.samples)) - pool.starts[pool.prompt]
 
 
 # Its accuracy ---------------------------------------------------------------------------------------------------------

@@ -137,12 +137,23 @@ def test_law_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     assert title.startswith(f"exact laws over 6 responses, the likeliest {len(shown)} shown")
     assert shown[:2] == ["p1", "p3"] and len(shown) >= 3
     table = pd.read_csv(out)
-    for (_, exact), cells in zip(table.iterrows(), rows(printed.partition(str(out))[0]), strict=True):
+    for (_, exact), cells in zip(table.iterrows(), rows(printed.partition("\nπ(y*):")[0]), strict=True):
         values = [exact[name] for name in ("argmax_mass", "kl", "concentrability", "expected_n", *shown)]
         values = [value for value in values if not np.isnan(value)]
         assert [float(cell) for cell in cells[1:]] == pytest.approx(values, rel=6e-3, abs=1e-15)
         assert cells[0].startswith(exact["law"].removesuffix(" best-of-N"))
     assert rows(printed)[3][0] == "best-of-N, N = 1e+15"
+    assert all(f"{name}: " in " ".join(printed.split()) for name in ("π(y*)", "KL", "C_π", "samples"))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1 - 1.5e-5, "0.99999"), (0.9994, "0.999"), (0.9999, "0.9999"), (1.0, "1"), (1 + 3e-7, "1.0000003"), 
+     (1 - 1e-12, "0.999999999999"),
+     (1 - 1e-17, "1"), (1e-300, "0"), (0.123456, "0.123"), (1234.5, "1.23e+03"), (np.nan, "")],
+)  # fmt: skip
+def test_law_tells_what_is_nearly_sure_from_what_is(value, shown):
+    assert law._number(value) == shown
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -126,7 +126,7 @@ def test_hits_of_noisy_scores_are_hits_of_the_likeliest():
 def test_distinct_responses_are_listed_with_their_likelihoods():
     pool = pd.DataFrame({"prompt_id": ["p", "p", "p", "q"], "response": ["b", "a", "b", "a"],
                          "log_likelihood": [-2.0, -1.0, -2.0, -0.5], "finished": [True, True, True, True]})  # fmt: skip
-    assert distinct_responses(pool).to_dict() == {("p", "b"): -2.0, ("p", "a"): -1.0, ("q", "a"): -0.5}
+    assert distinct_responses(pool).to_dict() == {("p", 0): -2.0, ("p", 1): -1.0, ("q", 1): -0.5}
 
 
 def test_what_scores_scatter_by_is_not_certified():
