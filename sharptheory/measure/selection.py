@@ -11,6 +11,7 @@ from scipy import stats
 
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import checked_n, curve
+from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.responses import has_likelihoods, unidentified
 from sharptheory.measure.rewards import Reward, available, reward_values
@@ -171,7 +172,7 @@ def _problems(ballots: _Ballots) -> _Problems:
     keys = []
     for salt in (1, 2):
         running = np.append(
-            np.uint64(0), np.cumsum(classes.astype(np.uint64) * _mixed_bits(sizes, salt), dtype=np.uint64)
+            np.uint64(0), np.cumsum(classes.astype(np.uint64) * mixed_bits(sizes, salt), dtype=np.uint64)
         )
         keys.append(running[first[1:]] - running[first[:-1]])
     asking = np.flatnonzero(right > 0)
@@ -180,14 +181,6 @@ def _problems(ballots: _Ballots) -> _Problems:
     problem = table.groupby(list(table), sort=False).ngroup().to_numpy()
     _, posed = np.unique(problem, return_index=True)
     return _Problems(sizes, classes, first, by[posed], asking[posed], by, problem, right[asking])
-
-
-def _mixed_bits(values: np.ndarray, salt: int) -> np.ndarray:
-    """64 bits that look random, of each value and a salt (splitmix64)."""
-    bits = values.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt * 0xD1B54A32D192ED03 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
-    return bits ^ (bits >> np.uint64(31))
 
 
 def _exact(ballots: _Ballots, problems: _Problems, n: np.ndarray) -> np.ndarray:
