@@ -219,9 +219,9 @@ def limit_accuracy(
     Raises:
         UserError: another `by`; no likelihoods or no text to go by; nothing is graded.
     """
+    policy = pool
     if not isinstance(pool, AnswerPolicy):
-        pool = as_pool(pool).graded()
-    policy = _policy(pool, noise)
+        policy = answer_policy(as_pool(pool).graded(), likelihoods=by == "likelihood", noise=noise)
     if by == "likelihood" and policy.seen is not None:
         low, high = _limits_proved(policy)
     elif by == "votes":
