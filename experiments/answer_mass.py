@@ -68,7 +68,13 @@ def measure(name: str, task_name: str, config: Config, work: Path) -> pd.DataFra
             accuracy = bootstrap_mean(table[k].to_numpy(), ends=PROPORTION, seed=config.seed)
             over = bootstrap_mean((table[k] - tables["majority vote"][k]).to_numpy(), ends=DIFFERENCE, seed=config.seed)
             rows.append(
-                {**facts, "method": method, "n": int(k), **accuracy.columns("accuracy"), **over.columns("over_majority")}
+                {
+                    **facts,
+                    "method": method,
+                    "n": int(k),
+                    **accuracy.columns("accuracy"),
+                    **over.columns("over_majority"),
+                }
             )
     return pd.DataFrame(rows)
 

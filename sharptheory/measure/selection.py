@@ -45,7 +45,7 @@ def accuracy_curves(
     if "answer" in pool and pool["answer"].notna().any():
         curves["majority"] = majority_curve(pool, n, seed=seed)
         if has_masses(pool):
-            curves["vote by answer mass"] = answer_mass_curve(pool, n, seed=seed)
+            curves["answer-mass vote"] = answer_mass_curve(pool, n, seed=seed)
         if "self_certainty" in curves:
             curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
     return curves

@@ -340,7 +340,7 @@ class PluralityLaw:
     """How often the majority of N samples is the likeliest answer: the exact law against held-out samples."""
 
     by: Annotated[str, "what certified and predicted: likelihood or votes"]
-    n_prompts: Annotated[int, "prompts on which a quarter of the samples says which answer that is; at most 100"]
+    n_prompts: Annotated[int, "prompts on which a part of the samples says which answer that is; at most 100"]
     n_samples: Annotated[int, "samples that measure"]
     curve: Annotated[tuple[PluralityRate, ...], "at N = 1, 2, 4, … up to 32"]
 
@@ -369,7 +369,7 @@ class Answers:
     limit_high: Annotated[Interval | None, "upper end, likewise"]
     limit_known: Annotated[float | None, "share of graded prompts where the two ends meet"]
     limit_by: Annotated[str | None, "likelihood (the ends are certain for these prompts) or votes (with 95 %)"]
-    law: Annotated[PluralityLaw | None, "null if no prompt's likeliest answer is known from a quarter of its samples"]
+    law: Annotated[PluralityLaw | None, "null if no prompt's likeliest answer is known from a part of its samples"]
 
 
 @dataclass(frozen=True)

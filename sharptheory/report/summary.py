@@ -371,11 +371,10 @@ def _answered(pool: Pool, *, likelihoods: bool) -> AnswerPolicy | None:
 
 
 def _plurality(answered: AnswerPolicy, pool: Pool, seed: int) -> self_consistency.PluralityRates | None:
-    """The law of the plurality by likelihoods, or, where they certify no prompt, by votes."""
-    rates = None
-    if answered.seen is not None:
-        rates = self_consistency.plurality_rates(pool, by="likelihood", seed=seed)
-    return self_consistency.plurality_rates(pool, by="votes", seed=seed) if rates is None else rates
+    """The law of the plurality by likelihoods or by votes, whichever says something of more prompts."""
+    ways = ("likelihood", "votes") if answered.seen is not None else ("votes",)
+    rates = [self_consistency.plurality_rates(pool, by=by, seed=seed) for by in ways]
+    return max(filter(None, rates), key=lambda each: each.measured.n_prompts, default=None)
 
 
 def _answers(

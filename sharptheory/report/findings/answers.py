@@ -100,11 +100,11 @@ def _limit(answers: Answers) -> str | None:
 def _law(law: PluralityLaw | None) -> str:
     if law is None:
         return (
-            "A quarter of the samples says on no prompt which answer is the most likely, so the law of the majority vote cannot "
-            "be compared with a measurement: take more samples."
+            "A part of the samples says on no prompt which answer is the most likely, so the law of the majority vote cannot be "
+            "compared with a measurement: take more samples."
         )
     off, total = law.disagreements, len(law.curve)
-    where = f"On {count(law.n_prompts, 'prompt')} where a quarter of the samples says which it is"
+    where = f"On {count(law.n_prompts, 'prompt')} where a part of the samples says which it is"
     if off:
         return f"{where}, how often the majority finds it differs from its exact law at {off} of {total} values of N."
     return f"{where}, how often the majority finds it cannot be told from its exact law at any of {total} values of N."
