@@ -28,7 +28,7 @@ FIGURES = {
     "alignment_levels": ("Does likelihood know? It depends on what is compared", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
-    "answers": ("Answers instead of responses", "answers.png"),
+    "answers": ("Answers, whatever the responses around them", "answers.png"),
     "cost": ("What training would cost by the bounds", None),
 }
 

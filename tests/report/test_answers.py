@@ -60,7 +60,7 @@ def test_answers_stand_instead_of_responses_that_are_too_rare(common, instead, t
     assert summary.answers.shown == common.summary.answers.shown > 0.4
     assert summary.answers.low_estimate == common.summary.answers.low_estimate
     page = write_report(instead, tmp_path, title="rare").read_text()
-    assert "Answers instead of responses" in page and (tmp_path / "answers.png").is_file()
+    assert "Answers, whatever the responses around them" in page and (tmp_path / "answers.png").is_file()
     assert "Coverage profile" not in page and not (tmp_path / "coverage_profile.png").exists()
 
 
