@@ -105,8 +105,7 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
     ```
     """
     pool = as_pool(pool)
-    prompts, prompt_ids = pd.factorize(pool["prompt_id"])
-    samples = np.bincount(prompts, minlength=len(prompt_ids))
+    prompts, samples = pool.prompt, np.diff(pool.starts)
     labels, answers = pd.factorize(pool["answer"])
     votes = pool.finished & (labels >= 0)
     found, inverse, counts = np.unique(
@@ -118,7 +117,7 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
     if "correct" in pool:
         correct = np.bincount(inverse, pool.numbers("correct")[votes], minlength=len(found)) / counts
     policy = AnswerPolicy(
-        prompt_ids=pd.Index(prompt_ids, name="prompt_id"),
+        prompt_ids=pool.prompt_ids,
         samples=samples,
         prompt=found // (len(answers) + 1),
         answer=np.asarray(answers, dtype=object)[found % (len(answers) + 1)],
@@ -138,8 +137,7 @@ def _with_likelihoods(policy: AnswerPolicy, pool: Pool, noise: float) -> AnswerP
     voting = answer >= 0
     total = lambda values: np.bincount(answer[voting], values[voting], minlength=len(policy.votes))  # noqa: E731
     # What was cut off has no likelihood of a response: its mass is known by its share alone.
-    prompts = np.repeat(np.arange(len(policy.samples)), policy.samples)
-    cut = np.bincount(prompts[responses.of_sample < 0], minlength=len(policy.samples)) / policy.samples
+    cut = np.bincount(pool.prompt[responses.of_sample < 0], minlength=len(policy.samples)) / policy.samples
     silent = np.bincount(responses.prompt[~voting], weights[~voting], minlength=len(policy.samples))
     with np.errstate(divide="ignore"):
         error = np.maximum(np.log(responses.mass), max(responses.error(noise), LIKELIHOOD_NOISE))

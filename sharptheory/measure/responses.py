@@ -146,6 +146,18 @@ def has_likelihoods(pool: Pool | pd.DataFrame) -> bool:
     return "log_likelihood" in pool and bool(pool["log_likelihood"].notna().all())
 
 
+def has_masses(pool: Pool | pd.DataFrame) -> bool:
+    """Whether the probability of each distinct response is known: equal ones are recognised, and likelihoods are such."""
+    pool = as_pool(pool)
+    if not has_likelihoods(pool) or unidentified(pool) is not None:
+        return False
+    try:
+        distinct(pool)
+    except UserError:
+        return False
+    return True
+
+
 def unidentified(pool: Pool | pd.DataFrame) -> str | None:
     """Why it is not known which samples are the same response; None if it is: all have token ids, or all have text."""
     pool = as_pool(pool)

@@ -13,7 +13,7 @@ from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import Pool, as_pool
-from sharptheory.measure.responses import has_likelihoods, unidentified
+from sharptheory.measure.responses import has_masses
 from sharptheory.measure.rewards import Reward, available, reward_values
 from sharptheory.measure.self_consistency import answer_mass_curve
 from sharptheory.theory.pool_votes import win_probabilities
@@ -44,8 +44,8 @@ def accuracy_curves(
     curves = {reward.name: curve(pool, reward, "correct", n) for reward in by}
     if "answer" in pool and pool["answer"].notna().any():
         curves["majority"] = majority_curve(pool, n, seed=seed)
-        if has_likelihoods(pool) and unidentified(pool) is None:
-            curves["vote by answer mass"] = answer_mass_curve(pool, n, seed=seed)
+        if has_masses(pool):
+            curves["answer-mass vote"] = answer_mass_curve(pool, n, seed=seed)
         if "self_certainty" in curves:
             curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
     return curves

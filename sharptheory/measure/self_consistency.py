@@ -24,6 +24,8 @@ from sharptheory.theory.majority import log_choose, plurality
 
 #: The law of a vote is worked out on at most so many prompts, evenly among those that qualify, and for N up to this.
 LAW_PROMPTS, LAW_N = 100, 32
+#: Share of the mass that has to be seen for a table of answers to be taken as known.
+KNOWN = 0.95
 #: Orders of a pool that are tried take no more memory and time than this many samples.
 SHUFFLED = 10**7
 
@@ -164,10 +166,9 @@ def _of_the_other_half(pool: Pool) -> np.ndarray:
     """``(m+1)/(n+1)`` per prompt, the mean over both ways to take halves, ``[X]``."""
     policy, even = answer_policy(pool, likelihoods=False), _turn(pool) % 2 == 0
     voting = policy.of_sample >= 0
-    prompts = np.repeat(np.arange(len(policy.samples)), policy.samples)
     halves = [half for half in (even, ~even)]
     votes = [np.bincount(policy.of_sample[voting & half], minlength=len(policy.votes)) for half in halves]
-    sizes = [np.bincount(prompts[half], minlength=len(policy.samples)) for half in halves]
+    sizes = [np.bincount(pool.prompt[half], minlength=len(policy.samples)) for half in halves]
     values = []
     for leading, counting in ((0, 1), (1, 0)):
         leader = policy.two_largest(votes[leading])[0]
@@ -178,8 +179,7 @@ def _of_the_other_half(pool: Pool) -> np.ndarray:
 
 def _turn(pool: Pool) -> np.ndarray:
     """Position of each sample among those of its prompt, from 0."""
-    sizes = pool.sizes.to_numpy()
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.arange(len(pool.samples)) - pool.starts[pool.prompt]
 
 
 # Its accuracy ---------------------------------------------------------------------------------------------------------
@@ -221,9 +221,9 @@ def limit_accuracy(
     Raises:
         UserError: another `by`; no likelihoods or no text to go by; nothing is graded.
     """
+    policy = pool
     if not isinstance(pool, AnswerPolicy):
-        pool = as_pool(pool).graded()
-    policy = _policy(pool, noise)
+        policy = answer_policy(as_pool(pool).graded(), likelihoods=by == "likelihood", noise=noise)
     if by == "likelihood" and policy.seen is not None:
         low, high = _limits_proved(policy)
     elif by == "votes":
@@ -288,10 +288,11 @@ def plurality_rates(
 ) -> PluralityRates | None:
     """The law of the plurality of N samples against the rate at which fresh samples' majority is the likeliest answer.
 
-    One quarter of each prompt's samples says which answer that is, on the prompts where it can (proved by likelihoods, or
-    shown by votes); another predicts; the other half measures. A quarter that did two of these would take its own luck
-    for the policy's: prompts are chosen because it was lucky. By likelihoods the law is that of independent samples from
-    the masses seen, the rest shared as Horvitz-Thompson has it; by votes, of drawing from the pool without replacement.
+    The odd samples of each prompt measure. By likelihoods the even ones give the table, on the prompts where they certify
+    the likeliest answer and have seen `KNOWN` of the mass, and the law is that of independent votes. By votes one quarter
+    of the samples shows the mode and another predicts, by the law of drawing from a pool without replacement: a quarter
+    that did both would take its own luck for the policy's, as prompts are chosen because it was lucky, and independent
+    votes from its shares would be too few answers, as rare ones are not among them.
 
     Args:
         pool: with `answer`. n: values of N; default 1, 2, 4, … up to `LAW_N`. by: ``"likelihood"`` or ``"votes"``.
@@ -306,17 +307,18 @@ def plurality_rates(
     pool = as_pool(pool)
     turn, smallest = _turn(pool), int(pool.sizes.min())
     n = None if n is None else checked_n(n, smallest)
-    if smallest < 4:
-        return None
     likely = by == "likelihood"
-    policy, predicting = (answer_policy(pool.take(turn % 4 == i), likelihoods=likely) for i in (0, 2))
+    if smallest < (2 if likely else 4):
+        return None
+    policy = answer_policy(pool.take(turn % (2 if likely else 4) == 0), likelihoods=likely)
+    predicting = policy if likely else answer_policy(pool.take(turn % 4 == 2), likelihoods=False)
     measuring = answer_policy(pool.take(turn % 2 == 1), likelihoods=False)
     if by not in ("likelihood", "votes") or (likely and policy.seen is None):
         raise UserError(
             f"by={by!r}; expected 'votes', or 'likelihood' for a pool with likelihoods and text or token ids"
         )
     table = answer_certificate(policy, confidence=confidence)
-    rows = np.flatnonzero(table["certified" if likely else "shown"])
+    rows = np.flatnonzero(table["certified"] & (policy.total >= KNOWN) if likely else table["shown"])
     if len(rows) == 0:
         return None
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LAW_PROMPTS)).astype(int)]

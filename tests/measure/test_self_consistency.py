@@ -213,7 +213,7 @@ def test_law_of_the_plurality_by_hand():
     probs, answers = np.array([0.6, 0.3, 0.1]), ["a", "b", None]
     drawn = [0, 0, 1, 0, 1, 0, 2, 1, 0, 0, 0, 1, 0, 0, 0, 0, 2, 2, 0, 0]
     rates = plurality_rates(answered(drawn, probs, answers), [1, 2], by="likelihood")
-    a, b, none = probs  # all three are in the second quarter, so the table is known
+    a, b, none = probs  # all three are in the even half, so the table is known
     np.testing.assert_allclose(rates.predicted, [a, a**2 + 2 * a * none + a * b], rtol=1e-9)
     odd = drawn[1::2]
     assert rates.measured.value[0] == pytest.approx(np.mean([y == 0 for y in odd]))
