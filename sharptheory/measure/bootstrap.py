@@ -1,10 +1,11 @@
 """Intervals over prompts: prompts are the independent unit, samples of one prompt are not.
 
-Three rules, one per kind of quantity, whose coverage docs/statistics.md measures:
+Four rules, one per kind of quantity, whose coverage docs/statistics.md measures:
 
 * A mean over prompts (`mean_over_prompts`): Student's interval, corrected for skewness; nothing is resampled.
 * A mean of values between two ends, or of differences, of which only a few prompts are off an end, or off 0: the exact
   limits of a count.
+* A ratio of two means (`ratio_of_means`): Fieller's interval.
 * Any other statistic (`bootstrap`, `from_replicates`): the expanded percentile bootstrap.
 """
 
@@ -21,7 +22,7 @@ from sharptheory.errors import UserError, expect_integers
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
-#: With fewer prompts a bootstrap's interval is no shorter than Student's: resamples cannot look beyond the values there are.
+#: With fewer prompts intervals are Student's, or a bootstrap's where that is longer: so few values have no shape to speak of.
 FEW = 10
 #: Fewer prompts than this, and fewer than half of them, are no sample of how far from an end a prompt can be: they are counted.
 RARE = 10
@@ -144,13 +145,13 @@ def mean_over_prompts(
 
     With ``g = γ/√X`` of the values' skewness γ, the interval is ``[m - s t(q), m - s t(-q)]``, where s is the standard
     error, q Student's quantile and ``t(z) = (3/g) (∛(1 + g (z - g/6)) - 1)``, which undoes what skewness does to Student's
-    ratio and is z where there is none.
+    ratio and is z where there is none, or with fewer than `FEW` prompts.
 
     Values between two finite `ends` of which fewer than `RARE` prompts, and fewer than half, are off one end: the exact
     limits of ``S`` successes in ``X``, with S the sum of the values. All prompts at an end have them there and ``1 -
     (α/2)^{1/X}`` away from it. Differences, in [-1, 1], of which as few are not 0: gains and losses have such limits ``[l, u]``
     around their means m, and the difference ``m₊ - m₋`` has them ``√((m₊-l₊)² + (u₋-m₋)²)`` below and ``√((u₊-m₊)² +
-    (m₋-l₋)²)`` above. So prompts that all agree do not prove that there is no difference.
+    (m₋-l₋)²)`` above. Only prompts that all have the same difference have no width: of these prompts it is a fact.
 
     Args:
         per_prompt: values ``[X, …]``. ends: between which they lie by their nature, and so do the limits.
@@ -182,7 +183,8 @@ def mean_over_prompts(
         return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n_prompts)
     limits = _unskewed(values, confidence)
     if ends == DIFFERENCE:
-        limits = np.where(_rare(values != 0), _difference_of_counts(values, confidence), limits)
+        some = _rare(values != 0) & np.any(values != 0, axis=0)
+        limits = np.where(some, _difference_of_counts(values, confidence), limits)
     if np.isfinite(ends).all():
         bottom, top = ends
         share = (values - bottom) / (top - bottom)
@@ -191,6 +193,52 @@ def mean_over_prompts(
     # Between rounding of the mean and that of the limits, the mean is not to lie outside.
     low, high = np.clip(limits, *ends)
     return Estimate(value, np.minimum(low, value), np.maximum(high, value), n_prompts)
+
+
+def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray, *, confidence: float = CONFIDENCE) -> Estimate:
+    """Ratio of two means over the same prompts ``[X, …]`` with its interval, which knows that they share prompts.
+
+    The interval holds the ratios r at which the mean of ``numerator - r denominator`` has 0 in its Student interval: the
+    roots of ``(a - r b)² = q² (s_aa - 2 r s_ab + r² s_bb) / X``. Where the interval of the denominators' mean includes
+    0, no bounded interval has the `confidence`, and the limits are NaN.
+
+    Args:
+        numerators, denominators: of the same prompts, ``[X, …]``. confidence: of the interval.
+
+    Returns:
+        ``[…]``; a NaN value where the mean of the denominators is 0.
+
+    Raises:
+        UserError: shapes differ, or no such confidence.
+
+    Source: Fieller, *Some problems in interval estimation* (JRSS B 16, 1954).
+
+    ```python
+    >>> estimate = ratio_of_means([1.0, 2.0, 3.0, 4.0], [2.1, 3.9, 6.1, 7.9])
+    >>> [round(float(x), 3) for x in (estimate.value, estimate.low, estimate.high)]
+    [0.5, 0.447, 0.518]
+
+    ```
+    """
+    _check(confidence, 1, 0)
+    above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    if above.shape != below.shape or above.ndim == 0:
+        raise UserError(f"numerators {above.shape}, denominators {below.shape}; expected both [X, …]")
+    n_prompts = len(above)
+    if n_prompts == 0:
+        return Estimate.unknown()
+    a, b = above.mean(axis=0), below.mean(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(b != 0, a / b, np.nan)
+        if n_prompts < 2:
+            return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n_prompts)
+        unit = special.stdtrit(n_prompts - 1, (1 + confidence) / 2) ** 2 / (n_prompts * (n_prompts - 1))
+        moment = lambda x, y: unit * ((x - x.mean(axis=0)) * (y - y.mean(axis=0))).sum(axis=0)  # noqa: E731
+        # (b² - s_bb) r² - 2 (a b - s_ab) r + (a² - s_aa) ≤ 0
+        square, half, rest = b**2 - moment(below, below), a * b - moment(above, below), a**2 - moment(above, above)
+        root = np.sqrt(np.maximum(half**2 - square * rest, 0))
+        low, high = (np.where(square > 0, (half + sign * root) / square, np.nan) for sign in (-1, 1))
+    return Estimate(value, low, high, n_prompts)
 
 
 def bootstrap_mean(
@@ -215,7 +263,8 @@ def _unskewed(values: np.ndarray, confidence: float) -> np.ndarray:
     centred = values / scale - mean
     variance, third = (centred**2).mean(axis=0), (centred**3).mean(axis=0)
     error = np.sqrt(variance / (n_prompts - 1))
-    skewness = np.divide(third, variance**1.5, out=np.zeros_like(third), where=variance > 1e-24) / np.sqrt(n_prompts)
+    told = (variance > 1e-24) & (n_prompts >= FEW)
+    skewness = np.divide(third, variance**1.5, out=np.zeros_like(third), where=told) / np.sqrt(n_prompts)
     g = np.where(np.abs(skewness) > 1e-5, skewness, 1.0)
     quantile = special.stdtrit(n_prompts - 1, (1 + confidence) / 2) * np.array([1.0, -1.0])
     quantile = quantile.reshape(2, *np.ones(values.ndim - 1, dtype=int))

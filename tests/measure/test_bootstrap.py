@@ -17,6 +17,7 @@ from sharptheory.measure.bootstrap import (
     bootstrap_mean,
     from_replicates,
     mean_over_prompts,
+    ratio_of_means,
     resampled,
     tail,
 )
@@ -47,11 +48,11 @@ def test_interval_of_a_skewed_mean_misses_on_both_sides_alike(n):
 
 def test_limits_undo_the_skewness():
     """Student's ratio at each limit, made symmetric by the cubic of Hall (1992), is Student's quantile."""
-    values = np.array([0.0, 0.5, 1.0, 1.5, 7.0, 2.0])
+    values = np.array([0.0, 0.5, 1.0, 1.5, 7.0, 2.0, 1.1, 0.2, 0.3, 3.0])
     estimate = mean_over_prompts(values)
-    g = stats.skew(values) / np.sqrt(6)
-    for limit, quantile in ((estimate.low, stats.t.ppf(0.975, 5)), (estimate.high, stats.t.ppf(0.025, 5))):
-        t = (values.mean() - limit) / (values.std(ddof=1) / np.sqrt(6))
+    g = stats.skew(values) / np.sqrt(10)
+    for limit, quantile in ((estimate.low, stats.t.ppf(0.975, 9)), (estimate.high, stats.t.ppf(0.025, 9))):
+        t = (values.mean() - limit) / (values.std(ddof=1) / np.sqrt(10))
         assert t + g * t**2 / 3 + g**2 * t**3 / 27 + g / 6 == pytest.approx(quantile)
 
 
@@ -60,7 +61,11 @@ def test_a_mean_without_skewness_has_students_interval():
     assert mean_over_prompts(values, confidence=0.9).high == pytest.approx(
         stats.t.ppf(0.95, 4) * values.std(ddof=1) / np.sqrt(5)
     )
-    almost = [mean_over_prompts(values + np.array([0, 0, 0, tiny, 0])).high for tiny in (5e-5, 6e-5, 7e-5)]
+    nine, ten = np.append(np.zeros(8), 5.0), np.append(np.zeros(9), 5.0)  # too few to correct, and enough
+    assert mean_over_prompts(nine).low + mean_over_prompts(nine).high == pytest.approx(2 * nine.mean())
+    assert mean_over_prompts(ten).low + mean_over_prompts(ten).high > 3 * ten.mean()
+    values = np.concatenate([values, values])
+    almost = [mean_over_prompts(values + np.array([0, 0, 0, tiny, 0] * 2)).high for tiny in (7e-5, 9e-5, 1.1e-4)]
     assert np.diff(almost) == pytest.approx(np.full(2, np.diff(almost).mean()), rel=0.05)  # no jump where g is tiny
 
 
@@ -175,7 +180,9 @@ def test_intervals_of_rare_differences_hold_them(rate, lost):
     rng = np.random.default_rng(0)
     values = (rng.random((100, 2000)) < rate) * np.where(rng.random((100, 2000)) < lost, -1.0, 1.0)
     estimate = mean_over_prompts(values, ends=DIFFERENCE)
-    assert max(misses(estimate, rate * (1 - 2 * lost))) < 0.035
+    kept = np.any(values != 0, axis=0)
+    below, above = misses(Estimate(estimate.value, estimate.low[kept], estimate.high[kept]), rate * (1 - 2 * lost))
+    assert max(below, above) < 0.035
 
 
 def test_values_beyond_the_ends_are_refused_and_rounding_is_not():
@@ -191,7 +198,51 @@ def test_unanimous_differences_are_no_points_either():
     all_worse = mean_over_prompts(np.full(8, -1.0), ends=DIFFERENCE)
     assert (all_worse.low, all_worse.high) == (-1, pytest.approx(-1 + 2 * (1 - 0.025 ** (1 / 8))))
     same = mean_over_prompts(np.zeros(8), ends=DIFFERENCE)
-    assert (same.low, same.high) == pytest.approx((0.025 ** (1 / 8) - 1, 1 - 0.025 ** (1 / 8)))
+    assert same.low == same.high == 0  # of these prompts it is a fact
+
+
+# Ratios ---------------------------------------------------------------------------------------------------------------
+
+
+def student(values: np.ndarray) -> tuple[float, float]:
+    margin = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() - margin, values.mean() + margin
+
+
+@given(st.integers(0, 10_000), st.integers(3, 40), st.floats(-2, 2), st.floats(-1, 1))
+def test_at_the_limits_of_a_ratio_what_it_explains_just_excludes_nothing(seed, n, ratio, gap):
+    rng = np.random.default_rng(seed)
+    below = gap + rng.normal(size=n)
+    above = ratio * below + rng.normal(size=n)
+    estimate, (low, high) = ratio_of_means(above, below), student(below)
+    assert estimate.value == pytest.approx(above.mean() / below.mean()) and estimate.n_prompts == n
+    if low <= 0 <= high:
+        assert np.isnan(estimate.low) and np.isnan(estimate.high)
+        return
+    assert estimate.low <= estimate.value <= estimate.high
+    for limit in (estimate.low, estimate.high):
+        touched = student(above - limit * below)
+        scale = 1e-6 * (1 + abs(limit)) * (touched[1] - touched[0])
+        assert min(abs(touched[0]), abs(touched[1])) < scale
+
+
+def test_interval_of_a_ratio_holds_it():
+    """Where the denominators are four to six standard errors from 0, as the gap of best-of-N often is."""
+    rng = np.random.default_rng(0)
+    for n in (20, 100):
+        below = 0.5 + rng.normal(0, np.sqrt(n) / 10, size=(n, 3000))
+        above = 0.4 * below + rng.normal(0, np.sqrt(n) / 12, size=(n, 3000))
+        assert max(misses(ratio_of_means(above, below), 0.4)) < 0.035
+
+
+def test_a_ratio_of_too_little():
+    assert np.isnan(ratio_of_means([], []).value) and np.isnan(ratio_of_means([1.0], [2.0]).low)
+    none = ratio_of_means([1.0, 2.0], [-1.0, 1.0])
+    assert np.isnan([none.value, none.low, none.high]).all()
+    exact = ratio_of_means([4.0, 5.0, 6.0], [8.0, 10.0, 12.0])
+    assert exact.low == pytest.approx(0.5) and exact.high == pytest.approx(0.5)
+    with pytest.raises(UserError, match=r"numerators \(2,\), denominators \(3,\); expected both"):
+        ratio_of_means([1.0, 2.0], [1.0, 2.0, 3.0])
 
 
 # Bootstrap ------------------------------------------------------------------------------------------------------------
