@@ -130,6 +130,9 @@ class TableOracle:
     Args:
         policy: a `TabularPolicy`, or anything with ``log_probs [X, Y]`` in nats.
 
+    Raises:
+        UserError: it has no such table.
+
     >>> import numpy as np
     >>> from sharptheory.theory.policies import TabularPolicy
     >>> oracle = TableOracle(TabularPolicy.from_probs([[0.75, 0.25], [0.5, 0.5]]))
@@ -142,7 +145,10 @@ class TableOracle:
     """
 
     def __init__(self, policy):
-        self._log_probs = np.asarray(policy.log_probs, dtype=float)
+        table = getattr(policy, "log_probs", None)
+        if np.ndim(table) != 2:
+            raise UserError(f"policy={policy!r}; expected a table of log-probabilities [X, Y], as TabularPolicy has")
+        self._log_probs = np.asarray(table, dtype=float)
         cdf = np.cumsum(np.exp(self._log_probs), axis=1)
         self._cdf = cdf / cdf[:, -1:]
 

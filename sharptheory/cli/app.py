@@ -17,7 +17,7 @@ from rich.table import Table
 from sharptheory.runs import write
 
 #: In the order of a user's day; `--help` keeps it.
-COMMANDS = ("diagnose", "argmax", "compare", "train", "check", "curves", "law")
+COMMANDS = ("plan", "diagnose", "argmax", "compare", "train", "check", "curves", "law")
 
 #: Names, paths and answers are a user's: what looks like markup or an emoji in them is text.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -60,6 +60,12 @@ def _options(
     ] = False,
 ) -> None:
     """Options of the program itself."""
+
+
+def say(kind: str, text: object, style: str) -> None:
+    """One line on standard error, printed as it is."""
+    line = " ".join(f"{kind}: {text}".split("\n"))
+    Console(stderr=True, emoji=False).print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 # Progress -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,14 @@ from sharptheory.cli.numbers import grid, number
 from sharptheory.errors import UserError
 from sharptheory.runs import writing
 from sharptheory.theory.policies import TabularPolicy
+from sharptheory.theory.rows import SUM_TOLERANCE
 
 #: The parameter of each law, as the theory writes it.
 SYMBOLS = {"best-of-N": "N", "tilted": "β", "power": "α", "adaptive best-of-N": "δ", "argmax": "γ"}
+LEGEND = (
+    "π(y*): mass of the law on the likeliest response; KL: from the base, in nats; C_π: concentrability, the mean under the "
+    "law of law/base; samples: of the base for one of the law."
+)
 
 
 @app.command(
@@ -41,7 +47,11 @@ def law(
     normalize: Annotated[bool, Option("--normalize", help="Numbers are weights.")] = False,
     out: Annotated[Path | None, Option(help="Write the table as .csv or .parquet.")] = None,
 ) -> None:
-    """Exact laws of one prompt: best-of-N, tilted, power. Also adaptive best-of-N, and the argmax."""
+    """Exact laws of one prompt: best-of-N, tilted, power. Also adaptive best-of-N, and the argmax.
+
+    Prints the mass π(y*) on the likeliest response (those within γ), KL from the base in nats, concentrability C_π (mean of
+    law/base under the law), and samples needed.
+    """
     from sharptheory.theory.tables import law_table
 
     if (probs is None) == (policy is None):
@@ -62,6 +72,10 @@ def law(
     row = row or 0
     if probs is not None:
         values = grid(probs, "--probs", "[0, 1e300]", distinct=False)
+        if not normalize and abs(off := math.fsum(values) - 1) > SUM_TOLERANCE:
+            raise UserError(
+                f"--probs sums to {1 + off:.9g}, off by {off:+.3g}; expected probabilities, or weights with --normalize"
+            )
         table = TabularPolicy.from_probs(values, normalize=normalize)
     else:
         table = TabularPolicy.from_file(policy, normalize=normalize)
@@ -69,6 +83,7 @@ def law(
             raise UserError(f"--row {row}: {policy} has rows 0 to {table.shape[0] - 1}")
     result = law_table(np.asarray(table.log_probs[row], dtype=float), gamma=gamma, **grids)
     console.print(_table(result, console.width))
+    console.print(LEGEND)
     if out is not None:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,15 +95,24 @@ def _table(result: pd.DataFrame, width: int) -> Table:
     """What each law does, and to as many of the likeliest responses, five at most, as the width has room for."""
     responses = [name for name in result if name.startswith("p") and name[1:].isdecimal()]
     shown = sorted(responses, key=lambda name: -result[name].iloc[0])[:5]
-    number = lambda value: "" if np.isnan(value) else f"{0.0 if abs(value) < 1e-15 else value:.3g}"  # noqa: E731
     while True:
         columns = ["argmax_mass", "kl", "concentrability", "expected_n", *shown]
-        rows = [(_label(r), *(number(r[column]) for column in columns)) for _, r in result.iterrows()]
+        rows = [(_label(r), *(_number(r[column]) for column in columns)) for _, r in result.iterrows()]
         title = f"exact laws over {len(responses)} responses, the likeliest {len(shown)} shown"
         table = number_table(("law", "π(y*)", "KL", "C_π", "samples", *shown), rows, title)
         if not shown or console.measure(table, options=console.options.update(max_width=10 * width)).maximum <= width:
             return table
         shown = shown[:-1]
+
+
+def _number(value: float) -> str:
+    """Three digits, or as many as tell a number from 1."""
+    if np.isnan(value):
+        return ""
+    if abs(value) < 1e-15:
+        return "0"
+    digits = next((d for d in range(3, 16) if float(f"{value:.{d}g}") != 1), 3)
+    return f"{value:.{digits}g}"
 
 
 def _label(row: pd.Series) -> str:

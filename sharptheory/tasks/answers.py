@@ -16,9 +16,10 @@ import regex
 from sharptheory.errors import UserError
 
 #: Digits in groups, decimals, an exponent. A sign belongs to a number unless it follows what it would join or subtract
-#: from: a digit, a letter, a closing bracket, a unit, another dash ("pages 3-5", "5%-10%", "x-5").
+#: from: a digit, a letter, a closing bracket, a unit, another dash ("pages 3-5", "5%-10%", "x-5"). A currency may stand
+#: between them ("-$5").
 NUMBER = re.compile(
-    r"(?P<sign>(?<![^\W_])(?<![)\]}%°-])(?<!\d[$€£¥])[-+−])?"
+    r"(?P<sign>(?<![^\W_])(?<![)\]}%°-])(?<!\d[$€£¥])[-+−](?:[$€£¥](?=[\d.]))?)?"
     r"(?:(?P<groups>\d++(?:,\d++)*+)(?P<rest>(?:\.\d++)?(?:[eE][-+−]?\d++)?)|(?<!\d)(?P<decimals>\.\d++))"
 )
 PARTS = re.compile(r"([-+]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([-+]?[0-9]++))?")
@@ -45,7 +46,7 @@ def last_number(text: str) -> str | None:
         pass
     if last is None:
         return None
-    sign, groups, rest = last["sign"] or "", last["groups"] or "", last["rest"] or last["decimals"] or ""
+    sign, groups, rest = (last["sign"] or "")[:1], last["groups"] or "", last["rest"] or last["decimals"] or ""
     first, *others = groups.split(",")
     if others and (len(others[-1]) < 3 or min(len(first), len(others[-1])) > 3):
         sign, groups = "", others[-1]

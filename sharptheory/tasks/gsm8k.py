@@ -9,7 +9,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.files import read_jsonl
-from sharptheory.tasks.answers import canonical_number, last_number
+from sharptheory.tasks.answers import NUMBER, canonical_number, last_number
 from sharptheory.tasks.entry import Entry
 from sharptheory.tasks.official import Hub, few_shot, official_files
 from sharptheory.tasks.task import Task, choose
@@ -26,12 +26,14 @@ EXAMPLES = [
     ),
 ]
 MARK = re.compile(r"####\s*+(.*)")
-SIGN = re.compile(r"([-+]?)\s*+[$€£]\s*+")
-UNITS = re.compile(r"[\s$€£]*+([-+]?[\d.,]++)")
+#: A sign, a currency and a number, in the ways to write them.
+AMOUNT = re.compile(r"[\s$€£]*+([-+]?)[\s$€£]*+([\d.,]++(?:[eE][-+]?\d++)?)")
 
 
 def extract(response: str) -> str | None:
     """The number after the first ``####``; without one, the last number. A next question made up by the model is cut.
+
+    Of an equation after the mark it is the first side that is a number: "3 * 4 = 12" is 12, "18 = 9 * 2" is 18.
 
     >>> extract("She has 24 - 5 = 19.\\n#### $19")
     '19'
@@ -39,12 +41,16 @@ def extract(response: str) -> str | None:
     response = response.split("\nQuestion:")[0]
     marked = MARK.search(response)
     if marked:
-        text = marked.group(1).replace("**", "").replace("−", "-")
-        if sign := SIGN.match(text):
-            text = sign[1] + text[sign.end() :]
-        found = UNITS.match(text)
-        return canonical_number(found.group(1).rstrip(".,")) if found else last_number(text)
+        text = _value(marked.group(1).replace("**", "").replace("−", "-"))
+        found = AMOUNT.match(text)
+        return canonical_number(found[1] + found[2].rstrip(".,")) if found else last_number(text)
     return last_number(response)
+
+
+def _value(text: str) -> str:
+    """The first side of an equation that holds one number and no more; the text itself if there is none."""
+    sides = text.split("=")
+    return next((side for side in sides if len(NUMBER.findall(side)) == 1), text) if len(sides) > 1 else text
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:

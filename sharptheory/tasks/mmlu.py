@@ -22,26 +22,60 @@ EXAMPLES = [
         "21 and 27 and 33 are divisible by 3, and 31 has no divisor but 1 and itself. The answer is C.",
     )
 ]
-SAID = re.compile(r"(?:answer|option|choice)\b[^A-Za-z]*+(?:is[^A-Za-z]*+)?\b([A-D])\b(?!['’])", re.IGNORECASE)
-BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-D])\b")
+#: Signs and LaTeX between words, as many as anyone writes.
+GAP = r"(?:\\[a-z]++\{|[\W_]){0,20}+"
+ADVERBS = rf"(?:\b(?:\w++(?<=ly)|therefore|thus|hence|then|indeed|most|option|choice)\b{GAP}){{0,3}}+"
+#: The words that go on after a letter; before any other word an "a" is the article.
+AFTER = (
+    r"(?:is|are|was|and|or|but|nor|not|as|because|since|so|for|by|in|with|from|given|due|which|that|if|while|when)\b"
+)
+#: A letter that stands alone ("A's" and "D-glucose" do not) and is not called wrong.
+LETTER = (
+    rf"(?!A\s++(?!{AFTER})(?-i:[a-z]))([A-D])\b(?!['’]|-\w)"
+    r"(?!\W{0,5}(?:is|are)(?:n['’]t|\s++(?:\w++\s++)?(?:not|wrong|incorrect|false))\b)"
+)
+#: What a sentence is read by: "not B, but C"; "option C"; a word that announces an answer; "is therefore C"; its end.
+PART = re.compile(
+    rf"(?:\b(?:can)?not|\bnever|n['’]t)\s++(?:be\s++)?{GAP}[A-D]\b(?:,?\s++but\s++{ADVERBS}{LETTER})?"
+    rf"|\b(?:answer|option|choice|letter)\b{GAP}{LETTER}"
+    r"|\b(?P<key>answer|option|choice|letter|correct|right|it)\b"
+    rf"|(?P<link>\b(?:is|be)\b|['’]s\b|:){GAP}{ADVERBS}{LETTER}"
+    r"|(?P<stop>[.!?\n])",
+    re.IGNORECASE,
+)
+BOXED = re.compile(rf"\\boxed\{{{GAP}([A-D])\b")
 ALONE = re.compile(r"\W*+([A-D])(?:\W*+$|[.):]\s)")
 
 
 def extract(response: str) -> str | None:
-    """The letter after "answer is", in a box, or standing alone on the first or last line.
+    """The letter in the last box, else that which is last said to be the answer, or stands alone on the first or last line.
+
+    "The answer is a bit tricky", "it is not A" and "option A is wrong" say no letter.
 
     >>> extract("Not A. The answer is (C).")
     'C'
     """
     response = response.split("\nQuestion:")[0].strip()
-    for pattern in (BOXED, SAID):
-        if found := pattern.findall(response):
-            return found[-1].upper()
+    if found := BOXED.findall(response):
+        return found[-1]
+    if said := _said(response):
+        return said
     lines = response.splitlines()
     for line in (lines[:1] + lines[-1:]) if lines else []:
         if found := ALONE.match(line.strip()):
             return found.group(1)
     return None
+
+
+def _said(response: str) -> str | None:
+    """The letter that is last said to be the answer, in a sentence that speaks of one."""
+    said, announced = None, False
+    for part in PART.finditer(response):
+        letter = part[1] or part[2] or part[part.re.groups - 1]
+        if letter and (announced or not part["link"]):
+            said = letter.upper()
+        announced = (announced or bool(part["key"])) and not part["stop"]
+    return said
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:

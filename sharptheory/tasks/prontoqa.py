@@ -18,31 +18,37 @@ EXAMPLES = [
         "Sam is a wug. Each wug is a tove. Sam is a tove. Toves are red. Sam is red. The answer is True.",
     )
 ]
+#: Words that lead to a verdict, with a negation in them or not.
+NEGATION = r"(?:not|never|cannot|[a-z]{2,6}?n['’]t)"
+LINK = r"(?:is|was|be)(?:n['’]t)?"
+LEADING = rf"(?:{LINK}|{NEGATION}|[a-z]++(?<=ly)|therefore|thus|hence|then|indeed)\b"
 #: A word that announces a verdict, a verdict, and the end of a sentence or line.
 PART = re.compile(
     r"(?P<key>(?:answer|statement|conclusion|query)\b)"
-    r"|\b(?:is|:)\W*+(?P<negated>not\s++)?(?P<verdict>true|false)\b"
+    rf"|(?P<before>:\W{{0,20}}+|(?:\b{LEADING}\W{{1,20}}+){{0,6}}+)\b(?P<verdict>true|false)\b"
     r"|(?P<stop>[.\n])",
     re.IGNORECASE,
 )
-WORD = re.compile(r"\b(true|false)\b", re.IGNORECASE)
+LINKED = re.compile(rf":|\b{LINK}\b", re.IGNORECASE)
+NEGATED = re.compile(rf"\b{NEGATION}\b", re.IGNORECASE)
 
 
 def extract(response: str) -> str | None:
-    """``True`` or ``False``: what the answer or statement is said to be, else the last of the two words.
+    """``True`` or ``False``: what the answer or statement is said to be, else the last of the two words; negations count.
 
     >>> extract("Sam is red. So the statement is not false.")
     'True'
     """
     response = response.split("\nQuestion:")[0]
-    said, announced = None, False
+    said, last, announced = None, None, False
     for part in PART.finditer(response):
-        if part["verdict"] and announced:
-            said = str((part["verdict"].lower() == "true") != bool(part["negated"]))
+        if part["verdict"]:
+            last = str((part["verdict"].lower() == "true") != bool(len(NEGATED.findall(part["before"])) % 2))
+            if not LINKED.search(part["before"]):
+                continue
+            said = last if announced else said
         announced = bool(part["key"])
-    if said is None and (found := WORD.findall(response)):
-        return found[-1].capitalize()
-    return said
+    return said or last
 
 
 def load(n_prompts: int | None, *, data: str | Path, shots: int = 1, seed: int = 0) -> Task:

@@ -112,8 +112,10 @@ def adaptive_best_of_n(
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         log_entry = np.where(np.isfinite(entry), np.log(entry), _log_wait(leader, threshold))
         # F(v)^k - F(v⁻)^k at the entry k of the level, and the draws that arrive when it stops at once.
-        at_entry = -np.exp(log_entry + np.log(-log_cdf)) + _log_hit(log_entry + log_hazard)
-        log_tail = _log_tail(log_entry, log_cdf, log_ratio, log_hazard, first, last)
+        log_miss = _log_miss(log_p, log_cdf, last)
+        at_entry = -np.exp(log_entry + log_miss) + _log_hit(log_entry + log_hazard)
+        bottom = (first == 0) | (log_cdf + log_ratio == -np.inf)
+        log_tail = _log_tail(log_entry, np.logaddexp(log_miss, log_hazard), bottom, first, last)
         law = np.logaddexp(at_entry, log_p - log_share + log_tail) + log_share
         law[log_p == -np.inf] = -np.inf
         expected = entry[:, -1] + np.exp(log_tail[:, -1])
@@ -137,25 +139,33 @@ def _of_level_sets(log_likelihood: np.ndarray, log_probs: np.ndarray) -> np.ndar
     return values
 
 
+def _log_miss(log_p: np.ndarray, log_cdf: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """``log(-log F)`` of the mass F up to each entry's level, ``[X, Y]``, also where a float cannot tell F from 1."""
+    log_miss = np.log(-log_cdf)
+    if not np.any((log_p < -690) & (log_p > -np.inf)):
+        return log_miss
+    log_above = np.full(log_p.shape, -np.inf)
+    log_above[:, :-1] = np.logaddexp.accumulate(log_p[:, :0:-1], axis=1)[:, ::-1]
+    log_above = np.take_along_axis(log_above, last, axis=1)
+    return np.where(log_above < -600, log_above, log_miss)
+
+
 def _log_tail(
     log_entry: np.ndarray,
-    log_cdf: np.ndarray,
-    log_ratio: np.ndarray,
-    log_hazard: np.ndarray,
+    log_rate: np.ndarray,
+    bottom: np.ndarray,
     first: np.ndarray,
     last: np.ndarray,
 ) -> np.ndarray:
     """``log Σ_{k ≥ entry} P[N_μ > k]`` of each entry's level, ``[X, Y]``: geometric pieces, added from below.
 
     Between a level's entry and that of the level below, the rule goes on with the mass G below the level:
-    ``Σ_{k=a}^{b-1} G^k = G^a (1 - G^{b-a})/(1 - G)``, in terms of ``log(-log G)``, which never underflows.
+    ``Σ_{k=a}^{b-1} G^k = G^a (1 - G^{b-a})/(1 - G)``, in terms of ``log(-log G)``, the rate, which never underflows. At
+    the bottom G is 0.
     """
-    log_below = log_cdf + log_ratio
-    log_rate = np.where(log_below == 0, log_hazard, np.log(-log_below))
     below = np.take_along_axis(log_entry, np.maximum(first - 1, 0), axis=1)
     log_span = below + np.log(-np.expm1(np.minimum(log_entry - below, 0.0)))
     log_geometric = -np.exp(log_entry + log_rate) + _log_hit(log_span + log_rate) - _log_hit(log_rate)
-    bottom = (first == 0) | (log_below == -np.inf)
     is_first = first == np.arange(first.shape[1])
     log_piece = np.where(~bottom & is_first & (log_span > -np.inf), log_geometric, -np.inf)
     return np.take_along_axis(np.logaddexp.accumulate(log_piece, axis=1), last, axis=1)

@@ -132,6 +132,7 @@ def best_of_n_needed(mass: np.ndarray, rho: float) -> np.ndarray:
 # SFT-Sharpening -------------------------------------------------------------------------------------------------------
 
 
+@np.errstate(over="ignore")
 def mle_hellinger(n_prompts: float, log_class: float, rho: float) -> float:
     """MLE over a finite realizable class: ``E_x D_H²(π̂, π) ≤ 2 log(|Π|/ρ)/n`` with probability ``1-ρ``.
 
@@ -168,6 +169,7 @@ def sft_responses(n_star: float, delta: float) -> float:
     return float(max(np.ceil(n_star * stopping_threshold(delta)), 1.0))
 
 
+@np.errstate(over="ignore")
 def sft_bad_prompts(
     n_prompts: float, n_star: float, *, delta: float, rho: float, coverage: float, log_class: float
 ) -> float:
@@ -182,6 +184,7 @@ def sft_bad_prompts(
     return bad_prompts_from_hellinger(mle_hellinger(n_prompts, log_class, rho), delta) + coverage / n_star
 
 
+@np.errstate(over="ignore")
 def sft_cost(*, eps: float, delta: float, rho: float, coverage: float, log_class: float) -> Cost:
     """Enough for `sft_bad_prompts` ≤ ε: ``n = 4 log(|Π|/ρ)/(κδε)``, ``N* = 2 C_cov,γ/ε``.
 
@@ -202,13 +205,14 @@ def sft_cost(*, eps: float, delta: float, rho: float, coverage: float, log_class
     Source: Theorem 4.1′ (arXiv 2412.01951).
     """
     _check(eps=eps, delta=delta, rho=rho, coverage=coverage, log_class=log_class)
-    n_prompts = max(np.ceil(4 * (log_class - np.log(rho)) / (KAPPA * delta * eps)), 1.0)
+    n_prompts = max(np.ceil(4 * (log_class - np.log(rho)) / KAPPA / delta / eps), 1.0)
     return Cost(float(n_prompts), sft_responses(2 * coverage / eps, delta))
 
 
 # Adaptive SFT-Sharpening ----------------------------------------------------------------------------------------------
 
 
+@np.errstate(over="ignore")
 def adaptive_stopping(max_prob: np.ndarray, n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
     """``E[N_μ] ≤ (μ_stop + 1/|y*|)/p*``.
 
@@ -221,6 +225,7 @@ def adaptive_stopping(max_prob: np.ndarray, n_maximizers: np.ndarray, threshold:
     return (threshold + 1 / np.asarray(n_maximizers)) / np.asarray(max_prob)
 
 
+@np.errstate(over="ignore")
 def adaptive_miss(n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
     """``P[ŷ ∉ y*] ≤ exp(-|y*| μ_stop)`` for every stopping time ``≥ N_μ``.
 
@@ -233,6 +238,7 @@ def adaptive_miss(n_maximizers: np.ndarray, threshold: float) -> np.ndarray:
     return np.exp(-np.asarray(n_maximizers) * threshold)
 
 
+@np.errstate(over="ignore")
 def adaptive_bad_prompts(n_prompts: float, *, delta: float, rho: float, log_class: float) -> float:
     """Adaptive SFT: ``P_x[π̂(y*|x) ≤ 1-δ] ≤ 2 log(|Π|/ρ)/(κδn)`` with probability ``1-ρ``.
 
@@ -256,6 +262,7 @@ def adaptive_queries(n_prompts: float, *, delta: float, c_cov_bar: float) -> flo
     return n_prompts * (1 + stopping_threshold(delta)) * c_cov_bar
 
 
+@np.errstate(over="ignore")
 def adaptive_cost(*, eps: float, delta: float, rho: float, c_cov_bar: float, log_class: float) -> Cost:
     """Enough for `adaptive_bad_prompts` ≤ ε; `n_responses` is the bound on the mean number of samples.
 
@@ -265,7 +272,7 @@ def adaptive_cost(*, eps: float, delta: float, rho: float, c_cov_bar: float, log
     Source: Theorem D.1.
     """
     _check(eps=eps, delta=delta, rho=rho, c_cov_bar=c_cov_bar, log_class=log_class)
-    n_prompts = max(np.ceil(2 * (log_class - np.log(rho)) / (KAPPA * delta * eps)), 1.0)
+    n_prompts = max(np.ceil(2 * (log_class - np.log(rho)) / KAPPA / delta / eps), 1.0)
     return Cost(float(n_prompts), adaptive_queries(1, delta=delta, c_cov_bar=c_cov_bar))
 
 

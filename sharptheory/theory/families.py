@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -128,9 +128,15 @@ def _check_graph(n_vertices: int, edges: Sequence[tuple[int, int]]) -> None:
     expect_integers(2, n_vertices=n_vertices)
     if not edges:
         raise UserError("edges is empty; expected pairs of vertices")
+    _check_edges(n_vertices, edges)
+
+
+def _check_edges(n_vertices: int, edges: Sequence[tuple[int, int]]) -> None:
+    if isinstance(edges, str) or not isinstance(edges, Iterable):
+        raise UserError(f"edges={edges!r}; expected pairs of vertices")
     for edge in edges:
-        if len(edge) != 2 or edge[0] == edge[1]:
-            raise UserError(f"edges holds {edge}; expected pairs of different vertices")
+        if np.shape(edge) != (2,) or edge[0] == edge[1]:
+            raise UserError(f"edges holds {edge!r}; expected pairs of different vertices")
         expect_integers(0, n_vertices - 1, **{"a vertex of edges": edge[0]})
         expect_integers(0, n_vertices - 1, **{"a vertex of edges": edge[1]})
 
@@ -140,7 +146,19 @@ def cut_size(sides: Sequence[int], edges: Sequence[tuple[int, int]]) -> int:
 
     Args:
         sides: 0 or 1 per vertex. edges: pairs of vertices.
+
+    Raises:
+        UserError: a side is neither 0 nor 1, or an edge is no pair of different vertices that have a side.
     """
+    if np.ndim(sides) != 1:
+        raise UserError(f"sides={sides!r}; expected 0 or 1 for each vertex")
+    for side in sides:
+        expect_integers(0, 1, **{"a side of sides": side})
+    _check_edges(len(sides), edges)
+    return _cut(sides, edges)
+
+
+def _cut(sides: Sequence[int], edges: Sequence[tuple[int, int]]) -> int:
     return sum(sides[u] != sides[v] for u, v in edges)
 
 
@@ -155,7 +173,7 @@ def max_cut(n_vertices: int, edges: Sequence[tuple[int, int]]) -> int:
     """
     _check_graph(n_vertices, edges)
     expect_room(2.0 ** min(n_vertices, 1_000), n_vertices=n_vertices)
-    return max(cut_size(sides, edges) for sides in itertools.product((0, 1), repeat=n_vertices))
+    return max(_cut(sides, edges) for sides in itertools.product((0, 1), repeat=n_vertices))
 
 
 # Separation of SFT- and RLHF-Sharpening -------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class TabularPolicy:
     (2, 3)
     >>> TabularPolicy.from_probs([[0.5, 0.4]])
     Traceback (most recent call last):
-    sharptheory.errors.UserError: log_probs[0] sums to 0.9, off by -0.1; expected 1 (pass normalize=True for weights)
+    sharptheory.errors.UserError: log_probs[0] sums to 0.9, off by -0.1; expected 1; weights need normalize=True (--normalize)
 
     Args:
         log_probs: log-probabilities in nats, ``[X, Y]`` (``[Y]`` for one prompt); ``-inf`` allowed, so prompts with
@@ -81,8 +81,8 @@ class TabularPolicy:
         if np.any(off > tolerance):
             i = int(np.argmax(off))
             raise UserError(
-                f"log_probs[{i}] sums to {np.exp(sums[i]):.9g}, off by {np.expm1(sums[i]):+.3g}; expected 1 "
-                "(pass normalize=True for weights)"
+                f"log_probs[{i}] sums to {np.exp(sums[i]):.9g}, off by {np.expm1(sums[i]):+.3g}; expected 1; "
+                "weights need normalize=True (--normalize)"
             )
 
     @classmethod

@@ -137,12 +137,23 @@ def test_law_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     assert title.startswith(f"exact laws over 6 responses, the likeliest {len(shown)} shown")
     assert shown[:2] == ["p1", "p3"] and len(shown) >= 3
     table = pd.read_csv(out)
-    for (_, exact), cells in zip(table.iterrows(), rows(printed.partition(str(out))[0]), strict=True):
+    for (_, exact), cells in zip(table.iterrows(), rows(printed.partition("\nπ(y*):")[0]), strict=True):
         values = [exact[name] for name in ("argmax_mass", "kl", "concentrability", "expected_n", *shown)]
         values = [value for value in values if not np.isnan(value)]
         assert [float(cell) for cell in cells[1:]] == pytest.approx(values, rel=6e-3, abs=1e-15)
         assert cells[0].startswith(exact["law"].removesuffix(" best-of-N"))
     assert rows(printed)[3][0] == "best-of-N, N = 1e+15"
+    assert all(f"{name}: " in " ".join(printed.split()) for name in ("π(y*)", "KL", "C_π", "samples"))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1 - 1.5e-5, "0.99999"), (0.9994, "0.999"), (0.9999, "0.9999"), (1.0, "1"), (1 + 3e-7, "1.0000003"), 
+     (1 - 1e-12, "0.999999999999"),
+     (1 - 1e-17, "1"), (1e-300, "0"), (0.123456, "0.123"), (1234.5, "1.23e+03"), (np.nan, "")],
+)  # fmt: skip
+def test_law_tells_what_is_nearly_sure_from_what_is(value, shown):
+    assert law._number(value) == shown
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
@@ -238,17 +249,18 @@ def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
     page = capsys.readouterr().out
     assert page.splitlines()[1].split() == ["policy", "accuracy", "log", "π", "argmax", "entropy", "distinct", "tokens"]
     assert rows(page)[:8] == [
-        ["base, one sample", "40.0 %", "-5.00"],
+        ["base, mean of 8", "40.0 %", "-5.00"],
         ["base, greedy", "50.0 %", "-3.00"],
         ["base, best of 8", "60.0 %", "-2.50"],
-        ["before training", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
+        ["base, mean of 16 others", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
         ["round 1, epoch 2", "55.0 %", "-4.00", "30.0 %", "1.00", "85.0 %", "11.50"],
         ["trained, greedy", "58.0 %", "-2.00"],
         ["trained, best of 8", "61.0 %", "-1.50"],
-        ["base: 8 samples per held-out prompt; before training, round …: one sample, the"],
+        ["base, mean of 8: one sample on average, of the 8 per held-out prompt that"],
     ]
     assert " ".join(page.split()).endswith(
-        "the mean of 16 others; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
+        "that best-of-8 selects from; base, mean of 16 others: the same of samples taken as after each epoch, which it is to "
+        "be compared with; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
         "distinct: share of the samples. One sample of the trained model has come 75 % [-10 %, 120 %] of the way between one "
         "sample (40.0 %) and best-of-8 (60.0 %) of the base model."
     )
@@ -261,6 +273,10 @@ def test_train_says_what_is_known_of_the_gap(capsys):
     for best, said in (
         (0.5, "too few to tell the gap between one sample (25.0 %) and best-of-4 (50.0 %) of the base model from none"),
         (0.25, "show no gap between one sample (25.0 %) and best-of-4 (25.0 %) of the base model to close."),
+        (
+            0.2,
+            "best-of-4 of the base model (20.0 %) is worse than one of its samples (25.0 %): there is no gap to close",
+        ),
     ):
         base = {"n": 4, "sampled_accuracy": 0.25, "best_of_n_accuracy": best}
         train._print(table.assign(**unknown), base, "a title", eval_samples=2)

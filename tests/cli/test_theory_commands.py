@@ -75,7 +75,10 @@ def test_law_prints_and_saves(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["law"], "give either --probs or --policy"),
-        (["law", "--probs", "0.5,0.3"], "sums to 0.8"),
+        (
+            ["law", "--probs", "0.5,0.3"],
+            "--probs sums to 0.8, off by -0.2; expected probabilities, or weights with --normalize",
+        ),
         (["law", "--probs", "0.5,0.5", "--n", "0.5"], "--n 0.5: found 0.5; expected numbers in [1, 1e15]"),
         (["law", "--probs", "0.5,0.5", "--delta", "2"], "--delta 2: found 2; expected numbers in (0, 1]"),
         (["law", "--probs", "0.5,0.5", "--gamma", "1"], "--gamma 1: expected a number in [0, 1)"),

@@ -356,6 +356,12 @@ def test_the_oracle_scores_columns_only(policy, response, message):
         TableOracle(policy).evaluate([0], [[response]])
 
 
+@pytest.mark.parametrize("policy", ["text", None, np.log([[0.5, 0.5]]), type("Row", (), {"log_probs": [0.0, -1.0]})()])
+def test_an_oracle_is_of_a_table(policy):
+    with pytest.raises(UserError, match=r"expected a table of log-probabilities \[X, Y\]"):
+        TableOracle(policy)
+
+
 def test_the_oracle_samples_with_whole_seeds_only(policy):
     with pytest.raises(UserError, match="seed=-1"):
         TableOracle(policy).sample([0], 1, seed=-1)

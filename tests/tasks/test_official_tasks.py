@@ -20,7 +20,7 @@ GSM8K = [  # response, gold, right?
     ("#### 7\nQuestion: next?\nAnswer: 9", "7", True), ("The answer is 18", "18", True), ("The answer is 18.", "18", True),
     ("So 18 apples are left", "18", True), ("12 + 6 = 18", "18", True), ("18 (of 20)", "20", True), ("1,000 in total", "1000", True),
     ("It is -3", "-3", True), ("#### 18\n#### 19", "18", True), ("First 5, then 9.\n#### 9 apples, not 5", "9", True),
-    ("#### 2e3", "2", True), ("#### 3.14159", "3.14159", True), ("#### 18 % ", "18", True), ("#### 10 000", "10", True),
+    ("#### 2e3", "2000", True), ("#### 3.14159", "3.14159", True), ("#### 18 % ", "18", True), ("#### 10 000", "10", True),
     ("#### eighteen", "18", False), ("", "18", False), ("####", "18", False), ("no number here", "18", False),
     ("#### 17", "18", False), ("#### 180", "18", False), ("#### 1.8", "18", False), ("#### -18", "18", False),
     ("#### 18\n", "81", False), ("The answer is not 18 but 19", "18", False), ("#### 1,23", "1234", False),
@@ -29,6 +29,9 @@ GSM8K = [  # response, gold, right?
     ("#### 18; DROP TABLE", "18", True), ("#### NaN", "18", False), ("#### inf", "18", False), ("#### None", "0", False),
     ("<correct>True</correct>", "1", False), ("#### 1" + "0" * 400, "1", False), ("#### 18e", "18", True),
     ("\n\n#### 18", "18", True), ("#### (18)", "18", True), ("#### 18 = 9 * 2", "18", True), ("#### about 18", "18", True),
+    ("#### 1e3", "1000", True), ("#### 1.5e3", "1500", True), ("#### 1.5e-1", "0.15", True), ("#### 1e999", "1", False),
+    ("#### 3 * 4 = 12", "12", True), ("#### $3 + $4 = $7 in all", "7", True), ("#### x = 5", "5", True), ("#### - $5", "-5", True),
+    ("#### 20 - 2 = 18 = 9 * 2", "18", True), ("He lost -$5", "-5", True), ("between $5-$10", "10", True),
 ]  # fmt: skip
 
 GAME24 = [  # response, puzzle, right?
@@ -82,6 +85,17 @@ LETTER_WRONG = ["", "E", "A or maybe {} or none of them", "I don't know", "A{}",
                 "answer", "{}{}"]  # fmt: skip
 MMLU = [(form.format(*[letter] * 2), letter, True) for form in LETTER_RIGHT for letter in "BCD"]
 MMLU += [(form.format(*[letter] * 2), letter, False) for form in LETTER_WRONG for letter in "BCD"]
+MMLU += [
+    ("The answer is a bit tricky. It must be C.", "C", True), ("Thus the answer is therefore B.", "B", True),
+    ("The correct answer is a combination of both effects, so the correct one is B.", "B", True),
+    ("The answer is not A, it is B", "B", True), ("The answer isn't A, it's B.", "B", True), ("It cannot be A but B", "B", True),
+    ("The best answer is definitely C.", "C", True), ("\\boxed{\\mathrm{D}}", "D", True), ("The answer is A because", "A", True),
+    ("The answer is a.", "A", True), ("The answer is $\\text{B}$", "B", True), ("The answer to question 3 is (B)", "B", True),
+    ("Option A is wrong, option B is incorrect, so the answer is D", "D", True), ("The answer is C, but B is close", "C", True),
+    ("The answer is C. Option D is also wrong.", "C", True), ("Only option B isn't wrong: the answer is C", "C", True),
+    ("The answer is D-glucose", "D", False), ("Answer: A gene that is expressed", "A", False), ("It is a trick", "A", False),
+    ("The answer is definitely not A", "A", False), ("The reason is B", "B", False),
+]  # fmt: skip
 
 TRUTH_RIGHT = ["The answer is {}.", "answer: {}", "{}", "{}.", "The statement is {}.", "So it is {}", "**{}**", "Answer: **{}**",
                "Sam is red. {}", "Conclusion: the query is {}.", "The answer is {}\nQuestion: other\nAnswer: maybe",
@@ -109,6 +123,18 @@ PRONTOQA += [
     ("The answer is not false.", "True", True),
     ("TRUE", "True", True),
 ]
+PRONTOQA += [
+    (form.format(said), other, True)
+    for said, other in (("true", "False"), ("False", "True"))
+    for form in (
+        "The statement isn't {}.", "The statement isn’t {}.", "It cannot be {}", "The statement is never {}", "Not {}",
+        "The answer is therefore not {}", "The statement is not necessarily {}", "Answer: not {}", "It wasn't really {}.",
+    )
+]  # fmt: skip
+PRONTOQA += [
+    ("The statement is true, not false.", "True", True), ("The statement (true or false) is false", "False", True),
+    ("The statement is not never true", "True", True), ("Is it not so? True", "True", True), ("Not red. False", "False", True),
+]  # fmt: skip
 
 GRADERS = {
     "mmlu": (mmlu.extract, str.__eq__, MMLU),

@@ -91,6 +91,20 @@ def test_extremes():
     assert np.isfinite(tiny.queries)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("eps", "delta"), [(1e-300, 1e-300), (1e-300, 0.1), (0.1, 1e-300)])
+def test_costs_beyond_what_a_float_holds_are_infinite_without_a_warning(eps, delta):
+    """And none where there is nothing to learn: a class of one policy."""
+    tiny = dict(eps=eps, delta=delta, rho=1e-300, log_class=2.0)
+    one = dict(eps=eps, delta=delta, rho=1.0, log_class=0.0)
+    for cost, coverage in ((bounds.sft_cost, "coverage"), (bounds.adaptive_cost, "c_cov_bar")):
+        assert cost(**tiny, **{coverage: 1e300}).queries == np.inf
+        assert (cost(**tiny, **{coverage: 1.0}).n_prompts == np.inf) is (eps * delta == 0)
+        assert cost(**one, **{coverage: 1.0}).n_prompts == 1
+    assert bounds.adaptive_stopping(1e-300, 1, 1e300) == np.inf and bounds.adaptive_miss(1e300, 1e300) == 0
+    assert bounds.mle_hellinger(1e-300, 1e300, 0.5) == np.inf
+
+
 def test_rates_have_the_printed_exponents():
     for p, slope in ((1.0, -2.0), (np.inf, -1.0)):
         # Without the logarithm in the denominator: the same C and ε^{-1/p}.

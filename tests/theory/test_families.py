@@ -427,6 +427,24 @@ def test_misspecified_by_hand():
     assert probs[(2, 1)] == pytest.approx(e / (2 + e) / 3)
 
 
+@pytest.mark.parametrize(
+    ("sides", "edges", "message"),
+    [
+        ((0, 1), [(0, 2)], "a vertex of edges=2; expected an integer from 0 to 1"),
+        ((0, 1), [(0, -1)], "a vertex of edges=-1"),
+        ((0, 1), [(0, 1, 1)], r"edges holds \(0, 1, 1\); expected pairs of different vertices"),
+        ((0, 1), [0], "edges holds 0; expected pairs"),
+        ((0, 1), 5, "edges=5; expected pairs of vertices"),
+        ((0, 2), [(0, 1)], "a side of sides=2; expected an integer from 0 to 1"),
+        ("text", [(0, 1)], "sides='text'; expected 0 or 1 for each vertex"),
+        (7, [(0, 1)], "sides=7; expected 0 or 1"),
+    ],
+)
+def test_what_is_no_cut_of_a_graph_is_named(sides, edges, message):
+    with pytest.raises(UserError, match=message):
+        families.cut_size(sides, edges)
+
+
 def test_max_cut_policy_by_hand():
     """The likeliest completion of a cut of size c has mass 2^{-n} σ(B)^c 2^{-(|E|-c)}."""
     edges, sigma = [(0, 1), (1, 2)], 1 / (1 + np.exp(-1.5))

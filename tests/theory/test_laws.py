@@ -228,6 +228,20 @@ def test_adaptive_rule_with_a_faint_best_level():
     assert np.exp(rule.law[0]) == pytest.approx(0.7**20, rel=1e-12) and rule.law[2] < -797
 
 
+@pytest.mark.parametrize(
+    ("log_threshold", "shift"), [(0, 30), (230, 300), (230, 490), (690, 17), (709.7, 0), (709.7, 600)]
+)
+def test_adaptive_rule_where_the_chance_of_a_hit_underflows(log_threshold, shift):
+    """A best level of mass 1/k stops the rule from draw k on and the other from draw ek on: e^-e miss it, however large k."""
+    threshold = np.exp(log_threshold)
+    log_k = np.log(threshold) + shift
+    rule = laws.adaptive_best_of_n([0.0, -log_k], threshold, log_likelihood=[-1.0 - shift, -float(shift)])
+    np.testing.assert_allclose(np.exp(rule.law), [np.exp(-np.e), 1 - np.exp(-np.e)], rtol=1e-10)
+    if log_k < 700:
+        mean = 1 + np.exp(-1) - np.exp(-np.e)
+        assert np.log(rule.expected_n) == pytest.approx(log_k + np.log(mean), rel=1e-10)
+
+
 @pytest.mark.parametrize(("size", "threshold"), [(7, 3), (3, 1), (10, 7), (49, 2), (6, 0.5)])
 def test_a_threshold_that_is_a_multiple_of_the_likelihood_is_met_exactly(size, threshold):
     """Uniform on Y: the rule stops at μ Y draws, in the exact law, its tail and its average over a pool alike."""
