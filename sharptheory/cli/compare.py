@@ -27,7 +27,7 @@ from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
 from sharptheory.measure.bootstrap import Estimate
-from sharptheory.report.findings.words import count, listed
+from sharptheory.report.findings.words import count, cut_responses, listed
 from sharptheory.runs import hold, write
 
 
@@ -53,7 +53,8 @@ def compare(
 ) -> None:
     """Every way to decode, side by side. Accuracy and log-likelihood against the forward tokens they cost.
 
-    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out.
+    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out. Of a method that can end
+    short of what it is called, n_certified and n_stopped count the prompts on which it did not.
     """
     grids = dict(
         beams=grid(beams, "--beams", f"[1, {WIDTH}]", whole=True, optional=True),
@@ -67,7 +68,7 @@ def compare(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {"--samples": samples})
     subject = load(options, task, columns=columns)
-    from sharptheory.llm.decoding.compare import alignment, compare_task, counted, n_certified, summarize
+    from sharptheory.llm.decoding.compare import alignment, compare_task, counted, cut_share, n_certified, summarize
     from sharptheory.report import plots as plotting
 
     n_prompts = count(len(task.prompts), "prompt")
@@ -85,14 +86,18 @@ def compare(
         if partial := _partial(summary, len(task.prompts)):
             console.print(partial)
         console.print(f"The argmax search certified its argmax on {certified} of {n_prompts}.")
-        for note in _notes(summary, samples):
+        unfinished = cut_share(out)
+        for note in filter(None, (*_notes(summary, samples), cut_responses(unfinished, "the samples"))):
             console.print(note)
         if said := _likelier(alignment(table, seed=options.seed)):
             console.print(said)
         say_written(plotting.save_compare(summary, out / "compare.png", title))
         rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
         record = subject.provenance(start, seed=options.seed)
-        write_json(out / "compare.json", {"methods": rows, "n_certified": certified, "provenance": record})
+        write_json(
+            out / "compare.json",
+            {"methods": rows, "n_certified": certified, "unfinished": unfinished, "provenance": record},
+        )
 
 
 def _likelier(likelier: Estimate | None) -> str | None:
