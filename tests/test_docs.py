@@ -108,7 +108,7 @@ EXAMPLES = (
     "TabularPolicy",
     "auc_within",
     "best_of_n_curve",
-    "bootstrap_mean",
+    "mean_over_prompts",
     "bounds.sft_cost",
     "coverage.coverage_coefficient",
     "coverage_certificate",

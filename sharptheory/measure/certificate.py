@@ -10,7 +10,7 @@ from scipy import stats
 
 from sharptheory.errors import UserError, expect_numbers
 from sharptheory.measure.best_of_n import best_of_n_weights, checked_n, doubling_grid
-from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, mean_over_prompts
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.responses import (
     LIKELIHOOD_NOISE,
@@ -113,8 +113,8 @@ class CoverageBound:
             open, not chance.
         at_least: lower confidence bound on the coefficient of the population of prompts, valid for every distribution
             (`mean_at_least`). There is no such upper bound: a prompt that was not met may have any ``1/p*``.
-        low_estimate, high_estimate: `low` and `high` as estimates for the population, with the bootstrap interval of a
-            mean. A mean of ``1/p*`` is skewed: with few prompts the interval misses above more often than it says.
+        low_estimate, high_estimate: `low` and `high` as estimates for the population, with the interval of a mean. Where
+            few prompts hold most of a mean of ``1/p*``, it misses above more often than it says (docs/statistics.md).
     """
 
     low: float
@@ -129,7 +129,7 @@ def c_cov_bar_bound(certificate: pd.DataFrame, *, seed: int = 0) -> CoverageBoun
     with np.errstate(over="ignore"):
         ends = [np.exp(-certificate[column].to_numpy(dtype=float)) for column in ("log_p_high", "log_p_low")]
     estimates = [
-        bootstrap_mean(end, ends=(1.0, np.inf), seed=seed)
+        mean_over_prompts(end, ends=(1.0, np.inf))
         if np.isfinite(end).all()
         else Estimate(*np.full(3, np.inf), len(end))
         for end in ends
