@@ -20,7 +20,7 @@ from sharptheory.theory.pool_votes import win_probabilities
 
 #: Up to this N the majority vote is exact whatever it costs. It is exact for N beyond that cost at most this many
 #: operations, about ``64 N`` for each distinct number of votes of a prompt, and for the whole pool; others are sampled.
-MAJORITY_LIMIT, BUDGET = 64, 1e9
+MAJORITY_LIMIT, BUDGET = 64, 3e8
 #: Votes counted for the estimate at one N where it is sampled, over all prompts and answers.
 SAMPLED_VOTES = 1e7
 #: Rewards that have seen the whole pool, however small N is: votes within N samples stand for them.
