@@ -286,6 +286,12 @@ def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:
     return across_methods(likelihood[shared].to_numpy(), accuracy[shared].to_numpy(), seed=seed)
 
 
+def n_mixed(table: pd.DataFrame) -> int:
+    """On how many prompts samples are correct and incorrect, so that it matters how one selects."""
+    accuracy = table.loc[(table["method"] == "sampling") & (table["setting"] == "1"), "accuracy"]
+    return int(accuracy.between(1e-9, 1 - 1e-9).sum())
+
+
 def n_certified(table: pd.DataFrame) -> int:
     """On how many prompts the argmax search proved its response to be the argmax."""
     return int(table["certified"].eq(True).sum())
@@ -329,7 +335,9 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
                 # Of a group whose values are all unknown there is nothing to compare.
                 others = sum(each[column].notna().any() for key, each in groups.items() if key != BASELINE)
                 options = dict(confidence=1 - (1 - CONFIDENCE) / max(others, 1), resamples=RESAMPLES, seed=seed)
-                over = _mean(group[column] - greedy[column], ends=DIFFERENCE if column == "accuracy" else ANY, **options)
+                over = _mean(
+                    group[column] - greedy[column], ends=DIFFERENCE if column == "accuracy" else ANY, **options
+                )
             row |= over.columns(f"{column}_over_greedy")
         rows.append(row)
     return pd.DataFrame(rows)
