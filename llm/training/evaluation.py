@@ -25,7 +25,7 @@ from sharptheory.tasks import Task
 #: Missing masses δ of Definition 3.1 at which prompts count as sharpened.
 DELTAS = (0.5, 0.1)
 #: Means of every evaluation, of those with gold answers, and of those with certified argmaxes.
-OF_SAMPLES = ("log_likelihood", "entropy", "distinct", "length")
+OF_SAMPLES = ("log_likelihood", "entropy", "distinct", "length", "unfinished")
 OF_ANSWERS = ("accuracy", "pass_at_n", "gap_closed")
 OF_ARGMAX = ("argmax_mass", *(f"sharpened_{delta:g}" for delta in DELTAS))
 
@@ -60,8 +60,8 @@ class Evaluation:
         """Means over prompts with 95 % intervals (``name``, ``name_low``, ``name_high``).
 
         `accuracy` and `pass_at_n` of `n` samples, `log_likelihood` under the base model, `entropy` [nats], `distinct`
-        (share of the samples), `length` [tokens], `argmax_mass`, `sharpened_δ` (share of prompts with at least 1-δ on
-        the argmax), and `gap_closed`.
+        (share of the samples), `length` [tokens], `unfinished` (share cut by the length budget), `argmax_mass`,
+        `sharpened_δ` (share of prompts with at least 1-δ on the argmax), and `gap_closed`.
         """
         samples = policy.sample(self.task.prompts, self.n, seed=self.seed + 1)
         columns = self._of_samples(samples) | self._of_answers(policy, samples)
@@ -96,6 +96,7 @@ class Evaluation:
             "entropy": -own.mean(axis=1),
             "distinct": np.array([len(set(row)) / len(row) for row in tokens]),
             "length": np.array([np.mean([len(y) for y in row]) for row in tokens]),
+            "unfinished": np.array([np.mean([not response.finished for response in row]) for row in samples]),
         }
 
     def _of_answers(self, policy: HuggingFaceOracle, samples: list[list[Response]]) -> dict[str, np.ndarray]:
@@ -159,9 +160,9 @@ def baselines(
 
     Returns:
         ``sampled_…``, ``greedy_…`` and ``best_of_n_…`` of `accuracy`, over the prompts with a gold answer, and of
-        `log_likelihood`; `n`, the number of samples per prompt.
+        `log_likelihood`; `n`, the number of samples per prompt, and `unfinished`, the share of them cut by the length budget.
     """
-    values = {"n": int(pool.sizes.min())}
+    values = {"n": int(pool.sizes.min()), "unfinished": float(1 - pool.finished.mean())}
     names = {log_likelihood: "log_likelihood"} | ({"correct": "accuracy"} if "correct" in pool else {})
     for column, name in names.items():
         for kind, mean in best_of_n_ends(pool, column).mean().items():

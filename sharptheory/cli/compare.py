@@ -27,9 +27,9 @@ from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
 from sharptheory.measure.bootstrap import Estimate
-from sharptheory.report.findings.premises import too_few_mixed
-from sharptheory.report.findings.words import TOGETHER, count, listed, span
-from sharptheory.report.schema import FEWEST_PROMPTS, Interval
+from sharptheory.report.findings.premises import cut_short, too_few_mixed
+from sharptheory.report.findings.words import TOGETHER, count, cut_responses, listed, span
+from sharptheory.report.schema import FEWEST_PROMPTS, UNFINISHED_LIMIT, Interval
 from sharptheory.runs import hold, write
 
 
@@ -55,7 +55,8 @@ def compare(
 ) -> None:
     """Every way to decode, side by side. Accuracy and log-likelihood against the forward tokens they cost.
 
-    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out.
+    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out. Of a method that can end
+    short of what it is called, n_certified and n_stopped count the prompts on which it did not.
     """
     grids = dict(
         beams=grid(beams, "--beams", f"[1, {WIDTH}]", whole=True, optional=True),
@@ -69,7 +70,15 @@ def compare(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {"--samples": samples})
     subject = load(options, task, columns=columns)
-    from sharptheory.llm.decoding.compare import alignment, compare_task, counted, n_certified, n_mixed, summarize
+    from sharptheory.llm.decoding.compare import (
+        alignment,
+        compare_task,
+        counted,
+        cut_share,
+        n_certified,
+        n_mixed,
+        summarize,
+    )
     from sharptheory.report import plots as plotting
 
     n_prompts = count(len(task.prompts), "prompt")
@@ -84,33 +93,40 @@ def compare(
         title = f"{subject.name} on {task.name}, {n_prompts}"
         certified = n_certified(table)
         console.print(_table(summary, title))
-        if verdict := _against_greedy(summary, n_mixed(table)):
+        unfinished = cut_share(out)
+        if verdict := _against_greedy(summary, n_mixed(table), unfinished):
             console.print(verdict)
         if partial := _partial(summary, len(task.prompts)):
             console.print(partial)
         console.print(f"The argmax search certified its argmax on {certified} of {n_prompts}.")
-        for note in _notes(summary, samples):
+        for note in filter(None, (*_notes(summary, samples), cut_responses(unfinished, "the samples"))):
             console.print(note)
         if said := _likelier(alignment(table, seed=options.seed)):
             console.print(said)
         say_written(plotting.save_compare(summary, out / "compare.png", title))
         rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
         record = subject.provenance(start, seed=options.seed)
-        write_json(out / "compare.json", {"methods": rows, "n_certified": certified, "provenance": record})
+        write_json(
+            out / "compare.json",
+            {"methods": rows, "n_certified": certified, "unfinished": unfinished, "provenance": record},
+        )
 
 
-def _against_greedy(summary: pd.DataFrame, n_mixed: int) -> str | None:
+def _against_greedy(summary: pd.DataFrame, n_mixed: int, unfinished: float) -> str | None:
     """Which methods are more and less accurate than greedy decoding on the same prompts, where that may be said.
 
     Args:
-        n_mixed: prompts with correct and incorrect samples.
+        n_mixed: prompts with correct and incorrect samples. unfinished: share of the samples that are cut.
     """
     known = [(row, _over_greedy(row)) for _, row in summary.iterrows() if not pd.isna(row["accuracy_over_greedy"])]
     if not known:
         return None
     explained = f"Over greedy: differences in accuracy, {TOGETHER}."
-    if n_mixed < FEWEST_PROMPTS:
-        return f"{explained} No verdict: {too_few_mixed(n_mixed)}."
+    failed = [cut_short(unfinished)] * (unfinished > UNFINISHED_LIMIT) + [too_few_mixed(n_mixed)] * (
+        n_mixed < FEWEST_PROMPTS
+    )
+    if failed:
+        return f"{explained} No verdict: {'; '.join(failed)}."
     found = {
         verdict: [
             f"{row['method']}{', ' if row['setting'] else ''}{row['setting']}"

@@ -9,16 +9,17 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from typer import Option
+from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages, write_json
 from sharptheory.cli.limits import check_kept, check_size
 from sharptheory.cli.models import check_sizes, load
-from sharptheory.cli.options import Options, takes_options
+from sharptheory.cli.options import Options, takes_options, typed
 from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
-from sharptheory.llm.training.config import MAJORITY, METHODS, Config, training_reward
+from sharptheory.llm.training.config import MAJORITY, METHODS, OF_METHODS, Config, training_reward
 from sharptheory.measure.rewards import REWARDS
+from sharptheory.report.findings.words import cut_responses
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()
@@ -37,6 +38,7 @@ DEFAULT = Config()
 def train(
     options: Options,
     *,
+    context: Context,
     method: Annotated[str, Option(help=f"{', '.join(METHODS)}.")] = DEFAULT.method,
     reward: Annotated[
         str,
@@ -76,7 +78,9 @@ def train(
     """Train a model on its own responses, and measure the gain.
 
     Learns from --prompts prompts. Writes pools, checkpoints, log, evaluation, summary.json and the trained model to --out.
+    A training goes on where it was killed, but does not grow: more --prompts, --samples or --epochs make another.
     """
+    _refuse_idle(method, typed(context))
     if full and lora_rank:
         raise UserError("--full trains all weights and --lora-rank a few; give one of them")
     if foreign and pool is None:
@@ -109,6 +113,9 @@ def train(
         return
     title = f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}"
     _print(table, base, title, eval_samples=eval_samples)
+    for name, responses in (("base", base), ("trained", table.iloc[-1])):
+        if warning := cut_responses(responses.get("unfinished"), f"the {name} model's responses"):
+            console.print(warning)
     last = table.iloc[-1].dropna().to_dict()
     summary = out / "summary.json"
     if summary.exists():  # of a finished run it says how long that took
@@ -124,6 +131,20 @@ def train(
 
 #: Fields of an interval, and how the columns of a table end.
 ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def _refuse_idle(method: str, given: dict[str, str]) -> None:
+    """Refuse options that are of other methods, for they would change nothing.
+
+    Args:
+        given: the options that are `typed`.
+    """
+    for setting, methods in OF_METHODS.items():
+        if setting in given and method in METHODS and method not in methods:
+            raise UserError(
+                f"{given[setting]} with --method {method}: it is of {' and '.join(methods)} alone; leave it out, or choose "
+                "such a method"
+            )
 
 
 def _split(options: Options, eval_prompts: int, pool: Path | None) -> tuple[Task, Task]:
@@ -170,18 +191,20 @@ def _print(table: pd.DataFrame, base: dict, title: str, *, eval_samples: int) ->
 
     n, last = base["n"], table.iloc[-1]
     rows = [
-        beside("base, one sample", "sampled", base),
+        beside(f"base, mean of {n}", "sampled", base),
         beside("base, greedy", "greedy", base),
         beside(f"base, best of {n}", "best_of_n", base),
     ]
     for _, row in table.iterrows():
-        label = "before training" if row["epoch"] == 0 else f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
+        trained = f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
+        label = f"base, mean of {eval_samples} others" if row["epoch"] == 0 else trained
         rows.append((label, *(form(name, row[name]) for name in shown)))
     if "greedy_log_likelihood" in last:
         rows += [beside("trained, greedy", "greedy", last), beside(f"trained, best of {n}", "best_of_n", last)]
     console.print(number_table(("policy", *(SHOWN[name][0] for name in shown)), rows, title))
     legend = [
-        f"base: {n} samples per held-out prompt; before training, round …: one sample, the mean of {eval_samples} others",
+        f"base, mean of {n}: one sample on average, of the {n} per held-out prompt that best-of-{n} selects from",
+        f"base, mean of {eval_samples} others: the same of samples taken as after each epoch, which it is to be compared with",
         *(SHOWN[name][1] for name in shown if SHOWN[name][1]),
     ]
     console.print("; ".join(legend) + ".")
@@ -198,4 +221,9 @@ def _said(gap: dict | None, base: dict) -> str:
         return f"One sample of the trained model has come {value} [{low}, {high}] of the way {between}."
     if best > one:
         return f"These prompts are too few to tell the gap {between} from none, so no share of it is stated."
-    return f"These prompts show no gap {between} to close."
+    if best == one:
+        return f"These prompts show no gap {between} to close."
+    return (
+        f"On these prompts best-of-{base['n']} of the base model ({100 * best:.1f} %) is worse than one of its samples "
+        f"({100 * one:.1f} %): there is no gap to close, and to select by likelihood is to lose accuracy."
+    )

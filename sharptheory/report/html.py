@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
+from sharptheory.report.findings.alignment import efficiency_table
 from sharptheory.report.schema import Summary
 from sharptheory.report.summary import REWARD, Diagnosis
 from sharptheory.runs import write
@@ -23,6 +24,7 @@ FIGURES = {
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
+    "efficiency": ("What each reward is worth", None),
     "alignment_levels": ("Does likelihood know? It depends on what is compared", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
@@ -50,9 +52,14 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "summary.json", diagnosis.summary.to_json())
     images = _save_figures(diagnosis, folder)
-    texts = findings(diagnosis.summary)
+    texts, tables = findings(diagnosis.summary), {"efficiency": efficiency_table(diagnosis.summary)}
     sections = [
-        {"heading": heading(key, diagnosis.summary), "text": texts.get(key), "image": images.get(key)}
+        {
+            "heading": heading(key, diagnosis.summary),
+            "text": texts.get(key),
+            "image": images.get(key),
+            "table": tables.get(key),
+        }
         for key in FIGURES
         if key in texts or key in images
     ]

@@ -210,6 +210,19 @@ class Dominance:
 
 
 @dataclass(frozen=True)
+class RewardEfficiency:
+    """What selecting by one reward gains in accuracy, whatever the reward's scale."""
+
+    name: Annotated[str, "of the reward"]
+    correlation: Annotated[
+        Interval, "with correctness inside a prompt, over prompts that have both kinds; 1 for correctness"
+    ]
+    slope: Annotated[Interval, "gain per √(2 nat) of KL at the first step of a tilt of each prompt's own"]
+    shared_slope: Annotated[Interval, "the same where one tilt serves all prompts"]
+    best_of_two: Annotated[Interval, "accuracy of best-of-2 minus that of one sample: E[p(1-p)(2 AUC - 1)]"]
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Does likelihood know which responses are correct? 1/2 is ignorance."""
 
@@ -221,6 +234,10 @@ class Alignment:
     ]
     dominance_within: Annotated[Dominance | None, "by rank inside each prompt; null if too few prompts have both kinds"]
     dominance_pooled: Annotated[Dominance | None, "over all responses of all prompts"]
+    efficiency: Annotated[
+        tuple[RewardEfficiency, ...],
+        "of every reward, correctness as the most that one can have; empty for single samples",
+    ]
 
 
 @dataclass(frozen=True)
@@ -258,6 +275,10 @@ class Coverage:
     high_estimate: Annotated[Interval, "upper end, likewise"]
     median_log_p: Annotated[float | None, "median log-probability of the likeliest sampled response [nats]"]
     undersampled: Annotated[float, "share of prompts where that probability is below 1/samples"]
+    renyi_2: Annotated[
+        Range | None,
+        "mean over prompts of the order-2 Rényi entropy [nats]; null if equal responses cannot be recognised",
+    ]
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from sharptheory.measure.bootstrap import (
     Estimate,
     bootstrap_mean,
 )
+from sharptheory.measure.efficiency import reward_efficiency
 from sharptheory.measure.pool import Pool, as_pool
-from sharptheory.measure.rewards import Reward
+from sharptheory.measure.power_bounds import power_certificate
+from sharptheory.measure.rewards import Reward, available
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.report import schema
 from sharptheory.report.schema import Interval, Range, Summary, number
@@ -100,9 +102,9 @@ def diagnose(
         peak=None if accuracy is None else _peak(accuracy, seed),
         rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
         prediction=None if graded is None or refusal or unidentified else _prediction(graded, int(n[-1]), seed),
-        alignment=None if graded is None else _alignment(graded, seed),
+        alignment=None if graded is None else _alignment(graded, rewards, seed),
         length=_length(pool, graded, n[[0, -1]], seed) if "length" in pool else None,
-        coverage=None if proved is None else _coverage(proved, seed),
+        coverage=None if proved is None else _coverage(proved, None if unidentified else pool, seed),
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
@@ -273,7 +275,7 @@ def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
 # What likelihood knows ------------------------------------------------------------------------------------------------
 
 
-def _alignment(graded: Pool, seed: int) -> schema.Alignment:
+def _alignment(graded: Pool, rewards: Sequence[Reward], seed: int) -> schema.Alignment:
     within, pooled = (_dominance(graded, within=within, seed=seed) for within in (True, False))
     levels = {name: _interval(level) for name, level in alignment.alignment_levels(graded, seed=seed).items()}
     return schema.Alignment(
@@ -282,6 +284,17 @@ def _alignment(graded: Pool, seed: int) -> schema.Alignment:
         levels=levels,
         dominance_within=within,
         dominance_pooled=pooled,
+        efficiency=_efficiency(graded, rewards, seed) if graded.sizes.max() > 1 else (),
+    )
+
+
+def _efficiency(graded: Pool, rewards: Sequence[Reward], seed: int) -> tuple[schema.RewardEfficiency, ...]:
+    """Of what best-of-N selects by, and of correctness, which no reward surpasses."""
+    by = [reward for reward in available(graded) if reward.selects or reward.name == "correctness"]
+    found = {reward.name: reward_efficiency(graded, reward, seed=seed) for reward in [*by, *rewards]}
+    return tuple(
+        schema.RewardEfficiency(name, *(_interval(estimate) for estimate in vars(each).values()))
+        for name, each in found.items()
     )
 
 
@@ -314,7 +327,7 @@ def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, ce
         return None, None, str(refusal)
 
 
-def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
+def _coverage(proved: pd.DataFrame, identified: Pool | None, seed: int) -> schema.Coverage:
     bound, log_p = certificate.c_cov_bar_bound(proved, seed=seed), proved["log_p_low"].to_numpy()
     return schema.Coverage(
         certified=float(proved["certified"].mean()),
@@ -325,7 +338,13 @@ def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
         high_estimate=_interval(bound.high_estimate),
         median_log_p=number(np.median(log_p)),
         undersampled=float(np.mean(log_p < -np.log(proved["n_samples"]))),
+        renyi_2=None if identified is None else _renyi_2(identified),
     )
+
+
+def _renyi_2(pool: Pool) -> Range:
+    ends = power_certificate(pool, 2.0)[["renyi_low", "renyi_high"]].mean()
+    return Range(*map(number, ends))
 
 
 def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:

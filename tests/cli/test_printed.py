@@ -234,35 +234,41 @@ TOGETHER = (
 
 
 @pytest.mark.parametrize(
-    ("table", "n_mixed", "said"),
+    ("table", "n_mixed", "unfinished", "said"),
     [
         (
             OVER,
             20,
+            0.2,
             f"{TOGETHER} More accurate than greedy decoding: best-of-N, 8. Less accurate than greedy decoding: sampling, 1. "
             "Of the others it is not shown.",
         ),
         (
             OVER[OVER["method"] != "best-of-N"],
             20,
+            0.2,
             f"{TOGETHER} Less accurate than greedy decoding: sampling, 1. Of the others it is not shown.",
         ),
         (
             OVER[OVER["method"] == "beam search"],
             20,
+            0.2,
             f"{TOGETHER} That any method is more or less accurate than greedy decoding is not shown.",
         ),
         (
             OVER,
             19,
-            f"{TOGETHER} No verdict: 19 prompts have both correct and incorrect responses, and fewer than 20 decide nothing "
+            0.25,
+            f"{TOGETHER} No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither "
+            "likelihoods nor grades are those of whole responses (raise --max-new-tokens); 19 prompts have both correct and "
+            "incorrect responses, and fewer than 20 decide nothing "
             "(take more prompts, or more samples of each).",
         ),
-        (OVER[OVER["method"] == "greedy"], 20, None),
+        (OVER[OVER["method"] == "greedy"], 20, 0.0, None),
     ],
 )
-def test_compare_says_what_is_more_accurate_than_greedy_decoding_on_the_same_prompts(table, n_mixed, said):
-    assert compare._against_greedy(table, n_mixed) == said
+def test_compare_says_what_is_more_accurate_than_greedy_decoding_on_the_same_prompts(table, n_mixed, unfinished, said):
+    assert compare._against_greedy(table, n_mixed, unfinished) == said
 
 
 @pytest.mark.parametrize(
@@ -300,17 +306,18 @@ def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
     page = capsys.readouterr().out
     assert page.splitlines()[1].split() == ["policy", "accuracy", "log", "π", "argmax", "entropy", "distinct", "tokens"]
     assert rows(page)[:8] == [
-        ["base, one sample", "40.0 %", "-5.00"],
+        ["base, mean of 8", "40.0 %", "-5.00"],
         ["base, greedy", "50.0 %", "-3.00"],
         ["base, best of 8", "60.0 %", "-2.50"],
-        ["before training", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
+        ["base, mean of 16 others", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
         ["round 1, epoch 2", "55.0 %", "-4.00", "30.0 %", "1.00", "85.0 %", "11.50"],
         ["trained, greedy", "58.0 %", "-2.00"],
         ["trained, best of 8", "61.0 %", "-1.50"],
-        ["base: 8 samples per held-out prompt; before training, round …: one sample, the"],
+        ["base, mean of 8: one sample on average, of the 8 per held-out prompt that"],
     ]
     assert " ".join(page.split()).endswith(
-        "the mean of 16 others; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
+        "that best-of-8 selects from; base, mean of 16 others: the same of samples taken as after each epoch, which it is to "
+        "be compared with; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
         "distinct: share of the samples. One sample of the trained model has come 75 % [-10 %, 120 %] of the way between one "
         "sample (40.0 %) and best-of-8 (60.0 %) of the base model."
     )
@@ -323,6 +330,10 @@ def test_train_says_what_is_known_of_the_gap(capsys):
     for best, said in (
         (0.5, "too few to tell the gap between one sample (25.0 %) and best-of-4 (50.0 %) of the base model from none"),
         (0.25, "show no gap between one sample (25.0 %) and best-of-4 (25.0 %) of the base model to close."),
+        (
+            0.2,
+            "best-of-4 of the base model (20.0 %) is worse than one of its samples (25.0 %): there is no gap to close",
+        ),
     ):
         base = {"n": 4, "sampled_accuracy": 0.25, "best_of_n_accuracy": best}
         train._print(table.assign(**unknown), base, "a title", eval_samples=2)

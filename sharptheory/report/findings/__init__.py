@@ -21,6 +21,7 @@ def findings(summary: Summary) -> dict[str, str]:
         "rewards": rewards.sentences(summary),
         "likelihood": likelihood.sentences(summary),
         "alignment": alignment.sentences(summary),
+        "efficiency": alignment.efficiency(summary),
         "alignment_levels": (alignment.levels(summary),),
         "coverage": coverage.sentences(summary),
         "theory": theory.sentences(summary),
