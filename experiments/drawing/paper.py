@@ -86,7 +86,7 @@ def paper_lift(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
 
 
 @figure(
-    "Up to the trained length, other self-rewards gain no more than likelihood",
+    "What other ways to use 50 samples gain over greedy decoding",
     "The same for other ways to use 50 samples (the paper's Fig. 2): best-of-50 by length-normalised log-likelihood and majority "
     "vote, in points over greedy decoding; coverage, whether any of 50 is correct; and greedy accuracy itself.",
     data="paper",

@@ -332,7 +332,8 @@ def test_train_says_what_is_known_of_the_gap(capsys):
         (0.25, "show no gap between one sample (25.0 %) and best-of-4 (25.0 %) of the base model to close."),
         (
             0.2,
-            "best-of-4 of the base model (20.0 %) is worse than one of its samples (25.0 %): there is no gap to close",
+            "best-of-4 of the base model (20.0 %) is below one of its samples (25.0 %): there is no gap to close. "
+            "Whether that is more than chance, `sharptheory diagnose` says.",
         ),
     ):
         base = {"n": 4, "sampled_accuracy": 0.25, "best_of_n_accuracy": best}
