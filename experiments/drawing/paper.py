@@ -58,7 +58,7 @@ def heat(ax: Axes, rows: pd.DataFrame, column: str, *, form: str, diverging: boo
             text += f"\n{row['certified']:.0%} certified"
         elif f"{column}_low" in row:
             low, high = (form.format(scale * row[f"{column}_{side}"]) for side in ("low", "high"))
-            text += f"\n[{low}, {high}]"
+            text += "\non every prompt" if row[f"{column}_low"] == row[f"{column}_high"] else f"\n[{low}, {high}]"
         color = "white" if abs(value) > (0.75 if diverging else 0.6) * largest else "black"
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
 
@@ -86,7 +86,7 @@ def paper_lift(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
 
 
 @figure(
-    "Up to the trained length, other self-rewards gain no more than likelihood",
+    "What other ways to use 50 samples gain over greedy decoding",
     "The same for other ways to use 50 samples (the paper's Fig. 2): best-of-50 by length-normalised log-likelihood and majority "
     "vote, in points over greedy decoding; coverage, whether any of 50 is correct; and greedy accuracy itself.",
     data="paper",

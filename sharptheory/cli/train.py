@@ -224,6 +224,6 @@ def _said(gap: dict | None, base: dict) -> str:
     if best == one:
         return f"These prompts show no gap {between} to close."
     return (
-        f"On these prompts best-of-{base['n']} of the base model ({100 * best:.1f} %) is worse than one of its samples "
-        f"({100 * one:.1f} %): there is no gap to close, and to select by likelihood is to lose accuracy."
+        f"On these prompts best-of-{base['n']} of the base model ({100 * best:.1f} %) is below one of its samples "
+        f"({100 * one:.1f} %): there is no gap to close. Whether that is more than chance, `sharptheory diagnose` says."
     )
