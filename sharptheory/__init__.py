@@ -16,8 +16,11 @@ from sharptheory.measure.certificate import (
     c_cov_bar_bound,
     coverage_certificate,
 )
+from sharptheory.measure.efficiency import Efficiency, reward_efficiency
 from sharptheory.measure.imports import read_pool
+from sharptheory.measure.planning import Plan, plan
 from sharptheory.measure.pool import Pool
+from sharptheory.measure.power_bounds import matched_power, power_certificate, power_mean_bounds
 from sharptheory.measure.prediction import predict_best_of_n
 from sharptheory.measure.rewards import Reward, load_reward
 from sharptheory.measure.selection import accuracy_curves, majority_curve
@@ -25,7 +28,7 @@ from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.report.html import write_report
 from sharptheory.report.schema import Summary
 from sharptheory.report.summary import Diagnosis, diagnose
-from sharptheory.theory import bounds, coverage, divergences, families, laws, majority
+from sharptheory.theory import bounds, coverage, divergences, families, first_order, laws, majority
 from sharptheory.theory.policies import AutoregressivePolicy, LinearSoftmaxPolicy, TabularPolicy
 
 __version__ = _version("sharptheory")
@@ -35,10 +38,12 @@ __all__ = [
     "CountingOracle",
     "CoverageBound",
     "Diagnosis",
+    "Efficiency",
     "Estimate",
     "HitRates",
     "LinearSoftmaxPolicy",
     "Oracle",
+    "Plan",
     "Pool",
     "Response",
     "Reward",
@@ -68,15 +73,21 @@ __all__ = [
     "divergences",
     "dominance",
     "families",
+    "first_order",
     "laws",
     "learners",
     "length_confound",
     "load_reward",
     "majority",
     "majority_curve",
+    "matched_power",
     "pass_at_n",
+    "plan",
+    "power_certificate",
+    "power_mean_bounds",
     "predict_best_of_n",
     "read_pool",
+    "reward_efficiency",
     "rewards",
     "simulate",
     "write_report",

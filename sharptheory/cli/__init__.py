@@ -5,11 +5,11 @@ import os
 import sys
 import warnings
 
-from sharptheory.cli import argmax, check, compare, curves, diagnose, law, train
+from sharptheory.cli import argmax, check, compare, curves, diagnose, law, plan, train
 from sharptheory.cli.app import app, say
 from sharptheory.errors import UserError
 
-__all__ = ["app", "argmax", "check", "compare", "curves", "diagnose", "law", "main", "train"]
+__all__ = ["app", "argmax", "check", "compare", "curves", "diagnose", "law", "main", "plan", "train"]
 
 #: Packages that only an extra installs.
 EXTRAS = {"torch": "llm", "transformers": "llm", "safetensors": "llm", "math_verify": "tasks", "peft": "train",

@@ -17,7 +17,7 @@ from rich.table import Table
 from sharptheory.runs import write
 
 #: In the order of a user's day; `--help` keeps it.
-COMMANDS = ("diagnose", "argmax", "compare", "train", "check", "curves", "law")
+COMMANDS = ("plan", "diagnose", "argmax", "compare", "train", "check", "curves", "law")
 
 #: Names, paths and answers are a user's: what looks like markup or an emoji in them is text.
 console = Console(markup=False, emoji=False, highlight=False)

@@ -28,7 +28,7 @@ from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
 from sharptheory.measure.bootstrap import Estimate
-from sharptheory.report.findings import count, cut_responses, listed
+from sharptheory.report.findings.words import count, cut_responses, listed
 from sharptheory.runs import hold, write
 from sharptheory.tasks import Task
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
 from sharptheory.cli.rewards import MEASURED, SAMPLED, check_needs, load_rewards, measured_columns, needed_columns
 from sharptheory.errors import UserError
-from sharptheory.measure.imports import read_pool
+from sharptheory.measure.imports import pool_files, read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from sharptheory.provenance import provenance
@@ -79,7 +80,7 @@ def diagnose(
         if options.dry_run:
             return _dry_run(options, subject, task, samples, judge="p_true" in columns)
     else:
-        responses, facts = _given(options, pool, typed(context))
+        responses, facts = _given(options, pool, typed(context), texts=bool(own))
         check_needs(own, list(responses.samples), f"{pool} has")
         seconds = time.perf_counter() - start
         title = f"Diagnosis of {pool.name}"
@@ -124,11 +125,11 @@ def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, ju
         )  # fmt: skip
 
 
-def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, dict]:
+def _given(options: Options, path: Path, given: dict[str, str], *, texts: bool) -> tuple[Pool, dict]:
     """Samples made elsewhere, and what makes their report this one; nothing is written yet.
 
     Args:
-        given: the options that are `typed`.
+        given: the options that are `typed`. texts: whether a reward of the user's may read the responses themselves.
     """
     fitting = ("pool", "prompts", "seed", "out", "force", "wait", "reward")
     if idle := [name for field, name in given.items() if field not in fitting]:
@@ -138,10 +139,11 @@ def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, d
     check_out(options.out)
     if not _is_own(path, options.out):
         check_kept(path, options.out, force=options.force)
-    pool = read_pool(path)
+    pool = read_pool(path, texts=texts)
     if "prompts" in given:
         pool = _first(pool, options.prompts)
-    content = digest(file_digest(path))
+    hashes = list(map(file_digest, pool_files(path)))
+    content = digest(hashes[0] if len(hashes) == 1 else hashes)
     facts = {
         "content": "report",
         "pool": path.name,
@@ -160,7 +162,8 @@ def _is_own(path: Path, out: Path) -> bool:
 def _first(pool: Pool, n_prompts: int) -> Pool:
     """The first prompts of a pool, greedy responses included."""
     few = pool.sizes.index[:n_prompts]
-    return Pool(*(rows[rows["prompt_id"].isin(few)].reset_index(drop=True) for rows in (pool.samples, pool.greedy)))
+    greedy = pool.greedy[pool.greedy["prompt_id"].isin(few)].reset_index(drop=True)
+    return replace(pool.take(pool["prompt_id"].isin(few)), greedy=greedy)
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

@@ -20,7 +20,7 @@ from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import MAJORITY, METHODS, OF_METHODS, Config, training_reward
 from sharptheory.measure.rewards import REWARDS
-from sharptheory.report.findings import cut_responses
+from sharptheory.report.findings.words import cut_responses
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()

@@ -22,8 +22,10 @@ from sharptheory.measure.bootstrap import (
     Estimate,
     bootstrap_mean,
 )
+from sharptheory.measure.efficiency import reward_efficiency
 from sharptheory.measure.pool import Pool, as_pool
-from sharptheory.measure.rewards import Reward
+from sharptheory.measure.power_bounds import power_certificate
+from sharptheory.measure.rewards import Reward, available
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.report import schema
 from sharptheory.report.schema import Interval, Range, Summary, number
@@ -86,21 +88,23 @@ def diagnose(
     n = curve_grid(int(pool.sizes.min()))
     log_likelihood = curve(pool, REWARD, REWARD, n)
     accuracy = None if graded is None else curve(graded, REWARD, "correct", n)
+    any_of_n = None if graded is None else pass_at_n(graded, n)
     unidentified = certificate.unidentified(pool)
     proved, rates, refusal = _certified(pool, identified=unidentified is None)
     summary = Summary(
         sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
         greedy=_greedy(pool, accuracy, seed),
         best_of_n=_best_of_n(accuracy, log_likelihood, seed),
-        pass_at_n=None if graded is None else _accuracies(pass_at_n(graded, n), seed),
+        pass_at_n=None if graded is None else _accuracies(any_of_n, seed),
         gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, seed),
         gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
+        missed=None if graded is None else _mean((any_of_n - accuracy).iloc[:, -1], seed, PROPORTION),
         peak=None if accuracy is None else _peak(accuracy, seed),
         rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
         prediction=None if graded is None or refusal or unidentified else _prediction(graded, int(n[-1]), seed),
-        alignment=None if graded is None else _alignment(graded, seed),
+        alignment=None if graded is None else _alignment(graded, rewards, seed),
         length=_length(pool, graded, n[[0, -1]], seed) if "length" in pool else None,
-        coverage=None if proved is None else _coverage(proved, seed),
+        coverage=None if proved is None else _coverage(proved, None if unidentified else pool, seed),
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
@@ -150,6 +154,7 @@ def _sampling(
         n_samples_max=int(sizes.max()),
         n_responses=len(pool.samples),
         n_graded_prompts=0 if accuracy is None else len(accuracy),
+        n_mixed_prompts=0 if accuracy is None else int(accuracy[1].between(1e-9, 1 - 1e-9).sum()),
         accuracy=None if accuracy is None else _mean(accuracy[1], seed, PROPORTION),
         log_likelihood=_mean(log_likelihood[1], seed, NEGATIVE),
         unfinished=float(1 - finished.mean()) if len(finished) else None,
@@ -181,8 +186,11 @@ def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | No
 
 def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> tuple[schema.BestOfN, ...]:
     n = log_likelihood.columns
-    accuracies = [None] * len(n) if accuracy is None else _means(accuracy, seed, PROPORTION)
-    return tuple(map(schema.BestOfN, map(int, n), accuracies, _means(log_likelihood, seed, NEGATIVE)))
+    accuracies, over = [[None] * len(n)] * 2
+    if accuracy is not None:
+        accuracies = _means(accuracy, seed, PROPORTION)
+        over = _means(accuracy.sub(accuracy[1], axis=0), seed, DIFFERENCE)
+    return tuple(map(schema.BestOfN, map(int, n), accuracies, over, _means(log_likelihood, seed, NEGATIVE)))
 
 
 def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
@@ -223,13 +231,27 @@ def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) 
     """Every self-reward that the pool supports, the votes, and `rewards`; correctness itself is pass@N."""
     tables = accuracy_curves(graded, n, further=rewards, seed=seed)
     tables.pop("correctness")
-    own = tables[REWARD].iloc[:, -1]
-    over = {
-        name: _mean(table.iloc[:, -1].loc[own.index] - own, seed, DIFFERENCE, comparisons=len(tables) - 1)
+    own = tables[REWARD]
+
+    def over_likelihood(name: str, table: pd.DataFrame) -> list[Interval | None]:
+        if name == REWARD:
+            return [None] * len(table.columns)
+        return _means(table.loc[own.index] - own[table.columns], seed, DIFFERENCE, comparisons=len(tables) - 1)
+
+    return tuple(
+        schema.RewardCurve(
+            name,
+            tuple(
+                map(
+                    schema.RewardAccuracy,
+                    map(int, table.columns),
+                    _means(table, seed, PROPORTION),
+                    over_likelihood(name, table),
+                )
+            ),
+        )
         for name, table in tables.items()
-        if name != REWARD
-    }
-    return tuple(schema.RewardCurve(name, _accuracies(table, seed), over.get(name)) for name, table in tables.items())
+    )
 
 
 def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
@@ -253,7 +275,7 @@ def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
 # What likelihood knows ------------------------------------------------------------------------------------------------
 
 
-def _alignment(graded: Pool, seed: int) -> schema.Alignment:
+def _alignment(graded: Pool, rewards: Sequence[Reward], seed: int) -> schema.Alignment:
     within, pooled = (_dominance(graded, within=within, seed=seed) for within in (True, False))
     levels = {name: _interval(level) for name, level in alignment.alignment_levels(graded, seed=seed).items()}
     return schema.Alignment(
@@ -262,6 +284,17 @@ def _alignment(graded: Pool, seed: int) -> schema.Alignment:
         levels=levels,
         dominance_within=within,
         dominance_pooled=pooled,
+        efficiency=_efficiency(graded, rewards, seed) if graded.sizes.max() > 1 else (),
+    )
+
+
+def _efficiency(graded: Pool, rewards: Sequence[Reward], seed: int) -> tuple[schema.RewardEfficiency, ...]:
+    """Of what best-of-N selects by, and of correctness, which no reward surpasses."""
+    by = [reward for reward in available(graded) if reward.selects or reward.name == "correctness"]
+    found = {reward.name: reward_efficiency(graded, reward, seed=seed) for reward in [*by, *rewards]}
+    return tuple(
+        schema.RewardEfficiency(name, *(_interval(estimate) for estimate in vars(each).values()))
+        for name, each in found.items()
     )
 
 
@@ -271,13 +304,15 @@ def _dominance(graded: Pool, *, within: bool, seed: int) -> schema.Dominance | N
 
 
 def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> schema.Length:
-    lengths = curve(pool, REWARD, "length", np.unique(ends)).mean()
+    lengths = curve(pool, REWARD, "length", np.unique(ends))
+    over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], seed, ANY)
     found = None if graded is None else alignment.length_confound(graded, seed=seed)
     confound = None
     if found is not None:
         values = {name: _interval(v) if isinstance(v, Estimate) else v for name, v in vars(found).items()}
         confound = schema.LengthConfound(**values)
-    return schema.Length(float(lengths.iloc[0]), float(lengths.iloc[-1]), confound)
+    means = lengths.mean()
+    return schema.Length(float(means.iloc[0]), float(means.iloc[-1]), over, confound)
 
 
 # What the pool proves -------------------------------------------------------------------------------------------------
@@ -292,7 +327,7 @@ def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, ce
         return None, None, str(refusal)
 
 
-def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
+def _coverage(proved: pd.DataFrame, identified: Pool | None, seed: int) -> schema.Coverage:
     bound, log_p = certificate.c_cov_bar_bound(proved, seed=seed), proved["log_p_low"].to_numpy()
     return schema.Coverage(
         certified=float(proved["certified"].mean()),
@@ -303,7 +338,13 @@ def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
         high_estimate=_interval(bound.high_estimate),
         median_log_p=number(np.median(log_p)),
         undersampled=float(np.mean(log_p < -np.log(proved["n_samples"]))),
+        renyi_2=None if identified is None else _renyi_2(identified),
     )
+
+
+def _renyi_2(pool: Pool) -> Range:
+    ends = power_certificate(pool, 2.0)[["renyi_low", "renyi_high"]].mean()
+    return Range(*map(number, ends))
 
 
 def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:
@@ -341,13 +382,17 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 
 def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
-    confidence = 1 - (1 - CONFIDENCE) / comparisons
-    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=confidence, seed=seed))
+    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=_together(comparisons), seed=seed))
 
 
-def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float]) -> list[Interval]:
-    """Mean over prompts of each column."""
-    return _intervals(bootstrap_mean(table.to_numpy(dtype=float), ends=ends, seed=seed))
+def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
+    """Mean over prompts of each column, likewise."""
+    values = table.to_numpy(dtype=float)
+    return _intervals(bootstrap_mean(values, ends=ends, confidence=_together(comparisons), seed=seed))
+
+
+def _together(comparisons: int) -> float:
+    return 1 - (1 - CONFIDENCE) / comparisons
 
 
 def _interval(estimate: Estimate) -> Interval:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
 from sharptheory.theory.levels import TOLERANCE, levels
 from sharptheory.theory.rows import as_floats, as_log_probs, as_rewards
 
@@ -72,6 +72,36 @@ def renyi_2(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # in this order, to -inf at worst
         terms = np.where(support, p + (np.where(support, p, 0.0) - np.where(support, q, 0.0)), -np.inf)
     return np.maximum(logsumexp(terms, axis=-1), 0.0)
+
+
+def renyi_entropy(p: np.ndarray, alpha: float) -> np.ndarray:
+    """Rényi entropy ``H_α(p) = log(Σ p^α)/(1-α)``: the sum is the normaliser Z_α of the power law ``p^α/Z_α``.
+
+    It falls in α, from the logarithm of the support's size at 0 over the Shannon entropy at 1 to ``-log max p`` at ∞.
+
+    Args:
+        p: log-probabilities in nats, ``[..., Y]``. alpha: its order, ``α ≥ 0``, infinity included.
+
+    Raises:
+        UserError: a row is no law, or α is negative.
+
+    ```python
+    >>> round(float(renyi_entropy(np.log([0.5, 0.25, 0.25]), 2.0)), 3)  # -log Σ p²
+    0.981
+
+    ```
+    """
+    expect_numbers("[0, inf]", alpha=alpha)
+    p = as_log_probs(p, "p")
+    if alpha == np.inf:
+        return -p.max(axis=-1) + 0.0
+    support = p > -np.inf
+    finite = np.where(support, p, 0.0)
+    shannon = -(np.where(support, np.exp(p), 0.0) * finite).sum(axis=-1) + 0.0
+    # Near 1 the quotient cancels, and the entropy differs from Shannon's by less than what is lost.
+    if abs(alpha - 1) < 1e-8:
+        return shannon
+    return logsumexp(np.where(support, alpha * finite, -np.inf), axis=-1) / (1 - alpha) + 0.0
 
 
 def win_rate(p: np.ndarray, q: np.ndarray, rewards: np.ndarray, *, tolerance: float = TOLERANCE) -> np.ndarray:

@@ -18,6 +18,7 @@ def test_argmax_certifies_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     assert summary["n_prompts"] == 6 and summary["n_certified"] == table["certified"].sum() > 0
     known = table[table["complete"]]
     assert summary["c_cov_bar"] == np.exp(-table.loc[table["certified"], "log_p"]).mean()
+    assert summary["c_cov_bar_at_least"] == np.exp(-table["log_upper"]).mean() and "on all of them" in printed
     assert (known["log_q"] >= known["log_p"] - 1e-9).all() and (
         known["log_runner_up"].dropna() < known["log_p"].max()
     ).all()

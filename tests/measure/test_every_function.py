@@ -4,6 +4,7 @@ The functions are found by their parameter `pool`, so that a new one is held to 
 """
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -42,9 +43,10 @@ def public_functions() -> dict[str, object]:
 
 
 FUNCTIONS = public_functions() | {f"Reward {name}": reward for name, reward in REWARDS.items()}
+FUNCTIONS["plan"] = functools.partial(FUNCTIONS["plan"], effect=0.1)
 
 #: A value for every parameter that has no default: a new parameter needs one here.
-ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0,
+ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0, "moment": -1.0,
              "columns": ("log_likelihood", "length")}  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def assert_same(result, other) -> None:
             assert_same(one, another)
     elif dataclasses.is_dataclass(result) and not callable(result):
         assert_same(vars(result), vars(other))
-    elif isinstance(result, (np.ndarray, float)):
+    elif isinstance(result, (np.ndarray, float, pd.Index)):
         np.testing.assert_array_equal(result, other)
     else:
         assert result == other
@@ -182,7 +184,8 @@ def erratic() -> pd.DataFrame:
     return rows.assign(response=[f"r{i}" for i in range(105)])
 
 
-@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose"}))
+# The majority vote of so small a pool is exact.
+@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "majority_curve", "plan"}))
 def test_the_seed_decides_all_that_is_random(name, erratic):
     """The same seed, the same numbers; of several seeds some move each interval."""
     function = FUNCTIONS[name]

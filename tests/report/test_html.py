@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.report.findings import findings, headline
+from sharptheory.report.findings.alignment import efficiency_table
 from sharptheory.report.html import FIGURES, figures, write_report
 from sharptheory.report.schema import Interval, Summary
 from sharptheory.report.summary import diagnose
@@ -39,6 +40,14 @@ def test_report_is_complete_and_self_contained(tmp_path, diagnosis):
     assert html.count("data:image/png;base64,") == len(images)
     for filename in images:
         assert base64.b64encode((tmp_path / filename).read_bytes()).decode() in html
+
+
+def test_the_table_of_rewards_is_in_the_report(tmp_path, diagnosis):
+    text = unescape(write_report(diagnosis, tmp_path, title="t").read_text())
+    header, rows = efficiency_table(diagnosis.summary)
+    assert len(rows) == 3 and text.count("<th>") == len(header)
+    table = text.partition("<h2>What each reward is worth</h2>")[2].partition("</table>")[0]
+    assert re.findall("<t[hd]>(.*?)</t[hd]>", table) == [*header, *(cell for row in rows for cell in row)]
 
 
 def test_the_summary_beside_it_is_the_diagnosis(tmp_path, diagnosis):
@@ -126,7 +135,7 @@ def test_the_report_has_every_heading_paragraph_and_picture_in_order(tmp_path, d
     known, drawn_ = findings(diagnosis.summary), figures(diagnosis)
     shown = [(key, heading) for key, (heading, _) in FIGURES.items() if key in known or key in drawn_]
     assert re.findall("<h2>(.*?)</h2>", text) == [heading for _, heading in shown]
-    assert len(shown) == 9 and text.count("<img alt=") == len(drawn_) == 8
+    assert len(shown) == 10 and text.count("<img alt=") == len(drawn_) == 8
     for key, heading in shown:
         section = text.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0]
         assert (f"<p>{known.get(key)}</p>" in section) == (key in known)

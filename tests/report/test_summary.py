@@ -1,5 +1,7 @@
 """The numbers of a summary: by hand on a small pool, by another route on a larger one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,7 +129,7 @@ def peaked(n_prompts: int, *, others: int) -> pd.DataFrame:
 
 def test_a_peak_by_hand():
     """``(C(15,N) - C(7,N))/C(16,N)`` is largest at N = 4 among powers of two: 1330/1820; at N = 16 nothing is right."""
-    peak = diagnose(peaked(8, others=0)).summary.peak
+    peak = diagnose(peaked(20, others=0)).summary.peak
     assert peak.n == 4 and peak.accuracy == pytest.approx(1330 / 1820)
     assert peak.over_last.value == pytest.approx(1330 / 1820) and peak.over_last.direction() == 1
 
@@ -190,7 +192,7 @@ def test_responses_without_text_or_tokens_leave_out_what_counts_them():
         "column 'response' or 'tokens' is missing; the pool has prompt_id, sample_id"
     )
     assert (summary.prediction, summary.hit_rates, summary.coverage_refused) == (None, None, None)
-    assert summary.coverage == known.coverage and summary.cost == known.cost
+    assert summary.coverage == replace(known.coverage, renyi_2=None) and summary.cost == known.cost
     assert summary.best_of_n == known.best_of_n and summary.alignment == known.alignment
     assert findings(summary)["theory"] == (
         f"The test of the exact law and the prediction beyond the pool are left out: {summary.unidentified}."
@@ -416,3 +418,28 @@ def test_differences_between_rewards_hold_together_by_prompt():
         expected = bootstrap_mean(values.to_numpy(dtype=float), confidence=1 - 0.05 / 3, seed=3)
         assert_is(found[reward.name].over_likelihood, expected, within=1)
         assert abs(values).sum() > 0
+
+
+def test_what_rewards_are_worth_is_in_the_summary():
+    """The hand pool: seven of eight prompts have their likelier response right, the other wrong."""
+    summary = diagnose(hand_pool()).summary
+    rows = {row.name: row for row in summary.alignment.efficiency}
+    assert list(rows) == ["log_likelihood", "length_normalized", "correctness"]
+    own, most = rows["log_likelihood"], rows["correctness"]
+    assert own.best_of_two == most.best_of_two and own.best_of_two.value == pytest.approx(7 / 16)
+    assert own.best_of_two.value == pytest.approx(summary.gain_over_sampling.accuracy.value)
+    assert own.slope.value == pytest.approx(7 / 8 * np.sqrt(1 / 2)) and own.correlation.value == pytest.approx(1.0)
+    # Per token the long, unlikely response is the likelier one: log .1/4 > log .3/2.
+    assert rows["length_normalized"].best_of_two.value == pytest.approx(-7 / 16)
+    low, high = summary.coverage.renyi_2.low, summary.coverage.renyi_2.high
+    assert (low, high) == pytest.approx((-np.log(0.1 + 0.6**2), -np.log(0.1)))
+
+
+def test_a_reward_of_ones_own_is_worth_something_and_single_samples_say_nothing():
+    mine = Reward("mine", lambda pool: -pool["log_likelihood"])
+    rows = diagnose(hand_pool(), rewards=[mine]).summary.alignment.efficiency
+    assert [row.name for row in rows][-1] == "mine" and rows[-1].best_of_two.value == pytest.approx(-7 / 16)
+    single = hand_pool()[lambda t: (t["response"] == "a") & (t["source"] == "model")]
+    assert diagnose(single).summary.alignment.efficiency == ()
+    cut = hand_pool().assign(finished=False)
+    assert diagnose(cut).summary.coverage.renyi_2 == schema.Range(0.0, None)

@@ -42,10 +42,10 @@ def test_grading_takes_linear_time(name):
     for unit in UNITS:
         for start, end in zip(STARTS, ENDS * 2):
             text = start + unit * (15_000 // len(unit)) + end
-            began = time.perf_counter()
+            began = time.process_time()
             answer, right = task.grade(text, task.answers[0])
             assert right in (True, False) and (answer is None or isinstance(answer, str))
-            assert time.perf_counter() - began < 1, (start, unit, end)
+            assert time.process_time() - began < 1, (start, unit, end)
 
 
 WORST = ["answer" + " " * 999_990, "\\boxed{" * 140_000, "(" * 1_000_000, "answer " * 140_000, "9" * 1_000_000,
@@ -56,9 +56,9 @@ WORST = ["answer" + " " * 999_990, "\\boxed{" * 140_000, "(" * 1_000_000, "answe
 def test_a_megabyte_is_graded_in_seconds(name):
     task = GRADERS[name]
     for text in WORST:
-        began = time.perf_counter()
+        began = time.process_time()
         task.grade(text, task.answers[0])
-        assert time.perf_counter() - began < 5, text[:20]
+        assert time.process_time() - began < 5, text[:20]
 
 
 @pytest.mark.parametrize("name", GRADERS)
@@ -103,12 +103,12 @@ def test_a_pattern_that_takes_for_ever_is_named(pattern, monkeypatch):
 @pytest.mark.parametrize("text", ["1+2=3#" * 5_000, "some words, " * 3_000])
 def test_the_time_of_a_pattern_is_limited(pattern, text, monkeypatch):
     monkeypatch.setattr("sharptheory.tasks.answers.SECONDS", 0.2)
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         assert extractor(f"regex:{pattern}")(text) is None
     except UserError as error:
         assert pattern in str(error)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(

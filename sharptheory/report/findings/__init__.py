@@ -1,0 +1,31 @@
+"""From the numbers of a diagnosis to sentences: what they mean, good news or bad.
+
+A finding is a paragraph, written by `sentences` in the file of its chapter; each function there that starts with an
+underscore writes one of its sentences, or none. A conclusion needs an interval that decides it (`Interval.direction`) and
+responses that were not cut (`Summary.judged`).
+"""
+
+from __future__ import annotations
+
+from sharptheory.report.findings import accuracy, alignment, cost, coverage, likelihood, rewards, theory
+from sharptheory.report.findings.headline import headline
+from sharptheory.report.schema import Summary
+
+__all__ = ["findings", "headline"]
+
+
+def findings(summary: Summary) -> dict[str, str]:
+    """What the numbers mean: one paragraph for each figure that the summary supports, by the figure's key."""
+    paragraphs = {
+        "accuracy": accuracy.sentences(summary) if summary.graded else (),
+        "rewards": rewards.sentences(summary),
+        "likelihood": likelihood.sentences(summary),
+        "alignment": alignment.sentences(summary),
+        "efficiency": alignment.efficiency(summary),
+        "alignment_levels": (alignment.levels(summary),),
+        "coverage": coverage.sentences(summary),
+        "theory": theory.sentences(summary),
+        "cost": cost.sentences(summary),
+    }
+    texts = {figure: " ".join(filter(None, sentences)) for figure, sentences in paragraphs.items()}
+    return {figure: text for figure, text in texts.items() if text}

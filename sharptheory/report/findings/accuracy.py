@@ -1,0 +1,109 @@
+"""Does selecting by likelihood help, where does it stop helping, and how far would more samples carry it?"""
+
+from __future__ import annotations
+
+from sharptheory.report.findings.premises import few, no_verdict, unanimous
+from sharptheory.report.findings.words import count, elsewhere, no_difference, percent, points, share
+from sharptheory.report.schema import Summary
+
+
+def sentences(summary: Summary) -> list[str | None]:
+    sampling, last = summary.sampling, summary.best_of_n[-1]
+    one = f"One sample is right on {percent(sampling.accuracy.value)} of prompts"
+    if last.n == 1:
+        return [f"{one}; best-of-N needs more samples.", unanimous(summary), _unread(summary)]
+    selected = f"{one}; the most likely of {last.n} on {share(last.accuracy)}."
+    if same := unanimous(summary):
+        return [selected, same, _unread(summary)]
+    if failed := no_verdict(summary):
+        return [selected, _difference(summary), failed, _unread(summary)]
+    verdicts = (_verdict, _against_greedy, _peak, _forecast, _missed)
+    return [selected, *(verdict(summary) for verdict in verdicts), _unread(summary)]
+
+
+def _difference(summary: Summary) -> str:
+    return f"The difference is {points(summary.gain_over_sampling.accuracy)} points."
+
+
+def _verdict(summary: Summary) -> str:
+    gain = summary.gain_over_sampling.accuracy
+    if gain.direction() > 0:
+        return f"Sharpening pays: {points(gain)} points over sampling."
+    if gain.direction() < 0:
+        return (
+            f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses here, and "
+            "training on its own best-of-N would make it worse."
+        )
+    if no_difference(gain):
+        return f"On every prompt that is exactly as often as one sample: selection changes nothing{elsewhere(gain)}."
+    return f"That sharpening pays is not shown, nor that it does not: {points(gain)} points over sampling."
+
+
+def _against_greedy(summary: Summary) -> str | None:
+    over = None if summary.gain_over_greedy is None else summary.gain_over_greedy.accuracy
+    if over is None or over.low is None:
+        return None
+    n, greedy = summary.best_of_n[-1].n, f"greedy decoding ({percent(summary.greedy.accuracy.value)})"
+    if no_difference(over):
+        return f"Best-of-{n} is right on the same prompts as {greedy}{elsewhere(over)}."
+    if over.few:
+        return f"Against {greedy} best-of-{n} has {points(over)} points: {few(over)}."
+    verdict = {1: "better than", -1: "worse than", 0: "not distinguishable from"}[over.direction()]
+    return f"Best-of-{n} is {verdict} {greedy}: {points(over)} points."
+
+
+def _peak(summary: Summary) -> str | None:
+    if summary.peak is None or summary.peak.over_last.direction() <= 0:
+        return None
+    return (
+        f"Accuracy peaks at N = {summary.peak.n} ({percent(summary.peak.accuracy)}), {points(summary.peak.over_last)} points "
+        f"above N = {summary.best_of_n[-1].n} on the same prompts: do not take N larger."
+    )
+
+
+def _forecast(summary: Summary) -> str | None:
+    if summary.prediction is None:
+        return None
+    agree, checks = summary.prediction.agreeing, summary.prediction.open_checks
+    by = "predicting in the same way from a quarter of these samples"
+    if not checks:
+        return f"No forecast for larger N: these samples are too few to tell whether {by} agrees with the rest."
+    at = f"{agree} of {count(len(checks), 'value')} of N"
+    if not summary.forecast:
+        return f"No forecast for larger N: {by} agrees with the rest at only {at}."
+    further, margin = summary.forecast[-1], 100 * max(check.margin for check in checks)
+    return (
+        f"With N = {further.n:,} expect {share(further.accuracy)}; {by} agrees with the rest at {at}, where "
+        f"{'up to ' if len(checks) > 1 else ''}{margin:.1f} points more or less would count as agreement.{_offset(summary)}"
+    )
+
+
+def _offset(summary: Summary) -> str:
+    """Where the forecast does not begin at what was measured: by how much it is off, which a reader sees in the figure."""
+    begins, measured = summary.forecast[0], summary.best_of_n[-1]
+    by = begins.accuracy.value - measured.accuracy.value
+    if begins.n != measured.n or abs(by) < 0.005:
+        return ""
+    return (
+        f" At N = {begins.n:,} it says {percent(begins.accuracy.value)} where the samples themselves have "
+        f"{percent(measured.accuracy.value)}: it is made from the likelihoods of few samples, and may be as far "
+        f"{'below' if by < 0 else 'above'} the truth beyond."
+    )
+
+
+def _missed(summary: Summary) -> str | None:
+    """What a better selection could still gain; it is never negative, so that only whether it is above 0 is open."""
+    if summary.missed.direction() <= 0:
+        return None
+    return (
+        f"On another {points(summary.missed)} points there is a correct response among the {summary.best_of_n[-1].n} that "
+        "likelihood does not pick."
+    )
+
+
+def _unread(summary: Summary) -> str | None:
+    shares = summary.sampling.unreadable
+    if sum(shares.values()) <= 0.01:
+        return None
+    reasons = ", ".join(f"{reason} {percent(part)}" for reason, part in shares.items())
+    return f"{percent(sum(shares.values()))} of the responses have no answer that could be read and count as wrong ({reasons})."
