@@ -21,8 +21,9 @@ from sharptheory.cli.app import (
     stages,
     write_json,
 )
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import BUDGET, PARTICLES, STEPS, WIDTH
-from sharptheory.cli.models import load, read_task
+from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
@@ -31,13 +32,14 @@ from sharptheory.report.findings.premises import cut_short, too_few_mixed
 from sharptheory.report.findings.words import TOGETHER, count, cut_responses, listed, span
 from sharptheory.report.schema import FEWEST_PROMPTS, UNFINISHED_LIMIT, Interval
 from sharptheory.runs import hold, write
+from sharptheory.tasks import Task
 
 
 @app.command(
     epilog=examples(
         "sharptheory compare --model arithmetic-1m --task arithmetic",
         "sharptheory compare --model ./my-model --task gsm8k --data gsm8k/ \\",
-        "  --alpha 4 --beams 4 --steps none",
+        "  --alpha 4 --beams 4 --steps none --dry-run",
     )
 )
 @takes_options(prompts=50, out=Path("out/compare"))
@@ -70,6 +72,8 @@ def compare(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {"--samples": samples})
     subject = load(options, task, columns=columns)
+    if options.dry_run:
+        return _dry_run(options, subject, task, samples, grids, budget, judge="p_true" in columns)
     from sharptheory.llm.decoding.compare import (
         alignment,
         compare_task,
@@ -156,6 +160,19 @@ def _points(over: Interval) -> str:
     if over.low is None:
         return f"{100 * over.value:+.1f}"
     return span(over, scale=100, digits=1, sign=True, alike="same")
+
+
+def _dry_run(
+    options: Options, subject: Subject, task: Task, samples: int, grids: dict, budget: int, *, judge: bool
+) -> None:
+    from sharptheory.llm import dry_run
+    from sharptheory.llm.decoding.compare import Decoders
+
+    sampled, _ = dry_run.sampling(subject.oracle, task, samples, judge=judge)
+    methods = {name: values for name, values in grids.items() if name != "deltas"}
+    decoded = dry_run.decoding(subject.oracle, task, Decoders(**methods, budget=budget, seed=options.seed))
+    memory = dry_run.memory(subject.oracle, task, samples, searching=True)
+    show(options, f"{subject.name} on {task.name}", [sampled, decoded], memory)
 
 
 def _likelier(likelier: Estimate | None) -> str | None:

@@ -103,7 +103,8 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
     """Four prompts: two complete, three certified, one of those without a gold answer, the last neither."""
     table = pd.DataFrame({
         "certified": [True, True, True, False], "complete": [True, True, False, False],
-        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
+        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_upper": np.log([0.5, 0.4, 0.2, 0.3]),
+        "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
         "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]), "greedy_is_argmax": [True, False, False, True],
         "correct": pd.array([True, None, True, False], dtype="boolean"),
         "greedy_correct": pd.array([True, None, False, False], dtype="boolean"), "expanded": [1, 2, 4, 1_900],
@@ -112,6 +113,7 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
         ("argmax certified on", "3 of 4 prompts"),
         ("prefixes expanded, median / most", "3 / 1,900"),
         ("coverage coefficient E[1/p*]", "3.17, exact on 3"),
+        ("the same on all of them", "at least 3.21"),
         ("C_cov at γ = 0.5", "1.88, exact on 2"),
         ("margin, smallest / median", "1 / 2, exact on 2"),
         ("greedy decoding finds the argmax on", "33.3 % of 3"),
@@ -121,6 +123,7 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
     ]
     nothing = dict(argmax._lines(summarize(table.iloc[3:].assign(greedy_correct=pd.NA), 0.5)))
     assert nothing.pop("argmax certified on") == "0 of 1 prompt"
+    assert nothing.pop("the same on all of them") == "at least 3.33"
     assert nothing.pop("prefixes expanded, median / most") == "1900 / 1,900"
     assert set(nothing.values()) == {"n/a"}
 
