@@ -8,7 +8,7 @@ from sharptheory.learners import bon_aware, simulate
 from sharptheory.measure import rewards
 from sharptheory.measure.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
 from sharptheory.measure.best_of_n import best_of_n_curve, best_of_n_weights, curve, pass_at_n
-from sharptheory.measure.bootstrap import Estimate, bootstrap, bootstrap_mean
+from sharptheory.measure.bootstrap import Estimate, bootstrap, mean_over_prompts
 from sharptheory.measure.certificate import (
     CoverageBound,
     HitRates,
@@ -61,7 +61,6 @@ __all__ = [
     "best_of_n_weights",
     "bon_aware",
     "bootstrap",
-    "bootstrap_mean",
     "bounds",
     "c_cov_bar_bound",
     "checks",
@@ -81,6 +80,7 @@ __all__ = [
     "majority",
     "majority_curve",
     "matched_power",
+    "mean_over_prompts",
     "pass_at_n",
     "plan",
     "power_certificate",

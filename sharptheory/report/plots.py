@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
 from sharptheory.measure.certificate import HitRates
+from sharptheory.measure.self_consistency import PluralityRates
 from sharptheory.report.schema import FEWEST_PROMPTS, Accuracy, BestOfN, Interval, RewardAccuracy, Summary
 from sharptheory.runs import write
 
@@ -215,6 +216,21 @@ def hit_rates(rates: HitRates, ax: Axes) -> Axes:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("best-of-N is the argmax")
     ax.legend(loc="best")
+    return ax
+
+
+def plurality_rates(rates: PluralityRates, ax: Axes) -> Axes:
+    """Law of the plurality of N votes against the rate at which the majority of held-out samples is the likeliest answer."""
+    errors = np.abs(np.stack([rates.measured.low, rates.measured.high]) - rates.measured.value)
+    marker = "o" if len(rates.n) == 1 else None
+    ax.plot(rates.n, rates.predicted, color=BLUE, marker=marker, label=f"theory: law of the plurality, by {rates.by}")
+    ax.errorbar(rates.n, rates.measured.value, yerr=errors, color=ORANGE, fmt="o", label="measured on held-out samples")
+    ax.axhline(1.0, color=GREY, ls=":", label="limit of ever more votes")
+    log_n_axis(ax, rates.n.max())
+    ax.set_ylim(0, 1.05)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("majority is the likeliest answer")
+    ax.legend(loc="lower right")
     return ax
 
 
