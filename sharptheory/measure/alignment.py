@@ -23,6 +23,7 @@ from sharptheory.measure.bootstrap import (
     bootstrap_mean,
     from_replicates,
     resampled,
+    resampled_batches,
 )
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.ranking import Ranking, counts_below, rank, ranking
@@ -131,7 +132,9 @@ def auc_pooled(
     group, n_groups = _grouped(scores, int(np.clip(CELLS // (8 * n_prompts), 16, 1024)))
     cells = (known.prompt * 2 + correct) * n_groups + group
     counts = np.bincount(cells, minlength=n_prompts * 2 * n_groups).astype(np.float32).reshape(n_prompts, -1)
-    tables = [weights.astype(np.float32) @ counts for weights in _resamples(n_prompts, resamples, seed)]
+    tables = [
+        weights.astype(np.float32) @ counts for weights in resampled_batches(n_prompts, resamples=resamples, seed=seed)
+    ]
     tables = np.concatenate([counts.sum(axis=0, dtype=float)[None], *tables]).reshape(-1, 2, n_groups)
     return _around(value, table_concordance(tables), n_prompts)
 
@@ -147,18 +150,6 @@ def _grouped(values: np.ndarray, most: int) -> tuple[np.ndarray, int]:
     if len(distinct) > most:
         distinct = np.unique(ordered[np.arange(most) * len(ordered) // most])
     return np.searchsorted(distinct, values, side="right") - 1, len(distinct)
-
-
-def _resamples(n_prompts: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """`resampled` multiplicities of prompts in batches ``[b, n_prompts]`` that fit in memory."""
-    if n_prompts * resamples <= CELLS:
-        yield resampled(n_prompts, resamples=resamples, seed=seed)
-        return
-    rng, batch = np.random.default_rng(seed), max(1, CELLS // (4 * n_prompts))
-    for start in range(0, resamples, batch):
-        size = min(batch, resamples - start)
-        chosen = rng.integers(n_prompts, size=(size, n_prompts), dtype=np.int32)
-        yield np.stack([np.bincount(each, minlength=n_prompts) for each in chosen]).astype(float)
 
 
 def _around(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
@@ -225,7 +216,7 @@ def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, see
     value = (tau * np.sqrt(differing[1] / differing[0]) + 1) / 2
     (a, n_a), (b, n_b) = _grouped(values, 64), _grouped(scores, 64)
     table = lambda weights: np.bincount(a * n_b + b, weights, minlength=n_a * n_b).reshape(n_a, n_b)  # noqa: E731
-    batches = _resamples(n_prompts, resamples, seed)
+    batches = resampled_batches(n_prompts, resamples=resamples, seed=seed)
     tables = [table(None), *(table(weights) for batch in batches for weights in batch)]
     return _around(value, table_concordance(np.stack(tables)), n_prompts)
 
@@ -257,7 +248,7 @@ def across_methods(
         return Estimate.unknown()
     replicates = [
         concordance(means(log_likelihood, weights), means(accuracy, weights))
-        for weights in _resamples(len(accuracy), resamples, seed)
+        for weights in resampled_batches(len(accuracy), resamples=resamples, seed=seed)
     ]
     return from_replicates(value, np.concatenate(replicates), len(accuracy), ends=PROPORTION)
 
@@ -410,7 +401,9 @@ def _sign_flips(n_prompts: int, resamples: int, seed: int, *, batch: int = 1 << 
     rng = np.random.default_rng(seed)
     for start in range(0, n_prompts, batch):
         size = min(batch, n_prompts - start)
-        yield np.concatenate([np.ones((1, size)), rng.choice([-1.0, 1.0], size=(resamples, size))])
+        signs = np.ones((resamples + 1, size))
+        signs[1:] -= 2 * rng.integers(2, size=(resamples, size), dtype=np.int8)
+        yield signs
 
 
 # Length ---------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ Four rules, one per kind of quantity, whose coverage docs/statistics.md measures
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from sharptheory.errors import UserError, expect_integers
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
+#: Multiplicities that are held at a time.
+BATCH = 1 << 22
 #: With fewer prompts intervals are Student's, or a bootstrap's where that is longer: so few values have no shape to speak of.
 FEW = 10
 #: Fewer prompts than this, and fewer than half of them, are no sample of how far from an end a prompt can be: they are counted.
@@ -313,11 +315,18 @@ def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
 
 def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
     """Bootstrap multiplicities of prompts, ``[resamples, n_prompts]``."""
+    return np.concatenate(list(resampled_batches(n_prompts, resamples=resamples, seed=seed)))
+
+
+def resampled_batches(n_prompts: int, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """`resampled`, some rows at a time ``[b, n_prompts]``: those of 100,000 prompts would fill the memory."""
     _check(CONFIDENCE, resamples, seed)
-    rng, weights = np.random.default_rng(seed), np.empty((resamples, n_prompts))
-    for row in weights:  # several times faster than multinomial counts, and no more memory than they need
-        row[:] = np.bincount(rng.integers(n_prompts, size=n_prompts), minlength=n_prompts)
-    return weights
+    rng, batch = np.random.default_rng(seed), max(1, BATCH // n_prompts)
+    for start in range(0, resamples, batch):
+        weights = np.empty((min(batch, resamples - start), n_prompts))
+        for row in weights:  # several times faster than multinomial counts, and no more memory than they need
+            row[:] = np.bincount(rng.integers(n_prompts, size=n_prompts), minlength=n_prompts)
+        yield weights
 
 
 def from_replicates(

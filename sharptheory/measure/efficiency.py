@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.measure.best_of_n import best_of_n_curve
-from sharptheory.measure.bootstrap import DIFFERENCE, Estimate, bootstrap_mean, from_replicates, resampled
+from sharptheory.measure.bootstrap import DIFFERENCE, Estimate, bootstrap_mean, from_replicates, resampled_batches
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, reward_values
 
@@ -97,8 +97,10 @@ def _shared(covariance: np.ndarray, reward_variance: np.ndarray, resamples: int,
     """``mean Cov/√(mean Var)``, numerator and denominator resampled together."""
     if not reward_variance.any():
         return bootstrap_mean(np.zeros(len(covariance)), resamples=resamples, seed=seed)
-    weights = resampled(len(covariance), resamples=resamples, seed=seed) / len(covariance)
+    both = np.stack([covariance, reward_variance], axis=1)
+    batches = resampled_batches(len(covariance), resamples=resamples, seed=seed)
+    means = np.concatenate([weights @ both for weights in batches]) / len(covariance)
     with np.errstate(invalid="ignore"):
-        replicates = (weights @ covariance) / np.sqrt(weights @ reward_variance)
+        replicates = means[:, 0] / np.sqrt(means[:, 1])
     value = covariance.mean() / np.sqrt(reward_variance.mean())
     return from_replicates(value, replicates, len(covariance), ends=DIFFERENCE)

@@ -50,6 +50,15 @@ def table(name: str) -> pd.DataFrame:
     return pd.read_parquet(RESULTS / f"{name}.parquet")
 
 
+def test_answer_mass_caption():
+    """Above the majority vote at every N beyond 1 on both models, and beyond chance up to N = 16."""
+    rows = table("answer_mass").query("n > 1")
+    masses = rows[rows["method"].str.startswith("answer mass")]
+    assert masses["over_majority"].min() > 0 and masses.query("n <= 16")["over_majority_low"].min() > 0
+    few, many = (masses.query(f"n == {n}")["over_majority"].mean() for n in (4, 50))
+    assert few > many > 0
+
+
 def test_minimax_caption():
     rows = table("minimax")
     exact = {

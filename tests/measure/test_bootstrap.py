@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from scipy import stats
 
 from sharptheory.errors import UserError
+from sharptheory.measure import bootstrap as bootstrap_room
 from sharptheory.measure.bootstrap import (
     DIFFERENCE,
     NEGATIVE,
@@ -313,3 +314,11 @@ def test_a_bootstrap_that_cannot_be_is_refused(options):
     if name != "confidence":
         with pytest.raises(UserError, match=f"{name}={value}; expected"):
             resampled(2, **(dict(resamples=5, seed=0) | options))
+
+
+def test_resamples_come_in_batches_and_are_the_same(monkeypatch):
+    whole = resampled(30, resamples=20, seed=1)
+    monkeypatch.setattr(bootstrap_room, "BATCH", 100)
+    batches = list(bootstrap_room.resampled_batches(30, resamples=20, seed=1))
+    assert [len(batch) for batch in batches] == [3] * 6 + [2] and (np.concatenate(batches) == whole).all()
+    assert (whole.sum(axis=1) == 30).all() and len(np.unique(whole, axis=0)) == 20

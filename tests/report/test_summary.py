@@ -44,6 +44,17 @@ def test_a_pool_without_samples_is_refused():
         diagnose(pool.take([False] * len(pool.samples)))
 
 
+@pytest.mark.parametrize("m", [2, 3, 7, 10, 30])
+def test_prompts_on_which_selection_matters_are_counted(m):
+    """Of three kinds of prompts; means of ones are one up to rounding."""
+    right = np.concatenate([np.ones(m), np.zeros(m), np.arange(m) == 0])
+    pool = pd.DataFrame(
+        {"prompt_id": np.repeat(range(3), m), "log_likelihood": -1.0 - np.arange(3 * m) % m, "correct": right}
+    )
+    sampling = diagnose(pool).summary.sampling
+    assert sampling.n_mixed_prompts == 1 and sampling.n_graded_prompts == 3
+
+
 def test_gains_by_hand():
     summary = diagnose(hand_pool()).summary
     assert summary.gain_over_sampling.accuracy.value == pytest.approx(7 / 16)
