@@ -27,6 +27,7 @@ PAGES = (
     "README.md",
     "docs/guide.md",
     "docs/paper.md",
+    "docs/statistics.md",
     "docs/theory.md",
     "docs/architecture.md",
     "CONTRIBUTING.md",

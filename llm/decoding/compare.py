@@ -16,7 +16,7 @@ from sharptheory.llm.decoding.search import find_argmax
 from sharptheory.llm.sampling import GROWS, fill_pool, first_prompts, pool_facts
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
-from sharptheory.measure.bootstrap import ENDS, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, CONFIDENCE, DIFFERENCE, ENDS, Estimate, bootstrap_mean
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_power
@@ -287,6 +287,12 @@ def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:
     return across_methods(likelihood[shared].to_numpy(), accuracy[shared].to_numpy(), seed=seed)
 
 
+def n_mixed(table: pd.DataFrame) -> int:
+    """On how many prompts samples are correct and incorrect, so that it matters how one selects."""
+    accuracy = table.loc[(table["method"] == "sampling") & (table["setting"] == "1"), "accuracy"]
+    return int(accuracy.between(1e-9, 1 - 1e-9).sum())
+
+
 def cut_share(folder: Path) -> float:
     """Share of the pool of a comparison that the length budget has cut, and whose likelihoods are those of prefixes."""
     return float(1 - read_pool(folder / "pool.parquet").finished.mean())
@@ -312,16 +318,40 @@ def counted(summary: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return summary.merge(counts.reset_index(), on=["method", "setting"], how="left")
 
 
+#: The method that every other one is compared with, and its setting.
+BASELINE = ("greedy", "")
+#: Of a difference, whose interval is wide where many are to hold together: its ends need many resamples beyond them.
+RESAMPLES = 10_000
+
+
 def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Means over prompts per method and setting, with bootstrap intervals."""
+    """Means over prompts per method and setting, with bootstrap intervals, and their differences from greedy decoding.
+
+    ``accuracy_over_greedy`` and ``log_likelihood_over_greedy`` are over the prompts that both have, paired; their
+    intervals hold together for all methods (Bonferroni). Missing for greedy decoding itself and where nothing is known.
+    """
+    groups = dict(list(table.set_index("prompt_id").groupby(["method", "setting"], sort=False)))
+    greedy = groups.get(BASELINE)
     rows = []
-    for (method, setting), group in table.groupby(["method", "setting"], sort=False):
+    for (method, setting), group in groups.items():
         row = {"method": method, "setting": setting, "n_prompts": len(group)}
         row["forward_tokens"] = group["forward_tokens"].mean()
         for column in ("accuracy", "log_likelihood"):
-            values = group[column].dropna().to_numpy()
-            unknown = Estimate(np.nan, np.nan, np.nan)
-            estimate = bootstrap_mean(values, ends=ENDS[column], seed=seed) if len(values) else unknown
-            row |= estimate.columns(column)
+            row |= _mean(group[column], ends=ENDS[column], seed=seed).columns(column)
+            over = Estimate.unknown()
+            if greedy is not None and (method, setting) != BASELINE:
+                # Of a group whose values are all unknown there is nothing to compare.
+                others = sum(each[column].notna().any() for key, each in groups.items() if key != BASELINE)
+                options = dict(confidence=1 - (1 - CONFIDENCE) / max(others, 1), resamples=RESAMPLES, seed=seed)
+                over = _mean(
+                    group[column] - greedy[column], ends=DIFFERENCE if column == "accuracy" else ANY, **options
+                )
+            row |= over.columns(f"{column}_over_greedy")
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _mean(per_prompt: pd.Series, **options) -> Estimate:
+    """Over the prompts with a value."""
+    known = per_prompt.dropna().to_numpy(dtype=float)
+    return bootstrap_mean(known, **options) if len(known) else Estimate.unknown()

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, fact_table, progress_bar
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import check_kept, check_out
 from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
@@ -34,6 +35,7 @@ from sharptheory.tasks import Task
         "sharptheory diagnose --model arithmetic-1m --task arithmetic",
         "sharptheory diagnose --model ./my-model --task my.jsonl \\",
         "  --extract 'regex:####\\s*(.+)' --out out/mine",
+        "sharptheory diagnose --model ./my-model --task my.jsonl --dry-run",
         "sharptheory diagnose --pool samples.csv --reward ./my_reward.py:score",
     )
 )
@@ -75,6 +77,8 @@ def diagnose(
         check_needs(own, [*SAMPLED, *columns], "sampling gives")
         task = read_task(options, {"--samples": samples})
         subject = load(options, task, columns=columns)
+        if options.dry_run:
+            return _dry_run(options, subject, task, samples, judge="p_true" in columns)
     else:
         responses, facts = _given(options, pool, typed(context), texts=bool(own))
         check_needs(own, list(responses.samples), f"{pool} has")
@@ -95,6 +99,13 @@ def diagnose(
         report = write_report(diagnosis, options.out, title=title)
     _print_summary(diagnosis, title)
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
+
+
+def _dry_run(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> None:
+    from sharptheory.llm import dry_run
+
+    stage, _ = dry_run.sampling(subject.oracle, task, samples, judge=judge)
+    show(options, f"{subject.name} on {task.name}", [stage], dry_run.memory(subject.oracle, task, samples))
 
 
 def _diagnosed(pool: Pool, rewards: Sequence[Reward], record: dict, options: Options) -> Diagnosis:

@@ -12,8 +12,9 @@ import pandas as pd
 from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages, write_json
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import check_kept, check_size
-from sharptheory.cli.models import check_sizes, load
+from sharptheory.cli.models import Subject, check_sizes, load
 from sharptheory.cli.options import Options, takes_options, typed
 from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
@@ -29,7 +30,7 @@ DEFAULT = Config()
     epilog=examples(
         "sharptheory train --model arithmetic-1m --task arithmetic --out out/sft",
         "sharptheory train --model ./my-model --task gsm8k --data gsm8k/ \\",
-        "  --method dpo --beta 0.5 --lora-rank 16",
+        "  --method dpo --beta 0.5 --lora-rank 16 --dry-run",
         "accelerate launch --num_processes 2 -m sharptheory train \\",
         "  --model ./my-model --task my.jsonl",
     )
@@ -103,6 +104,8 @@ def train(
     if process.num_processes > 1 and options.device is None:
         options = replace(options, device=str(process.device))
     subject = load(options, task, held_out, columns=columns)
+    if options.dry_run:
+        return _dry_run(options, subject, task, held_out, config, eval_samples, pool=pool, certify=not no_certify)
     with progress_bar() as bar:
         table, base = sharpen(
             subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
@@ -127,6 +130,33 @@ def train(
              "provenance": subject.provenance(start, seed=options.seed)},
         )  # fmt: skip
     console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
+
+
+def _dry_run(
+    options: Options, subject: Subject, task: Task, held_out: Task, config: Config, eval_samples: int, *, pool: Path | None,
+    certify: bool,
+) -> None:  # fmt: skip
+    """The stages of `sharpen`: the base model on the held-out prompts, the rounds, and what measures them."""
+    from sharptheory.llm import dry_run
+
+    oracle, baseline = subject.oracle, max(config.n_samples, eval_samples)
+    judge = training_reward(config.reward).measured == "judge"
+    sampled, rows = dry_run.sampling(oracle, task, config.n_samples, judge=judge)
+    based, _ = dry_run.sampling(oracle, held_out, baseline)
+    measured, _ = dry_run.sampling(oracle, held_out, eval_samples)
+    fitted, memory = dry_run.training(oracle, task, rows, config)
+    rounds, evaluations = config.rounds, 1 + config.rounds * config.epochs
+    stages = [
+        replace(based, name="baseline"),
+        replace(sampled.times(rounds - (pool is not None)), name="sampling"),
+        replace(fitted, name="training", tokens=rounds * fitted.tokens, seconds=rounds * fitted.seconds),
+        replace(measured.times(evaluations), name="measuring", disk=0),
+        replace(based, name="trained model"),
+    ]
+    if certify:
+        stages.insert(0, replace(dry_run.searching(oracle, held_out, budget=1_000), name="certifying"))
+    memory = max(memory, dry_run.memory(oracle, task, config.n_samples, searching=certify))
+    show(options, f"{subject.name} on {task.name}", stages, memory)
 
 
 #: Fields of an interval, and how the columns of a table end.
@@ -224,6 +254,6 @@ def _said(gap: dict | None, base: dict) -> str:
     if best == one:
         return f"These prompts show no gap {between} to close."
     return (
-        f"On these prompts best-of-{base['n']} of the base model ({100 * best:.1f} %) is worse than one of its samples "
-        f"({100 * one:.1f} %): there is no gap to close, and to select by likelihood is to lose accuracy."
+        f"On these prompts best-of-{base['n']} of the base model ({100 * best:.1f} %) is below one of its samples "
+        f"({100 * one:.1f} %): there is no gap to close. Whether that is more than chance, `sharptheory diagnose` says."
     )

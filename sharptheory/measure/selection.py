@@ -13,7 +13,9 @@ from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.responses import has_masses
 from sharptheory.measure.rewards import Reward, available, reward_values
+from sharptheory.measure.self_consistency import answer_mass_curve
 from sharptheory.theory.pool_votes import win_probabilities
 
 #: Up to this N the majority vote is exact whatever it costs. It is exact for N beyond that cost at most this many
@@ -21,6 +23,8 @@ from sharptheory.theory.pool_votes import win_probabilities
 MAJORITY_LIMIT, BUDGET = 64, 3e8
 #: Votes counted for the estimate at one N where it is sampled, over all prompts and answers.
 SAMPLED_VOTES = 1e7
+#: Rewards that have seen the whole pool, however small N is: votes within N samples stand for them.
+SEEN_ALL = ("answer_share", "answer_mass", "answer_seen_mass")
 
 
 def accuracy_curves(
@@ -36,11 +40,12 @@ def accuracy_curves(
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
-    # The share in the whole pool has seen all of it, however small N is.
-    by = [reward for reward in available(pool) if reward.name != "answer_share"] + list(further)
+    by = [reward for reward in available(pool) if reward.name not in SEEN_ALL] + list(further)
     curves = {reward.name: curve(pool, reward, "correct", n) for reward in by}
     if "answer" in pool and pool["answer"].notna().any():
         curves["majority"] = majority_curve(pool, n, seed=seed)
+        if has_masses(pool):
+            curves["answer-mass vote"] = answer_mass_curve(pool, n, seed=seed)
         if "self_certainty" in curves:
             curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
     return curves

@@ -28,6 +28,7 @@ FIGURES = {
     "alignment_levels": ("Does likelihood know? It depends on what is compared", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
+    "answers": ("Answers, whatever the responses around them", "answers.png"),
     "cost": ("What training would cost by the bounds", None),
 }
 
@@ -95,6 +96,10 @@ def figures(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
             draw["alignment_levels"] = lambda ax: plots.alignment_levels(levels, ax)
         if len(summary.rewards) > 1:
             draw["rewards"] = lambda ax: plots.reward_curves(summary, ax)
+    if diagnosis.plurality is not None:
+        draw["answers"] = lambda ax: plots.plurality_rates(diagnosis.plurality, ax)
+    if summary.by_answers:
+        return draw
     if certificate is not None:
         n = summary.sampling.n_samples
         draw["coverage"] = lambda ax: plots.coverage_profile(certificate, ax, n_samples=n)

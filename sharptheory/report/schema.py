@@ -28,6 +28,8 @@ from sharptheory.files import parse_json
 SCHEMA_VERSION = "4"
 #: Fewer prompts decide nothing: a bootstrap over them says little of where it matters, at the ends of an interval.
 FEWEST_PROMPTS = 20
+#: Below this share of prompts whose likeliest response is certain, a report speaks of answers instead of responses.
+FEWEST_CERTIFIED = 0.05
 #: Above this share of unfinished responses no verdict is given.
 UNFINISHED_LIMIT = 0.2
 #: Above this share there is a warning.
@@ -327,6 +329,53 @@ class HitRates:
 
 
 @dataclass(frozen=True)
+class PluralityRate:
+    """A point of the law of the plurality against measurement."""
+
+    n: Annotated[int, "number of votes"]
+    predicted: Annotated[float, "chance by the law that the majority of N samples is the likeliest answer"]
+    measured: Annotated[Interval, "the same on samples that had no part in the prediction"]
+    difference: Annotated[Interval, "measured minus predicted, paired over prompts"]
+
+
+@dataclass(frozen=True)
+class PluralityLaw:
+    """How often the majority of N samples is the likeliest answer: the exact law against held-out samples."""
+
+    by: Annotated[str, "what certified and predicted: likelihood or votes"]
+    n_prompts: Annotated[int, "prompts on which a part of the samples says which answer that is; at most 100"]
+    n_samples: Annotated[int, "samples that measure"]
+    curve: Annotated[tuple[PluralityRate, ...], "at N = 1, 2, 4, … up to 32"]
+
+    @property
+    def disagreements(self) -> int:
+        """How many points have an interval of the difference without 0."""
+        return sum(point.difference.direction() != 0 for point in self.curve)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answer policy: responses taken by their answers. What is cut off or has no answer has no vote."""
+
+    voting: Annotated[float, "share of samples that have a vote: finished, with an answer"]
+    certified: Annotated[float | None, "share of prompts whose likeliest answer is certain; null without likelihoods"]
+    shown: Annotated[float, "share of prompts whose likeliest answer the votes show, by a binomial test at 5 % each"]
+    coefficient: Annotated[Range | None, "mean over these prompts of 1/(mass of the likeliest answer); null likewise"]
+    at_least: Annotated[float, "lower 95 % confidence bound on it for the population of prompts, by votes"]
+    low_estimate: Annotated[Interval, "it for the population, by votes, from below: mean of (M+1)/(most votes + 1)"]
+    high_estimate: Annotated[Interval, "the same from above, by the votes of one half for the leader of the other"]
+    unrepeated: Annotated[float, "share of prompts that gave no answer twice: not even rare answers are bounded there"]
+    median_margin: Annotated[
+        Range | None, "median over prompts of the margin of the likeliest answer over the second; null likewise"
+    ]
+    limit_low: Annotated[Interval | None, "lower end of the accuracy of ever more votes; null if nothing is graded"]
+    limit_high: Annotated[Interval | None, "upper end, likewise"]
+    limit_known: Annotated[float | None, "share of graded prompts where the two ends meet"]
+    limit_by: Annotated[str | None, "likelihood (the ends are certain for these prompts) or votes (with 95 %)"]
+    law: Annotated[PluralityLaw | None, "null if no prompt's likeliest answer is known from a part of its samples"]
+
+
+@dataclass(frozen=True)
 class Cost:
     """What an explicit bound asks for, per unit of log(|Π|/ρ), over the range of the coverage coefficient."""
 
@@ -363,6 +412,7 @@ class Summary:
         str | None, "why equal responses cannot be recognised: hit rates and prediction are left out; null if they can"
     ]
     hit_rates: Annotated[HitRates | None, "null if half of the samples certify no prompt"]
+    answers: Annotated[Answers | None, "responses taken by their answers; null if no sample has one"]
     cost: Annotated[tuple[Cost, ...], "what training would cost by the bounds; empty if coverage is refused"]
     provenance: Annotated[dict[str, Any], "where the numbers come from: seed, versions, device, revision"]
 
@@ -370,6 +420,14 @@ class Summary:
     def graded(self) -> bool:
         """Whether anything is known about correctness."""
         return self.sampling.n_graded_prompts > 0
+
+    @property
+    def by_answers(self) -> bool:
+        """Whether the samples hold too little of the mass for whole responses, so that the report speaks of answers.
+
+        The certificate decides: the likeliest response is certain on fewer than a share `FEWEST_CERTIFIED` of the prompts.
+        """
+        return self.answers is not None and self.coverage is not None and self.coverage.certified < FEWEST_CERTIFIED
 
     @property
     def unmet(self) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
-from sharptheory.measure import alignment, certificate, prediction
+from sharptheory.measure import alignment, certificate, prediction, self_consistency
+from sharptheory.measure.answers import AnswerPolicy, answer_policy
 from sharptheory.measure.best_of_n import curve, doubling_grid, pass_at_n
 from sharptheory.measure.bootstrap import (
     ANY,
@@ -45,12 +46,14 @@ class Diagnosis:
         summary: the numbers, the content of ``summary.json``.
         certificate: per-prompt bounds on ``p*`` (`coverage_certificate`); None where the likelihoods do not allow any.
         hit_rates: theory against measurement, None where no prompt is certified.
+        plurality: the same of answers, None where no prompt's likeliest answer is known.
     """
 
     pool: Pool
     summary: Summary
     certificate: pd.DataFrame | None
     hit_rates: certificate.HitRates | None
+    plurality: self_consistency.PluralityRates | None = None
 
 
 def diagnose(
@@ -91,6 +94,8 @@ def diagnose(
     any_of_n = None if graded is None else pass_at_n(graded, n)
     unidentified = certificate.unidentified(pool)
     proved, rates, refusal = _certified(pool, identified=unidentified is None)
+    answered = _answered(pool, likelihoods=refusal is None)
+    plurality = None if answered is None else _plurality(answered, pool, seed)
     summary = Summary(
         sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
         greedy=_greedy(pool, accuracy, seed),
@@ -108,10 +113,11 @@ def diagnose(
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
+        answers=_answers(answered, pool, graded, plurality, seed),
         cost=() if proved is None else _cost(proved, pool),
         provenance=provenance or {},
     )
-    return Diagnosis(pool, summary, proved, rates)
+    return Diagnosis(pool, summary, proved, rates, plurality)
 
 
 def curve_grid(largest: int, points: int = 64) -> np.ndarray:
@@ -356,6 +362,66 @@ def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:
         curve=tuple(map(schema.HitRate, map(int, rates.n), map(float, predicted), _intervals(rates.measured))),
         disagreements=rates.disagreements(),
     )
+
+
+def _answered(pool: Pool, *, likelihoods: bool) -> AnswerPolicy | None:
+    """The answer policy, without likelihoods where they are refused; None if no sample has a vote."""
+    if "answer" not in pool or not (pool["answer"].notna() & pool.finished).any():
+        return None
+    return answer_policy(pool, likelihoods=likelihoods)
+
+
+def _plurality(answered: AnswerPolicy, pool: Pool, seed: int) -> self_consistency.PluralityRates | None:
+    """The law of the plurality by likelihoods or by votes, whichever says something of more prompts."""
+    ways = ("likelihood", "votes") if answered.seen is not None else ("votes",)
+    rates = [self_consistency.plurality_rates(pool, by=by, seed=seed) for by in ways]
+    return max(filter(None, rates), key=lambda each: each.measured.n_prompts, default=None)
+
+
+def _answers(
+    answered: AnswerPolicy | None,
+    pool: Pool,
+    graded: Pool | None,
+    plurality: self_consistency.PluralityRates | None,
+    seed: int,
+) -> schema.Answers | None:
+    if answered is None:
+        return None
+    table, counted = self_consistency.answer_certificate(answered), self_consistency.counted_coverage(pool, seed=seed)
+    known = answered.seen is not None
+    with np.errstate(over="ignore"):
+        ends = [np.exp(-table[column].to_numpy()).mean() for column in ("log_p_high", "log_p_low")]
+    margins = [np.median(table[column]) for column in ("margin_low", "margin_high")]
+    limit = None if graded is None else _limit(graded, known, seed)
+    return schema.Answers(
+        voting=float(answered.votes.sum() / answered.samples.sum()),
+        certified=float(table["certified"].mean()) if known else None,
+        shown=float(table["shown"].mean()),
+        coefficient=Range(*map(number, ends)) if known else None,
+        at_least=float(counted.at_least),
+        low_estimate=_interval(counted.low),
+        high_estimate=_interval(counted.high),
+        unrepeated=counted.unrepeated,
+        median_margin=Range(*map(number, margins)) if known else None,
+        limit_low=None if limit is None else _interval(limit.low_estimate),
+        limit_high=None if limit is None else _interval(limit.high_estimate),
+        limit_known=None if limit is None else limit.known,
+        limit_by=None if limit is None else limit.by,
+        law=None if plurality is None else _law(plurality),
+    )
+
+
+def _limit(graded: Pool, known: bool, seed: int) -> self_consistency.LimitAccuracy:
+    """The narrower of the bounds by votes and by likelihoods, where these are known."""
+    ways = ("likelihood", "votes") if known else ("votes",)
+    limits = [self_consistency.limit_accuracy(graded, by=by, seed=seed) for by in ways]
+    return min(limits, key=lambda limit: limit.high - limit.low)
+
+
+def _law(rates: self_consistency.PluralityRates) -> schema.PluralityLaw:
+    parts = map(float, rates.predicted), _intervals(rates.measured), _intervals(rates.difference)
+    curve = tuple(map(schema.PluralityRate, map(int, rates.n), *parts))
+    return schema.PluralityLaw(rates.by, rates.measured.n_prompts, rates.n_samples, curve)
 
 
 def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:

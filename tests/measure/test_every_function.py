@@ -47,7 +47,7 @@ FUNCTIONS["plan"] = functools.partial(FUNCTIONS["plan"], effect=0.1)
 
 #: A value for every parameter that has no default: a new parameter needs one here.
 ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0, "moment": -1.0,
-             "columns": ("log_likelihood", "length")}  # fmt: skip
+             "by": "votes", "columns": ("log_likelihood", "length")}  # fmt: skip
 
 
 def _rows(pool: Pool) -> pd.DataFrame:
@@ -184,19 +184,21 @@ def erratic() -> pd.DataFrame:
     return rows.assign(response=[f"r{i}" for i in range(105)])
 
 
+#: On erratic answers there is no mode to know: these say nothing, and have their own test of the seed.
+ON_KNOWN_ANSWERS = {"limit_accuracy", "plurality_rates"}
 #: Their intervals are those of means over prompts, which are in closed form.
 NOTHING_RANDOM = {"auc_within", "calibration", "length_confound", "predicted_curve"}
 
 
 # The majority vote of so small a pool is exact.
-@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "majority_curve", "plan"}))
+@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "majority_curve", "plan"} - ON_KNOWN_ANSWERS))
 def test_the_seed_decides_all_that_is_random(name, erratic):
     """The same seed, the same numbers; of several seeds some move what is resampled."""
     function = FUNCTIONS[name]
     needed = {parameter: ARGUMENTS[parameter] for parameter, value in inspect.signature(function).parameters.items()
               if parameter != "pool" and value.default is value.empty}  # fmt: skip
     result = lambda seed: function(erratic, **needed, seed=seed)  # noqa: E731
-    if name == "accuracy_curves":  # only one of them is sampled
+    if name == "accuracy_curves":  # one of the two that are sampled
         result = lambda seed: function(erratic, **needed, seed=seed)["Borda vote by self-certainty"]  # noqa: E731
     first, *others = (random_parts(result(seed)) for seed in (1, 1, 2, 3, 4, 5, 6))
     moving = []

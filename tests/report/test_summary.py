@@ -9,7 +9,7 @@ import pytest
 from sharptheory.errors import UserError
 from sharptheory.measure import alignment, certificate, prediction
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import PROPORTION, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import DIFFERENCE, PROPORTION, Estimate, mean_over_prompts
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from sharptheory.report import schema
@@ -42,6 +42,17 @@ def test_a_pool_without_samples_is_refused():
     pool = Pool.from_frame(hand_pool())
     with pytest.raises(UserError, match="the pool has no samples"):
         diagnose(pool.take([False] * len(pool.samples)))
+
+
+@pytest.mark.parametrize("m", [2, 3, 7, 10, 30])
+def test_prompts_on_which_selection_matters_are_counted(m):
+    """Of three kinds of prompts; means of ones are one up to rounding."""
+    right = np.concatenate([np.ones(m), np.zeros(m), np.arange(m) == 0])
+    pool = pd.DataFrame(
+        {"prompt_id": np.repeat(range(3), m), "log_likelihood": -1.0 - np.arange(3 * m) % m, "correct": right}
+    )
+    sampling = diagnose(pool).summary.sampling
+    assert sampling.n_mixed_prompts == 1 and sampling.n_graded_prompts == 3
 
 
 def test_gains_by_hand():
@@ -263,15 +274,15 @@ ONE, TWO, GREEDY = RIGHT / 2, RIGHT, np.array([1.0] * 2 + [0.0] * 6)
 def test_every_interval_is_that_of_its_values_on_each_prompt():
     """Another seed than the default, which has to arrive everywhere."""
     summary = diagnose(hand_pool(), seed=3).summary
-    of = lambda values, **options: bootstrap_mean(np.asarray(values, dtype=float), seed=3, **options)  # noqa: E731
+    of = lambda values, **options: mean_over_prompts(np.asarray(values, dtype=float), **options)  # noqa: E731
     assert_is(summary.sampling.accuracy, of(ONE, ends=PROPORTION))
     assert_is(summary.greedy.accuracy, of(GREEDY, ends=PROPORTION))
     for points in (summary.best_of_n, summary.pass_at_n, summary.rewards[0].curve):
         for point, values in zip(points, (ONE, TWO), strict=True):
             assert_is(point.accuracy, of(values, ends=PROPORTION))
-    assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE), within=1)
-    assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY), within=1)
-    assert_is(summary.rewards[1].over_likelihood, of(-TWO), within=1)  # per token the unlikely one is preferred
+    assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE, ends=DIFFERENCE))
+    assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY, ends=DIFFERENCE))
+    assert_is(summary.rewards[1].over_likelihood, of(-TWO, ends=DIFFERENCE))  # per token the unlikely one is preferred
     assert summary.gain_over_greedy.accuracy.n_prompts == 8 and summary.gain_over_greedy.accuracy.low < 5 / 8
 
 
@@ -283,7 +294,7 @@ def test_likelihoods_have_the_interval_of_their_prompts():
     summary = diagnose(whole, seed=3).summary
     by_n = curve(whole, "log_likelihood", "log_likelihood", range(1, 17))
     correct = curve(whole, "log_likelihood", "correct", range(1, 17))
-    of = lambda values, **options: bootstrap_mean(values.to_numpy(dtype=float), seed=3, **options)  # noqa: E731
+    of = lambda values, **options: mean_over_prompts(values.to_numpy(dtype=float), **options)  # noqa: E731
     own = whole.greedy.set_index("prompt_id")
     assert_is(summary.sampling.log_likelihood, of(by_n[1]))
     assert_is(summary.greedy.log_likelihood, of(own["log_likelihood"]))
@@ -294,7 +305,7 @@ def test_likelihoods_have_the_interval_of_their_prompts():
         assert_is(point.accuracy, of(correct[point.n], ends=PROPORTION))
     known = own["correct"].drop(3).astype(float)
     assert_is(summary.greedy.accuracy, of(known, ends=PROPORTION))
-    assert_is(summary.gain_over_greedy.accuracy, of(correct[16].drop(3) - known), within=1)
+    assert_is(summary.gain_over_greedy.accuracy, of(correct[16].drop(3) - known, ends=DIFFERENCE))
 
 
 def test_what_likelihood_knows_is_as_estimated():
@@ -376,7 +387,7 @@ def test_a_peak_is_compared_with_every_other_n_at_once():
     peak = diagnose(pool, seed=3).summary.peak
     values = np.array([1330 / 1820] * 40 + [0.0] * 10)
     assert peak.n == 4 and peak.accuracy == pytest.approx(0.8 * 1330 / 1820 + 0.2)
-    assert_is(peak.over_last, bootstrap_mean(values, confidence=1 - 0.05 / 4, seed=3), within=1)
+    assert_is(peak.over_last, mean_over_prompts(values, ends=DIFFERENCE, confidence=1 - 0.05 / 4))
 
 
 def test_uneven_pools_are_counted():
@@ -415,8 +426,8 @@ def test_differences_between_rewards_hold_together_by_prompt():
     own = curve(pool, "log_likelihood", "correct", [8])[8]
     for reward in (one, other):
         values = curve(pool, reward, "correct", [8])[8] - own
-        expected = bootstrap_mean(values.to_numpy(dtype=float), confidence=1 - 0.05 / 3, seed=3)
-        assert_is(found[reward.name].over_likelihood, expected, within=1)
+        expected = mean_over_prompts(values.to_numpy(dtype=float), ends=DIFFERENCE, confidence=1 - 0.05 / 3)
+        assert_is(found[reward.name].over_likelihood, expected)
         assert abs(values).sum() > 0
 
 

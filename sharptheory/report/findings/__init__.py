@@ -7,7 +7,7 @@ responses that were not cut (`Summary.judged`).
 
 from __future__ import annotations
 
-from sharptheory.report.findings import accuracy, alignment, cost, coverage, likelihood, rewards, theory
+from sharptheory.report.findings import accuracy, alignment, answers, cost, coverage, likelihood, rewards, theory
 from sharptheory.report.findings.headline import headline
 from sharptheory.report.schema import Summary
 
@@ -23,9 +23,10 @@ def findings(summary: Summary) -> dict[str, str]:
         "alignment": alignment.sentences(summary),
         "efficiency": alignment.efficiency(summary),
         "alignment_levels": (alignment.levels(summary),),
-        "coverage": coverage.sentences(summary),
-        "theory": theory.sentences(summary),
-        "cost": cost.sentences(summary),
+        "coverage": () if summary.by_answers else coverage.sentences(summary),
+        "theory": () if summary.by_answers else theory.sentences(summary),
+        "answers": answers.sentences(summary),
+        "cost": () if summary.by_answers else cost.sentences(summary),
     }
     texts = {figure: " ".join(filter(None, sentences)) for figure, sentences in paragraphs.items()}
     return {figure: text for figure, text in texts.items() if text}

@@ -62,12 +62,12 @@ def efficiency(summary: Summary) -> list[str | None]:
     return [
         "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 "
         "for a reward that says nothing.",
-        f"Best-of-2 by log-likelihood gains {points(own.best_of_two)} points over one sample, which is what its AUC means; "
-        f"selecting by correctness would gain {points(most.best_of_two)}.",
+        f"Best-of-2 by log-likelihood is at {points(own.best_of_two)} points over one sample, which is what its AUC means; by "
+        f"correctness it would be at {points(most.best_of_two)}.",
         None
         if own.slope.value is None
-        else f"To first order a tilt by log-likelihood gains {points(own.slope)} points of accuracy per √(2 nat) of "
-        f"divergence from the model, and one by correctness {points(most.slope)}.",
+        else f"To first order a tilt by log-likelihood moves accuracy by {points(own.slope)} points per √(2 nat) of "
+        f"divergence from the model, and one by correctness by {points(most.slope)}.",
     ]
 
 
@@ -76,7 +76,7 @@ def efficiency_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str,
     if summary.alignment is None or not summary.alignment.efficiency:
         return None
     rows = sorted(summary.alignment.efficiency, key=lambda row: row.name == "correctness")
-    header = ("reward", "correlation within prompts", "best-of-2 gains [points]", "gain per √(2 nat) [points]")
+    header = ("reward", "correlation within prompts", "best-of-2 over one sample [points]", "per √(2 nat) [points]")
     return header, [
         (
             row.name.replace("_", " "),

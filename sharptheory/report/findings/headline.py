@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.words import coverage_range, percent, share, span
-from sharptheory.report.schema import Coverage, Summary
+from sharptheory.report.schema import Answers, Coverage, Summary
 
 
 def headline(summary: Summary) -> list[tuple[str, str]]:
@@ -24,8 +24,20 @@ def headline(summary: Summary) -> list[tuple[str, str]]:
         rows += [
             (f"AUC of likelihood, {name}", span(auc, null=0.5)) for name, auc in aucs.items() if auc.value is not None
         ]
-    rows += _coverage_rows(summary.coverage)
+    rows += _answer_rows(summary.answers) if summary.by_answers else _coverage_rows(summary.coverage)
     return [*rows, ("unfinished responses", "unknown" if sampling.unfinished is None else percent(sampling.unfinished))]
+
+
+def _answer_rows(answers: Answers) -> list[tuple[str, str]]:
+    """Of a pool whose responses are too rare to say anything."""
+    rows = [
+        ("likeliest answer certified on", percent(answers.certified)),
+        ("the same by votes", percent(answers.shown)),
+    ]
+    if answers.limit_low is not None:
+        ends = percent(answers.limit_low.value), percent(answers.limit_high.value)
+        rows += [("limit of the majority vote", ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}")]
+    return [*rows, ("coverage coefficient over answers", f"at least {answers.at_least:,.2f}, with 95 % confidence")]
 
 
 def _coverage_rows(coverage: Coverage | None) -> list[tuple[str, str]]:
