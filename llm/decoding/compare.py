@@ -16,7 +16,7 @@ from sharptheory.llm.decoding.search import find_argmax
 from sharptheory.llm.sampling import GROWS, fill_pool, first_prompts, pool_facts
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
-from sharptheory.measure.bootstrap import ANY, CONFIDENCE, DIFFERENCE, ENDS, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, CONFIDENCE, DIFFERENCE, ENDS, Estimate, mean_over_prompts
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_power
@@ -324,7 +324,7 @@ BASELINE = ("greedy", "")
 RESAMPLES = 10_000
 
 
-def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Means over prompts per method and setting, with bootstrap intervals, and their differences from greedy decoding.
 
     ``accuracy_over_greedy`` and ``log_likelihood_over_greedy`` are over the prompts that both have, paired; their
@@ -337,14 +337,15 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         row = {"method": method, "setting": setting, "n_prompts": len(group)}
         row["forward_tokens"] = group["forward_tokens"].mean()
         for column in ("accuracy", "log_likelihood"):
-            row |= _mean(group[column], ends=ENDS[column], seed=seed).columns(column)
+            row |= _mean(group[column], ends=ENDS[column]).columns(column)
             over = Estimate.unknown()
             if greedy is not None and (method, setting) != BASELINE:
                 # Of a group whose values are all unknown there is nothing to compare.
                 others = sum(each[column].notna().any() for key, each in groups.items() if key != BASELINE)
-                options = dict(confidence=1 - (1 - CONFIDENCE) / max(others, 1), resamples=RESAMPLES, seed=seed)
                 over = _mean(
-                    group[column] - greedy[column], ends=DIFFERENCE if column == "accuracy" else ANY, **options
+                    group[column] - greedy[column],
+                    ends=DIFFERENCE if column == "accuracy" else ANY,
+                    confidence=1 - (1 - CONFIDENCE) / max(others, 1),
                 )
             row |= over.columns(f"{column}_over_greedy")
         rows.append(row)
@@ -354,4 +355,4 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 def _mean(per_prompt: pd.Series, **options) -> Estimate:
     """Over the prompts with a value."""
     known = per_prompt.dropna().to_numpy(dtype=float)
-    return bootstrap_mean(known, **options) if len(known) else Estimate.unknown()
+    return mean_over_prompts(known, **options) if len(known) else Estimate.unknown()

@@ -93,7 +93,7 @@ def compare(
                 identity=subject.identity, force=options.force, progress=stages(bar, f"{{stage}} {n_prompts}"),
             )  # fmt: skip
         write(out / "compare.parquet", lambda at: table.to_parquet(at, index=False))
-        summary = counted(summarize(table, seed=options.seed), table)
+        summary = counted(summarize(table), table)
         title = f"{subject.name} on {task.name}, {n_prompts}"
         certified = n_certified(table)
         console.print(_table(summary, title))

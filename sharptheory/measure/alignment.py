@@ -20,8 +20,8 @@ from sharptheory.measure.bootstrap import (
     DIFFERENCE,
     PROPORTION,
     Estimate,
-    bootstrap_mean,
     from_replicates,
+    mean_over_prompts,
     resampled,
     resampled_batches,
 )
@@ -58,7 +58,7 @@ def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None
     return float(np.dot(right, np.cumsum(wrong) - wrong / 2) / pairs) if pairs > 0 else np.nan
 
 
-def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed: int = 0) -> Estimate:
+def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood") -> Estimate:
     """AUC of a score for correctness inside each prompt, averaged over the prompts that have both kinds.
 
     Only this is what sharpening uses: pooled over prompts, the AUC also rewards knowing which prompts are easy.
@@ -83,7 +83,7 @@ def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed
     """
     known = _known(as_pool(pool))
     per_prompt = _auc_by_prompt(ranking(known, score), known["correct"].to_numpy(dtype=bool))
-    return bootstrap_mean(per_prompt[~np.isnan(per_prompt)], ends=PROPORTION, seed=seed)
+    return mean_over_prompts(per_prompt[~np.isnan(per_prompt)], ends=PROPORTION)
 
 
 def _auc_by_prompt(ranks: Ranking, correct: np.ndarray) -> np.ndarray:
@@ -275,7 +275,7 @@ def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, E
     if len(n) > 2:
         levels["N of best-of-N"] = across_methods(*(part.to_numpy() for part in by_n), seed=seed)
     levels["prompts"] = across_prompts(known, seed=seed)
-    levels["within a prompt"] = auc_within(known, seed=seed)
+    levels["within a prompt"] = auc_within(known)
     return levels
 
 
@@ -431,7 +431,7 @@ class LengthConfound:
     n_prompts: int
 
 
-def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfound | None:
+def length_confound(pool: Pool | pd.DataFrame) -> LengthConfound | None:
     """Does best-of-N pick short responses, and what is left of likelihood when length is held fixed?
 
     Returns:
@@ -450,7 +450,7 @@ def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfou
     given = _auc_given_length(ranks, length, correct == 1)
     paired = ~np.isnan(given)
     adjusted, m = rank(score - slope * length, known.starts), np.array([known.sizes.min()])
-    mean = lambda values, ends: bootstrap_mean(values, ends=ends, seed=seed)  # noqa: E731
+    mean = lambda values, ends: mean_over_prompts(values, ends=ends)  # noqa: E731
     return LengthConfound(
         mean(both[spread > 0] / spread[spread > 0], DIFFERENCE),
         mean(_auc_by_prompt(ranks, correct == 1)[paired], PROPORTION),

@@ -243,19 +243,6 @@ def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray, *, confiden
     return Estimate(value, low, high, n_prompts)
 
 
-def bootstrap_mean(
-    per_prompt: np.ndarray,
-    *,
-    ends: tuple[float, float] = ANY,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Estimate:
-    """`mean_over_prompts` by its former name; `resamples` and `seed` change nothing, as nothing is resampled any more."""
-    _check(confidence, resamples, seed)
-    return mean_over_prompts(per_prompt, ends=ends, confidence=confidence)
-
-
 def _unskewed(values: np.ndarray, confidence: float) -> np.ndarray:
     """Skewness-corrected limits ``[2, …]`` of a mean; a point where all values are the same."""
     n_prompts = len(values)

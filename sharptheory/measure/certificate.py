@@ -124,7 +124,7 @@ class CoverageBound:
     high_estimate: Estimate
 
 
-def c_cov_bar_bound(certificate: pd.DataFrame, *, seed: int = 0) -> CoverageBound:
+def c_cov_bar_bound(certificate: pd.DataFrame) -> CoverageBound:
     """Bounds and estimates of ``C̄_cov`` from a `coverage_certificate`; ``inf`` where an end overflows."""
     with np.errstate(over="ignore"):
         ends = [np.exp(-certificate[column].to_numpy(dtype=float)) for column in ("log_p_high", "log_p_low")]

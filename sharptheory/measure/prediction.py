@@ -9,7 +9,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import checked_n, curve
-from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, mean_over_prompts
 from sharptheory.measure.pool import Pool, as_pool, rectangular, shown
 from sharptheory.measure.ranking import ranking
 from sharptheory.measure.responses import distinct_responses, inclusion_weights, response_keys
@@ -154,11 +154,10 @@ def predicted_curve(
     *,
     reward: str | Reward = "log_likelihood",
     value: str = "correct",
-    seed: int = 0,
 ) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
     table = predict_best_of_n(pool, n, reward=reward, value=value)
-    return bootstrap_mean(table.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
+    return mean_over_prompts(table.to_numpy(), ends=ENDS.get(value, ANY))
 
 
 def calibration(
@@ -168,7 +167,6 @@ def calibration(
     n: np.ndarray | None = None,
     reward: str | Reward = "log_likelihood",
     value: str = "correct",
-    seed: int = 0,
 ) -> pd.DataFrame:
     """How good the prediction is on this pool: from a `share` of each prompt's samples to the N that all of them reach.
 
@@ -200,7 +198,7 @@ def calibration(
     predicted = predict_best_of_n(few, n, reward=reward, value=value)
     measured = curve(rest, reward, value, n).loc[predicted.index]
     difference = predicted.to_numpy() - measured.to_numpy(dtype=float)
-    estimate = bootstrap_mean(predicted.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
+    estimate = mean_over_prompts(predicted.to_numpy(), ends=ENDS.get(value, ANY))
     error = difference.std(axis=0, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
     return pd.DataFrame(
         {

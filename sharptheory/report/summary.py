@@ -21,7 +21,7 @@ from sharptheory.measure.bootstrap import (
     POSITIVE,
     PROPORTION,
     Estimate,
-    bootstrap_mean,
+    mean_over_prompts,
 )
 from sharptheory.measure.efficiency import reward_efficiency
 from sharptheory.measure.pool import Pool, as_pool
@@ -266,8 +266,8 @@ def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
     if m < FEWEST_FOR_PREDICTION:
         return None
     n = m * 2 ** np.arange(4)
-    predicted = _intervals(prediction.predicted_curve(graded, n, seed=seed))
-    checks = prediction.calibration(graded, seed=seed)
+    predicted = _intervals(prediction.predicted_curve(graded, n))
+    checks = prediction.calibration(graded)
     return schema.Prediction(
         curve=tuple(map(schema.Accuracy, map(int, n), predicted)),
         checks=tuple(
@@ -286,7 +286,7 @@ def _alignment(graded: Pool, rewards: Sequence[Reward], seed: int) -> schema.Ali
     within, pooled = (_dominance(graded, within=within, seed=seed) for within in (True, False))
     levels = {name: _interval(level) for name, level in alignment.alignment_levels(graded, seed=seed).items()}
     return schema.Alignment(
-        within=_interval(alignment.auc_within(graded, seed=seed)),
+        within=_interval(alignment.auc_within(graded)),
         pooled=_interval(alignment.auc_pooled(graded, seed=seed)),
         levels=levels,
         dominance_within=within,
@@ -313,7 +313,7 @@ def _dominance(graded: Pool, *, within: bool, seed: int) -> schema.Dominance | N
 def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> schema.Length:
     lengths = curve(pool, REWARD, "length", np.unique(ends))
     over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], seed, ANY)
-    found = None if graded is None else alignment.length_confound(graded, seed=seed)
+    found = None if graded is None else alignment.length_confound(graded)
     confound = None
     if found is not None:
         values = {name: _interval(v) if isinstance(v, Estimate) else v for name, v in vars(found).items()}
@@ -335,7 +335,7 @@ def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, ce
 
 
 def _coverage(proved: pd.DataFrame, identified: Pool | None, seed: int) -> schema.Coverage:
-    bound, log_p = certificate.c_cov_bar_bound(proved, seed=seed), proved["log_p_low"].to_numpy()
+    bound, log_p = certificate.c_cov_bar_bound(proved), proved["log_p_low"].to_numpy()
     return schema.Coverage(
         certified=float(proved["certified"].mean()),
         coefficient=Range(number(bound.low), number(bound.high)),
@@ -449,13 +449,13 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 
 def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
-    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=_together(comparisons), seed=seed))
+    return _interval(mean_over_prompts(per_prompt, ends=ends, confidence=_together(comparisons)))
 
 
 def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
     """Mean over prompts of each column, likewise."""
     values = table.to_numpy(dtype=float)
-    return _intervals(bootstrap_mean(values, ends=ends, confidence=_together(comparisons), seed=seed))
+    return _intervals(mean_over_prompts(values, ends=ends, confidence=_together(comparisons)))
 
 
 def _together(comparisons: int) -> float:

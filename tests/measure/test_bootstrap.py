@@ -15,7 +15,6 @@ from sharptheory.measure.bootstrap import (
     PROPORTION,
     Estimate,
     bootstrap,
-    bootstrap_mean,
     from_replicates,
     mean_over_prompts,
     ratio_of_means,
@@ -100,11 +99,6 @@ def test_columns_are_estimated_one_by_one():
     for place in np.ndindex(4, 3):
         alone = mean_over_prompts(values[(slice(None), *place)], ends=PROPORTION)
         assert (together.low[place], together.high[place]) == pytest.approx((alone.low, alone.high))
-
-
-def test_the_former_name_gives_the_same():
-    values = np.random.default_rng(0).random(15)
-    assert bootstrap_mean(values, ends=PROPORTION, resamples=7, seed=3) == mean_over_prompts(values, ends=PROPORTION)
 
 
 @pytest.mark.parametrize("ends", [PROPORTION, DIFFERENCE, NEGATIVE, POSITIVE, (1.0, np.inf)])
@@ -310,9 +304,11 @@ def test_resamples_have_as_many_prompts_as_there_are_and_each_as_often():
 def test_a_bootstrap_that_cannot_be_is_refused(options):
     [(name, value)] = options.items()
     with pytest.raises(UserError, match=f"{name}={value}; expected"):
-        bootstrap_mean([1.0, 2.0], **options)
-    if name != "confidence":
-        with pytest.raises(UserError, match=f"{name}={value}; expected"):
+        bootstrap((np.array([1.0, 2.0]),), np.mean, **options)
+    with pytest.raises(UserError, match=f"{name}={value}; expected"):
+        if name == "confidence":
+            mean_over_prompts([1.0, 2.0], **options)
+        else:
             resampled(2, **(dict(resamples=5, seed=0) | options))
 
 

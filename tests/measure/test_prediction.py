@@ -181,7 +181,7 @@ def test_intervals_cover(tables):
     n, hits = np.array([32, 64, 128]), []
     for seed in range(40):
         chosen = np.random.default_rng(seed).choice(200, size=60, replace=False)
-        estimate = predicted_curve(sampled(policies[chosen], correct[chosen], 32, seed), n, seed=seed)
+        estimate = predicted_curve(sampled(policies[chosen], correct[chosen], 32, seed), n)
         truth = np.array([exact(policies, correct, k).mean() for k in n])
         hits.append((estimate.low <= truth) & (truth <= estimate.high))
     assert np.mean(hits) > 0.85

@@ -315,7 +315,7 @@ def test_what_likelihood_knows_is_as_estimated():
     # Grades by chance: concordances of many values, whose quantiles depend on the seed.
     pool = Pool.from_frame(pool.samples.assign(correct=np.random.default_rng(0).random(len(pool.samples)) < 0.5))
     found = diagnose(pool, seed=3).summary.alignment
-    assert_is(found.within, alignment.auc_within(pool, seed=3))
+    assert_is(found.within, alignment.auc_within(pool))
     assert_is(found.pooled, alignment.auc_pooled(pool, seed=3))
     levels = alignment.alignment_levels(pool, seed=3)
     assert list(found.levels) == list(levels)
@@ -326,7 +326,7 @@ def test_what_likelihood_knows_is_as_estimated():
         assert dominance == schema.Dominance(
             test.above, test.p_above, test.below, test.p_below, test.n_prompts, test.holds
         )
-    confound, expected = diagnose(pool, seed=3).summary.length.confound, alignment.length_confound(pool, seed=3)
+    confound, expected = diagnose(pool, seed=3).summary.length.confound, alignment.length_confound(pool)
     for name in ("correlation", "auc", "auc_given_length", "accuracy", "accuracy_adjusted"):
         assert_is(getattr(confound, name), getattr(expected, name))
     assert (confound.slope, confound.n_prompts) == (expected.slope, expected.n_prompts)
@@ -336,10 +336,10 @@ def test_a_prediction_is_as_estimated_with_its_checks():
     pool = Pool.from_frame(table_pool(aligned=0.7, n_prompts=12, m=16))
     found = diagnose(pool, seed=3).summary.prediction
     assert [point.n for point in found.curve] == [16, 32, 64, 128]
-    predicted = prediction.predicted_curve(pool, [16, 32, 64, 128], seed=3)
+    predicted = prediction.predicted_curve(pool, [16, 32, 64, 128])
     for i, point in enumerate(found.curve):
         assert_is(point.accuracy, Estimate(predicted.value[i], predicted.low[i], predicted.high[i], 12))
-    checks = prediction.calibration(pool, seed=3)
+    checks = prediction.calibration(pool)
     assert set(checks["agrees"]) == {True, False}
     assert [(check.n, check.predicted, check.measured, check.error, check.agrees) for check in found.checks] == [
         (row.n, row.predicted, row.measured, row.error, row.agrees) for row in checks.itertuples()
@@ -353,7 +353,7 @@ def test_coverage_and_hit_rates_are_as_certified():
     pool = Pool.from_frame(pool_from_table(probs, 4, np.random.default_rng(1)))
     diagnosis = diagnose(pool, seed=3)
     proved, rates = certificate.coverage_certificate(pool), certificate.argmax_hit_rates(pool)
-    bound, coverage = certificate.c_cov_bar_bound(proved, seed=3), diagnosis.summary.coverage
+    bound, coverage = certificate.c_cov_bar_bound(proved), diagnosis.summary.coverage
     assert coverage.certified == proved["certified"].mean() and 0.5 <= coverage.certified < 1
     assert (coverage.coefficient.low, coverage.coefficient.high) == (bound.low, bound.high)
     assert coverage.at_least == bound.at_least and coverage.coefficient.low < coverage.coefficient.high

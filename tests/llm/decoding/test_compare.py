@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.llm.decoding.compare import compare_task, counted, from_pool, n_certified, n_mixed, summarize, tilted
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.measure.pool import Pool
 from tests.llm.training.tiny import RESPONSES, log_law, tiny, tiny_oracle, tiny_task
 
@@ -110,12 +110,12 @@ def test_methods_are_compared_with_greedy_decoding_prompt_by_prompt():
     ]
     table = pd.DataFrame(rows, columns=["method", "setting", "prompt_id", "accuracy"])
     table = table.assign(forward_tokens=1.0, log_likelihood=-1.0 - table["accuracy"]).sample(frac=1, random_state=0)
-    summary = summarize(table, seed=3).set_index("method")
+    summary = summarize(table).set_index("method")
     over = summary[["accuracy_over_greedy", "accuracy_over_greedy_low", "accuracy_over_greedy_high"]]
     # Three comparisons: of "unknown" there is none.
-    options = dict(confidence=1 - 0.05 / 3, resamples=10_000, seed=3)
+    options = dict(confidence=1 - 0.05 / 3)
     order = table[table["method"] == "better"]["prompt_id"].to_numpy()
-    expected = bootstrap_mean((others["better"] * 1.0 - right)[order], ends=(-1.0, 1.0), **options)
+    expected = mean_over_prompts((others["better"] * 1.0 - right)[order], ends=(-1.0, 1.0), **options)
     assert over.loc["better"].tolist() == pytest.approx([3 / 24, float(expected.low), float(expected.high)], abs=0.02)
     assert over.loc["same"].tolist() == [0, 0, 0] and over.loc["few", "accuracy_over_greedy"] == -3 / 6
     assert over.loc[["greedy", "unknown"]].isna().all(axis=None)

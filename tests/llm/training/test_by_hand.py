@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.evaluation import Evaluation, baselines, trained_decoding
 from sharptheory.llm.training.sharpen import sharpen
-from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, mean_over_prompts
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.oracle import Response
@@ -102,7 +102,7 @@ def test_an_evaluation_by_hand():
             if name in proportions
             else {"log_likelihood": (-np.inf, 0), "distinct": (0, 1)}.get(name, (0, np.inf))
         )
-        interval = bootstrap_mean(np.array(values, dtype=float), ends=ends, seed=7).columns(name)
+        interval = mean_over_prompts(np.array(values, dtype=float), ends=ends).columns(name)
         assert {end: row[end] for end in interval} == pytest.approx(interval)
     # From .5 (one sample of the base) half of the way to 1 (its best of 2).
     assert row["gap_closed"] == pytest.approx((0.75 - 0.5) / (1 - 0.5))
