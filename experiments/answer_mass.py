@@ -17,7 +17,7 @@ from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_transformers
 from sharptheory.llm.sampling import sample_pool
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import DIFFERENCE, PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import DIFFERENCE, PROPORTION, mean_over_prompts
 from sharptheory.measure.selection import majority_curve
 from sharptheory.measure.self_consistency import answer_certificate, answer_mass_curve, limit_accuracy
 from sharptheory.tasks import load_task
@@ -57,7 +57,7 @@ def measure(name: str, task_name: str, config: Config, work: Path) -> pd.DataFra
         "answer mass, Horvitz-Thompson": answer_mass_curve(pool, n, **masses),
         "best of N by log-likelihood": curve(pool, "log_likelihood", "correct", n),
     }
-    limit = limit_accuracy(pool, by="likelihood", seed=config.seed)
+    limit = limit_accuracy(pool, by="likelihood")
     facts = {
         "model": name, "certified": answer_certificate(pool)["certified"].mean(), "limit_low": limit.low,
         "limit_high": limit.high,
@@ -65,8 +65,8 @@ def measure(name: str, task_name: str, config: Config, work: Path) -> pd.DataFra
     rows = []
     for method, table in tables.items():
         for k in n:
-            accuracy = bootstrap_mean(table[k].to_numpy(), ends=PROPORTION, seed=config.seed)
-            over = bootstrap_mean((table[k] - tables["majority vote"][k]).to_numpy(), ends=DIFFERENCE, seed=config.seed)
+            accuracy = mean_over_prompts(table[k].to_numpy(), ends=PROPORTION)
+            over = mean_over_prompts((table[k] - tables["majority vote"][k]).to_numpy(), ends=DIFFERENCE)
             rows.append(
                 {
                     **facts,
