@@ -322,12 +322,11 @@ def plurality_rates(
     n = doubling_grid(min(largest, LAW_N)) if n is None else checked_n(n, largest)
     predicted = np.array([_law(predicting, row, target, n) for row, target in zip(rows, targets)])
     measured = np.array([_law(measuring, row, target, n) for row, target in zip(rows, targets)])
-    options = dict(confidence=confidence)
     return PluralityRates(
         n,
         predicted.mean(axis=0),
-        mean_over_prompts(measured, ends=PROPORTION, **options),
-        mean_over_prompts(measured - predicted, ends=DIFFERENCE, **options),
+        mean_over_prompts(measured, ends=PROPORTION, confidence=confidence),
+        mean_over_prompts(measured - predicted, ends=DIFFERENCE, confidence=confidence),
         int(measuring.samples[rows].sum()),
         by,
     )
@@ -376,7 +375,7 @@ def answer_mass_curve(
 
     A vote in which each distinct response counts once, with the weight ``π/(1-(1-π)^N)`` (Horvitz-Thompson) or π: by
     counts the same samples say less, since likelihoods are known without error. Ties are split uniformly; the class none
-    has no vote. Averaged over random subsets, the same for every N; exact at the size of the pool.
+    has no vote. Averaged over random subsets, the same for every N; exact at N = 1 and at the size of the pool.
 
     Args:
         pool: with `answer`, `correct`, likelihoods, and text or token ids. n: values of N, ``[K]``.
@@ -410,7 +409,10 @@ def answer_mass_curve(
             chosen = np.flatnonzero((first < size) & (answer >= 0))
             weights = _weights(responses, chosen, int(size), seen)
             sums[:, k] += _accuracy(policy, np.bincount(answer[chosen], weights, minlength=len(policy.votes)))
-    return pd.DataFrame(sums / repeats, index=policy.prompt_ids, columns=n)
+    curve = sums / repeats
+    alone = np.bincount(policy.prompt, policy.votes * policy.correct, minlength=len(policy.samples)) / policy.samples
+    curve[:, n == 1] = alone[:, None]
+    return pd.DataFrame(curve, index=policy.prompt_ids, columns=n)
 
 
 def _first_places(responses: Distinct, policy: AnswerPolicy, rng: np.random.Generator) -> np.ndarray:

@@ -253,6 +253,7 @@ def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) 
                     map(int, table.columns),
                     _means(table, seed, PROPORTION),
                     over_likelihood(name, table),
+                    map(table.attrs.get("sampled", {}).get, map(int, table.columns)),
                 )
             ),
         )
