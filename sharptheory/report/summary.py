@@ -95,7 +95,7 @@ def diagnose(
     unidentified = certificate.unidentified(pool)
     proved, rates, refusal = _certified(pool, identified=unidentified is None)
     answered = _answered(pool, likelihoods=refusal is None)
-    plurality = None if answered is None else _plurality(answered, pool, seed)
+    plurality = None if answered is None else _plurality(answered, pool)
     summary = Summary(
         sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
         greedy=_greedy(pool, accuracy, seed),
@@ -113,7 +113,7 @@ def diagnose(
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
-        answers=_answers(answered, pool, graded, plurality, seed),
+        answers=_answers(answered, pool, graded, plurality),
         cost=() if proved is None else _cost(proved, pool),
         provenance=provenance or {},
     )
@@ -371,7 +371,7 @@ def _answered(pool: Pool, *, likelihoods: bool) -> AnswerPolicy | None:
     return answer_policy(pool, likelihoods=likelihoods)
 
 
-def _plurality(answered: AnswerPolicy, pool: Pool, seed: int) -> self_consistency.PluralityRates | None:
+def _plurality(answered: AnswerPolicy, pool: Pool) -> self_consistency.PluralityRates | None:
     """The law of the plurality by likelihoods or by votes, whichever says something of more prompts."""
     ways = ("likelihood", "votes") if answered.seen is not None else ("votes",)
     rates = [self_consistency.plurality_rates(pool, by=by) for by in ways]
@@ -383,7 +383,6 @@ def _answers(
     pool: Pool,
     graded: Pool | None,
     plurality: self_consistency.PluralityRates | None,
-    seed: int,
 ) -> schema.Answers | None:
     if answered is None:
         return None
@@ -392,7 +391,7 @@ def _answers(
     with np.errstate(over="ignore"):
         ends = [np.exp(-table[column].to_numpy()).mean() for column in ("log_p_high", "log_p_low")]
     margins = [np.median(table[column]) for column in ("margin_low", "margin_high")]
-    limit = None if graded is None else _limit(graded, known, seed)
+    limit = None if graded is None else _limit(graded, known)
     return schema.Answers(
         voting=float(answered.votes.sum() / answered.samples.sum()),
         certified=float(table["certified"].mean()) if known else None,
@@ -411,7 +410,7 @@ def _answers(
     )
 
 
-def _limit(graded: Pool, known: bool, seed: int) -> self_consistency.LimitAccuracy:
+def _limit(graded: Pool, known: bool) -> self_consistency.LimitAccuracy:
     """The narrower of the bounds by votes and by likelihoods, where these are known."""
     ways = ("likelihood", "votes") if known else ("votes",)
     limits = [self_consistency.limit_accuracy(graded, by=by) for by in ways]
