@@ -11,7 +11,7 @@ import pytest
 
 from experiments import figures, tables
 from experiments.drawing.calibration import KINDS
-from experiments.drawing.training import factor, final, gap_closed
+from experiments.drawing.training import closed, factor, final, gap_closed
 from experiments.record import RESULTS
 from sharptheory.measure.bootstrap import ratio_of_means
 
@@ -158,8 +158,8 @@ def test_share_of_the_gap_by_all_seeds():
     share = gap_closed(rows).loc["a"]
     assert (share["mean"], share["high"] - share["mean"]) == pytest.approx((0.4, np.hypot(0.06, 0.06) / 0.5))
     assert share["mean"] - share["low"] == pytest.approx(share["high"] - share["mean"])
-    assert tables.closed(rows) == "40 % [23, 57]"
-    assert tables.closed(rows.assign(gap_closed_low=[0.2, np.nan])) == "no gap shown"
+    assert closed(rows) == "40 % [23, 57]"
+    assert closed(rows.assign(gap_closed_low=[0.2, np.nan])) == "no gap shown"
 
 
 def test_share_by_all_seeds_is_that_of_their_prompts_together():
@@ -216,3 +216,12 @@ def test_training_captions():
         curves = everything[(everything["model"] == model) & (everything["kind"] == "pass")]
         mean = curves.groupby(["policy", "k"])["value"].mean()
         assert mean["trained", 1] > mean["base", 1] and mean["trained", 50] < mean["base", 50], model
+
+
+def test_pool_size_caption():
+    """No shape grows faster than its rows; 10^6 rows are within 20 processor seconds and 1.5 GB."""
+    for _, rows in table("pool_size").groupby("shape"):
+        large = rows[rows["rows"] >= 100_000]
+        assert len(large) >= 2 and np.polyfit(np.log(large["rows"]), np.log(large["seconds"]), 1)[0] <= 1
+        million = rows[rows["rows"] == 1_000_000]
+        assert (million["seconds"] <= 20).all() and (million["gigabytes"] <= 1.5).all()

@@ -20,15 +20,15 @@ from tests.report.pools import hand_pool, table_pool
 GRADED = {"accuracy", "alignment_levels", "rewards"}
 
 
-def with_answers(pool: pd.DataFrame) -> pd.DataFrame:
-    """Each response is an answer of its own."""
-    return pool.assign(answer=[str(y) for (y,) in pool["tokens"]])
+def answered(pool: pd.DataFrame) -> pd.DataFrame:
+    """With answers, each of two responses."""
+    return pool.assign(answer=[str(tokens[0] // 2) for tokens in pool["tokens"]])
 
 
 @pytest.fixture(scope="module")
 def diagnosis():
     return diagnose(
-        with_answers(table_pool(aligned=0.8, n_prompts=12, m=16)).assign(length=5),
+        answered(table_pool(aligned=0.8, n_prompts=12, m=16)).assign(length=5),
         provenance={"model": "<script>", "seed": 0},
     )
 
@@ -104,7 +104,7 @@ def test_each_figure_shows_its_part_of_the_diagnosis():
         -1
     ] == "samples per prompt, 2"
     assert drawn(diagnosis, "rewards").get_legend().get_texts()[0].get_text() == "log likelihood"
-    several = diagnose(with_answers(table_pool(aligned=0.8, n_prompts=12, m=16)))
+    several = diagnose(answered(table_pool(aligned=0.8, n_prompts=12, m=16)))
     assert set(figures(several)) == {key for key, (_, name) in FIGURES.items() if name is not None}
     assert drawn(several, "theory").get_ylabel() == "best-of-N is the argmax"
     assert drawn(several, "alignment_levels").get_yticklabels()[0].get_text() == "within a prompt"
