@@ -109,6 +109,9 @@ def test_sentences_say_what_the_numbers_are(common):
         f"differs from its exact law at {1 + law.disagreements} of {len(law.curve)}" in text
         or law.curve[0].difference.direction()
     )
+    few = dataclasses.replace(off, difference=dataclasses.replace(off.difference, n_prompts=19))
+    text = replaced(law=dataclasses.replace(law, curve=(few, *law.curve[1:])))
+    assert text.endswith("the majority is compared with its exact law: 19 prompts decide nothing, 20 are needed.")
     assert "take more samples" in replaced(law=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sharptheory.report.findings.premises import few
 from sharptheory.report.findings.words import count, percent, span
 from sharptheory.report.schema import Answers, PluralityLaw, Range, Summary
 
@@ -105,6 +106,8 @@ def _law(law: PluralityLaw | None) -> str:
         )
     off, total = law.disagreements, len(law.curve)
     where = f"On {count(law.n_prompts, 'prompt')} where a part of the samples says which it is"
+    if law.curve[0].difference.few:
+        return f"{where}, the majority is compared with its exact law: {few(law.curve[0].difference)}."
     if off:
         return f"{where}, how often the majority finds it differs from its exact law at {off} of {total} values of N."
     return f"{where}, how often the majority finds it cannot be told from its exact law at any of {total} values of N."
