@@ -187,7 +187,7 @@ def erratic() -> pd.DataFrame:
 #: On erratic answers there is no mode to know: these say nothing, and have their own test of the seed.
 ON_KNOWN_ANSWERS = {"limit_accuracy", "plurality_rates"}
 #: Their intervals are those of means over prompts, which are in closed form.
-NOTHING_RANDOM = {"auc_within", "calibration", "length_confound", "predicted_curve"}
+NOTHING_RANDOM = {"auc_within", "calibration", "counted_coverage", "length_confound", "predicted_curve"}
 
 
 # The majority vote of so small a pool is exact.
