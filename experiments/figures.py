@@ -25,7 +25,7 @@ CHAPTERS = {
     "What sharpening costs, and when it fails": (
         "laws", "minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "greedy", "bon_aware", "iterated",
         "reward_error", "errata"),
-    "At inference": ("paper_lift", "paper_curves", "paper_likelihood", "paper_rewards", "answer_mass", "decoding"),
+    "At inference": ("paper_lift", "paper_curves", "paper_likelihood", "paper_rewards", "answer_mass", "decoding", "pool_size"),
     "By training": ("sharpening", "methods", "limits", "amortisation", "diversity", "training_cost"),
     "How sure the numbers are": ("calibration",),
 }  # fmt: skip

@@ -1,17 +1,36 @@
-"""What a diagnosis costs: seconds and memory of ``sharptheory diagnose --pool`` from 10^4 to 10^7 rows, in every shape.
+"""What a diagnosis costs: processor seconds and memory of ``sharptheory diagnose --pool`` from 10^4 to 10^7 rows, in every shape.
 
-Run as ``python -m experiments.pool_size``; half an hour on one core.
+python -m experiments.pool_size [--quick]
+
+Half an hour of one core; what is measured is kept in out/pool_size, and a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from experiments import record
+
+OUT = Path(__file__).parents[1] / "out" / "pool_size"
+#: Prompts of a pool of so many rows, by the name of its shape.
+SHAPES = {
+    "10 samples a prompt": lambda rows: rows // 10,
+    "1,000 prompts": lambda rows: min(1_000, rows // 10),
+    "10 prompts": lambda rows: 10,
+    "1 prompt": lambda rows: 1,
+}
 #: Exponents of the laws of responses: of probability ∝ rank^-a, from hard prompts to easy ones.
 EXPONENTS = np.linspace(0.6, 2.4, 10)
 RESPONSES, ANSWERS = 50_000, 40
@@ -74,3 +93,63 @@ def _table(prompt: np.ndarray, sample: np.ndarray, response: np.ndarray, log_lik
             "source": pa.array(["model"]).take(pa.array(np.zeros(len(prompt), dtype=np.int64))),
         }
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config:
+    """Rows go from `least` to `most`, a factor of ten at a time."""
+
+    least: int = 10_000
+    most: int = 10_000_000
+    seed: int = 0
+
+
+def compute(config: Config) -> pd.DataFrame:
+    OUT.mkdir(parents=True, exist_ok=True)
+    kept, rows = OUT / "measured.jsonl", []
+    known = (
+        {(row["shape"], row["rows"]): row for row in map(json.loads, kept.read_text().splitlines())}
+        if kept.is_file()
+        else {}
+    )
+    size = config.least
+    while size <= config.most:
+        for shape, prompts in SHAPES.items():
+            if (shape, size) not in known:
+                file = write_pool(OUT / "pool.parquet", prompts(size), size // prompts(size), seed=config.seed)
+                row = {"shape": shape, "rows": size, "prompts": prompts(size), "megabytes": file.stat().st_size / 1e6}
+                known[shape, size] = row | measure(file)
+                with kept.open("a") as lines:
+                    lines.write(json.dumps(known[shape, size]) + "\n")
+                file.unlink()
+            rows.append(known[shape, size])
+        size *= 10
+    return pd.DataFrame(rows)
+
+
+def measure(file: Path) -> dict[str, float]:
+    """Processor seconds and peak memory of a diagnosis of a pool, and of reading its numbers and sorting them once."""
+    command = [
+        sys.executable,
+        "-m",
+        "sharptheory",
+        "diagnose",
+        "--pool",
+        str(file),
+        "--out",
+        str(file.parent / "report"),
+        "--force",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(command)} failed")
+    start = time.process_time()
+    numbers = pq.read_table(file, columns=["prompt_id", "log_likelihood", "length", "correct", "answer"])
+    np.argsort(numbers["log_likelihood"].to_numpy())
+    once = time.process_time() - start
+    return {"seconds": usage.ru_utime + usage.ru_stime, "gigabytes": usage.ru_maxrss / 1e6, "read_and_sort": once}
+
+
+if __name__ == "__main__":
+    record.main("pool_size", __doc__, compute, Config(), quick={"most": 10_000})

@@ -123,6 +123,9 @@ class RewardAccuracy:
     over_likelihood: Annotated[
         Interval | None, "minus that of log-likelihood at the same N, paired; all rewards hold together"
     ]
+    sampling_error: Annotated[
+        float | None, "standard error left by the random subsets that a vote is counted on; null where it is exact"
+    ] = None
 
 
 @dataclass(frozen=True)

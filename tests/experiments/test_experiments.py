@@ -216,3 +216,12 @@ def test_training_captions():
         curves = everything[(everything["model"] == model) & (everything["kind"] == "pass")]
         mean = curves.groupby(["policy", "k"])["value"].mean()
         assert mean["trained", 1] > mean["base", 1] and mean["trained", 50] < mean["base", 50], model
+
+
+def test_pool_size_caption():
+    """No shape grows faster than its rows; 10^6 rows are within 20 processor seconds and 1.5 GB."""
+    for _, rows in table("pool_size").groupby("shape"):
+        large = rows[rows["rows"] >= 100_000]
+        assert len(large) >= 2 and np.polyfit(np.log(large["rows"]), np.log(large["seconds"]), 1)[0] <= 1
+        million = rows[rows["rows"] == 1_000_000]
+        assert (million["seconds"] <= 20).all() and (million["gigabytes"] <= 1.5).all()
