@@ -320,8 +320,6 @@ def counted(summary: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 #: The method that every other one is compared with, and its setting.
 BASELINE = ("greedy", "")
-#: Of a difference, whose interval is wide where many are to hold together: its ends need many resamples beyond them.
-RESAMPLES = 10_000
 
 
 def summarize(table: pd.DataFrame) -> pd.DataFrame:
