@@ -57,7 +57,7 @@ def measure(name: str, task_name: str, config: Config, work: Path) -> pd.DataFra
         "answer mass, Horvitz-Thompson": answer_mass_curve(pool, n, **masses),
         "best of N by log-likelihood": curve(pool, "log_likelihood", "correct", n),
     }
-    limit = limit_accuracy(pool, by="likelihood", seed=config.seed)
+    limit = limit_accuracy(pool, by="likelihood")
     facts = {
         "model": name, "certified": answer_certificate(pool)["certified"].mean(), "limit_low": limit.low,
         "limit_high": limit.high,

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.drawing.calibration import KINDS, kind
-from experiments.drawing.training import final, gap_closed
+from experiments.drawing.training import closed, final
 from experiments.record import RESULTS
 from sharptheory.report.findings import headline
 from sharptheory.report.schema import Summary, field_list, json_schema
@@ -91,14 +91,6 @@ def table_1(results: Path) -> Table:
 def plus(values: pd.Series, unit: str, *, digits: int = 1) -> str:
     spread = "" if len(values) < 2 else f" ± {values.std():.{digits}f}"
     return f"{values.mean():+.{digits}f}{spread} {unit}"
-
-
-def closed(rows: pd.DataFrame) -> str:
-    """Share of the gap closed with its interval, by the prompts of all seeds of one setting."""
-    [share] = gap_closed(rows).itertuples()
-    if np.isnan(share.low):
-        return "no gap shown"
-    return f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 def trained(results: Path) -> Table:

@@ -179,7 +179,7 @@ def paper_likelihood(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes)
 
 
 @figure(
-    "Votes by answer mass beat the majority vote at every N, most where samples are few",
+    "Votes by answer mass beat the majority vote, most where samples are few",
     "Accuracy of the majority vote, of votes that weigh each distinct response by its probability (seen mass, or "
     "Horvitz-Thompson), and of best-of-N by log-likelihood, on the same pools; bands are 95 % intervals over 256 prompts. The "
     "mass of a response is known once it was seen, its share of the samples is not.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -46,6 +47,14 @@ def gap_closed(rows: pd.DataFrame, by: str = "cell") -> pd.DataFrame:
     })  # fmt: skip
 
 
+def closed(rows: pd.DataFrame) -> str:
+    """Share of the gap closed with its interval, by the prompts of all seeds of one setting."""
+    [share] = gap_closed(rows).itertuples()
+    if np.isnan(share.low):
+        return "no gap shown"
+    return f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+
+
 def factor(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """Settings ``name=…`` with the reference setting of each model, the one with the largest N, of the seeds that have them."""
     cell = rows["cell"]
@@ -83,13 +92,15 @@ def spread(ax: Axes, x, summary: pd.DataFrame, **style) -> None:
 @figure(
     "Trained on best-of-50, one sample keeps two fifths to a half of what best-of-50 gains",
     "SFT-Sharpening of both shipped models with N = 50, temperature 1, on held-out prompts (a line per seed, bands: 95 % intervals "
-    "over prompts). Training takes over a good part of what best-of-50 gains at inference (dashed), and the log-likelihood of "
+    "over prompts). Training takes over a good part of what best-of-50 gains at inference (dashed; the share by the prompts of all "
+    "seeds, with its 95 % interval), and the log-likelihood of "
     "the samples under the base model rises with it (right: mean over seeds; dashed: best-of-50 of the base model).",
     width=4.6,
     panels=lambda table: (1, table["model"].nunique() + 1),
 )
 def sharpening(table: pd.DataFrame, *axes: Axes) -> None:
     *each, right = axes
+    last = final(table)
     table = table[(table["panel"] == "training") & (table["cell"] == "full")]
     for ax, color, (model, rows) in zip(each, cycle(COLORS), table.groupby("model", sort=False)):
         for seed, line in rows.groupby("seed"):
@@ -106,7 +117,7 @@ def sharpening(table: pd.DataFrame, *axes: Axes) -> None:
             ax.axhline(rows[f"base_{kind}_accuracy"].mean(), color=GREY, ls=style, label=label)
         ax.set(xlabel="epoch", ylabel="accuracy of one sample")
         percent(ax.yaxis)
-        ax.set_title(model)
+        ax.set_title(f"{model}: {closed(last[(last['cell'] == 'full') & (last['model'] == model)])} of the gap")
         mean = rows.groupby("epoch")[["log_likelihood", "base_best_of_n_log_likelihood"]].mean()
         right.plot(mean.index, mean["log_likelihood"], "o-", color=color, label=model)
         right.axhline(mean["base_best_of_n_log_likelihood"].iloc[0], color=color, ls="--")

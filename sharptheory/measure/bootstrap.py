@@ -264,9 +264,12 @@ def _unskewed(values: np.ndarray, confidence: float) -> np.ndarray:
     n_prompts = len(values)
     scale = np.abs(values).max(axis=0)
     scale = np.where(scale > 0, scale, 1.0)  # so that cubes neither overflow nor vanish
-    mean = (values / scale).mean(axis=0)
-    centred = values / scale - mean
-    variance, third = (centred**2).mean(axis=0), (centred**3).mean(axis=0)
+    centred = values / scale
+    mean = centred.mean(axis=0)
+    centred -= mean
+    square = centred * centred
+    variance = square.mean(axis=0)
+    third = np.multiply(square, centred, out=square).mean(axis=0)
     error = np.sqrt(variance / (n_prompts - 1))
     told = (variance > 1e-24) & (n_prompts >= FEW)
     skewness = np.divide(third, variance**1.5, out=np.zeros_like(third), where=told) / np.sqrt(n_prompts)
@@ -280,7 +283,7 @@ def _unskewed(values: np.ndarray, confidence: float) -> np.ndarray:
 
 def _rare(off: np.ndarray) -> np.ndarray:
     """Whether so few prompts are off an end that they have to be counted."""
-    number = off.sum(axis=0)
+    number = np.count_nonzero(off, axis=0)
     return (number < RARE) & (2 * number < len(off))
 
 
@@ -308,9 +311,9 @@ def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     if np.any((values < bottom - ROUNDING) | (values > top + ROUNDING)):
         found = values[(values < bottom - ROUNDING) | (values > top + ROUNDING)][0]
         raise UserError(f"per_prompt: found {found:g}; expected values from {bottom:g} to {top:g}")
-    for end in ends:
-        values = np.where(np.abs(values - end) < 1e-9, end, values)
-    return np.clip(values, bottom, top)
+    if np.isfinite(top):
+        values = np.where(values > top - 1e-9, top, values)
+    return np.where(values < bottom + 1e-9, bottom, values) if np.isfinite(bottom) else values
 
 
 def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.special import gammaln
 from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.measure.answers import AnswerPolicy, answer_policy, answers_of
 from sharptheory.measure.best_of_n import checked_n, doubling_grid
-from sharptheory.measure.bootstrap import CONFIDENCE, DIFFERENCE, PROPORTION, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import CONFIDENCE, DIFFERENCE, PROPORTION, Estimate, mean_over_prompts
 from sharptheory.measure.certificate import mean_at_least
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.responses import Distinct, distinct, has_likelihoods, inclusion_weights, unidentified
@@ -138,11 +138,11 @@ class CountedCoverage:
     unrepeated: float
 
 
-def counted_coverage(pool: Pool | pd.DataFrame, *, seed: int = 0) -> CountedCoverage:
+def counted_coverage(pool: Pool | pd.DataFrame) -> CountedCoverage:
     """The coverage coefficient over answers from votes alone, from below and from above.
 
     Args:
-        pool: with `answer`. seed: of the bootstrap.
+        pool: with `answer`.
 
     Raises:
         UserError: no column `answer`.
@@ -156,10 +156,8 @@ def counted_coverage(pool: Pool | pd.DataFrame, *, seed: int = 0) -> CountedCove
     ends = (1.0, np.inf)
     high = Estimate.unknown()
     if policy.samples.min() > 1:
-        high = bootstrap_mean(_of_the_other_half(pool), ends=ends, seed=seed)
-    return CountedCoverage(
-        mean_at_least(low), bootstrap_mean(low, ends=ends, seed=seed), high, float(np.mean(largest <= 1))
-    )
+        high = mean_over_prompts(_of_the_other_half(pool), ends=ends)
+    return CountedCoverage(mean_at_least(low), mean_over_prompts(low, ends=ends), high, float(np.mean(largest <= 1)))
 
 
 def _of_the_other_half(pool: Pool) -> np.ndarray:
@@ -205,9 +203,7 @@ class LimitAccuracy:
     by: str
 
 
-def limit_accuracy(
-    pool: Pool | pd.DataFrame | AnswerPolicy, *, by: str, noise: float = 0.0, seed: int = 0
-) -> LimitAccuracy:
+def limit_accuracy(pool: Pool | pd.DataFrame | AnswerPolicy, *, by: str, noise: float = 0.0) -> LimitAccuracy:
     """The limit of self-consistency: exact on certified prompts, bounded on the others.
 
     By likelihoods the likeliest answer is one of those that the certificate does not exclude, and may be one that was never
@@ -216,7 +212,7 @@ def limit_accuracy(
 
     Args:
         pool: prompts of which correctness is not known throughout are left out.
-        by: ``"likelihood"`` or ``"votes"``. noise: as in `coverage_certificate`. seed: of the bootstrap.
+        by: ``"likelihood"`` or ``"votes"``. noise: as in `coverage_certificate`.
 
     Raises:
         UserError: another `by`; no likelihoods or no text to go by; nothing is graded.
@@ -235,7 +231,7 @@ def limit_accuracy(
         raise UserError(
             f"by={by!r}; expected 'votes', or 'likelihood' for a pool with likelihoods and text or token ids"
         )
-    estimates = [bootstrap_mean(side, ends=PROPORTION, seed=seed) for side in (low, high)]
+    estimates = [mean_over_prompts(side, ends=PROPORTION) for side in (low, high)]
     return LimitAccuracy(float(low.mean()), float(high.mean()), *estimates, float(np.mean(low == high)), by)
 
 
@@ -284,7 +280,6 @@ def plurality_rates(
     *,
     by: str,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> PluralityRates | None:
     """The law of the plurality of N samples against the rate at which fresh samples' majority is the likeliest answer.
 
@@ -296,7 +291,7 @@ def plurality_rates(
 
     Args:
         pool: with `answer`. n: values of N; default 1, 2, 4, … up to `LAW_N`. by: ``"likelihood"`` or ``"votes"``.
-        confidence: of the test, and of the intervals. seed: of the bootstrap.
+        confidence: of the test, and of the intervals.
 
     Returns:
         Over at most `LAW_PROMPTS` prompts; None if there is none to certify, or too few samples.
@@ -327,12 +322,11 @@ def plurality_rates(
     n = doubling_grid(min(largest, LAW_N)) if n is None else checked_n(n, largest)
     predicted = np.array([_law(predicting, row, target, n) for row, target in zip(rows, targets)])
     measured = np.array([_law(measuring, row, target, n) for row, target in zip(rows, targets)])
-    options = dict(confidence=confidence, seed=seed)
     return PluralityRates(
         n,
         predicted.mean(axis=0),
-        bootstrap_mean(measured, ends=PROPORTION, **options),
-        bootstrap_mean(measured - predicted, ends=DIFFERENCE, **options),
+        mean_over_prompts(measured, ends=PROPORTION, confidence=confidence),
+        mean_over_prompts(measured - predicted, ends=DIFFERENCE, confidence=confidence),
         int(measuring.samples[rows].sum()),
         by,
     )
@@ -381,7 +375,7 @@ def answer_mass_curve(
 
     A vote in which each distinct response counts once, with the weight ``π/(1-(1-π)^N)`` (Horvitz-Thompson) or π: by
     counts the same samples say less, since likelihoods are known without error. Ties are split uniformly; the class none
-    has no vote. Averaged over random subsets, the same for every N; exact at the size of the pool.
+    has no vote. Averaged over random subsets, the same for every N; exact at N = 1 and at the size of the pool.
 
     Args:
         pool: with `answer`, `correct`, likelihoods, and text or token ids. n: values of N, ``[K]``.
@@ -415,7 +409,10 @@ def answer_mass_curve(
             chosen = np.flatnonzero((first < size) & (answer >= 0))
             weights = _weights(responses, chosen, int(size), seen)
             sums[:, k] += _accuracy(policy, np.bincount(answer[chosen], weights, minlength=len(policy.votes)))
-    return pd.DataFrame(sums / repeats, index=policy.prompt_ids, columns=n)
+    curve = sums / repeats
+    alone = np.bincount(policy.prompt, policy.votes * policy.correct, minlength=len(policy.samples)) / policy.samples
+    curve[:, n == 1] = alone[:, None]
+    return pd.DataFrame(curve, index=policy.prompt_ids, columns=n)
 
 
 def _first_places(responses: Distinct, policy: AnswerPolicy, rng: np.random.Generator) -> np.ndarray:

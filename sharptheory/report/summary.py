@@ -374,7 +374,7 @@ def _answered(pool: Pool, *, likelihoods: bool) -> AnswerPolicy | None:
 def _plurality(answered: AnswerPolicy, pool: Pool, seed: int) -> self_consistency.PluralityRates | None:
     """The law of the plurality by likelihoods or by votes, whichever says something of more prompts."""
     ways = ("likelihood", "votes") if answered.seen is not None else ("votes",)
-    rates = [self_consistency.plurality_rates(pool, by=by, seed=seed) for by in ways]
+    rates = [self_consistency.plurality_rates(pool, by=by) for by in ways]
     return max(filter(None, rates), key=lambda each: each.measured.n_prompts, default=None)
 
 
@@ -387,7 +387,7 @@ def _answers(
 ) -> schema.Answers | None:
     if answered is None:
         return None
-    table, counted = self_consistency.answer_certificate(answered), self_consistency.counted_coverage(pool, seed=seed)
+    table, counted = self_consistency.answer_certificate(answered), self_consistency.counted_coverage(pool)
     known = answered.seen is not None
     with np.errstate(over="ignore"):
         ends = [np.exp(-table[column].to_numpy()).mean() for column in ("log_p_high", "log_p_low")]
@@ -414,7 +414,7 @@ def _answers(
 def _limit(graded: Pool, known: bool, seed: int) -> self_consistency.LimitAccuracy:
     """The narrower of the bounds by votes and by likelihoods, where these are known."""
     ways = ("likelihood", "votes") if known else ("votes",)
-    limits = [self_consistency.limit_accuracy(graded, by=by, seed=seed) for by in ways]
+    limits = [self_consistency.limit_accuracy(graded, by=by) for by in ways]
     return min(limits, key=lambda limit: limit.high - limit.low)
 
 

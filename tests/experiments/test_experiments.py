@@ -11,7 +11,7 @@ import pytest
 
 from experiments import figures, tables
 from experiments.drawing.calibration import KINDS
-from experiments.drawing.training import factor, final, gap_closed
+from experiments.drawing.training import closed, factor, final, gap_closed
 from experiments.record import RESULTS
 from sharptheory.measure.bootstrap import ratio_of_means
 
@@ -158,8 +158,8 @@ def test_share_of_the_gap_by_all_seeds():
     share = gap_closed(rows).loc["a"]
     assert (share["mean"], share["high"] - share["mean"]) == pytest.approx((0.4, np.hypot(0.06, 0.06) / 0.5))
     assert share["mean"] - share["low"] == pytest.approx(share["high"] - share["mean"])
-    assert tables.closed(rows) == "40 % [23, 57]"
-    assert tables.closed(rows.assign(gap_closed_low=[0.2, np.nan])) == "no gap shown"
+    assert closed(rows) == "40 % [23, 57]"
+    assert closed(rows.assign(gap_closed_low=[0.2, np.nan])) == "no gap shown"
 
 
 def test_share_by_all_seeds_is_that_of_their_prompts_together():

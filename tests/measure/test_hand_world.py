@@ -124,7 +124,8 @@ def test_rewards(world):
     assert {name: table.mean().tolist() for name, table in curves.items()} == {
         name: pytest.approx([5 / 12, float(last)])
         for name, last in {"log_likelihood": F(2, 3), "length_normalized": F(2, 3), "self_certainty": F(2, 3),
-                           "correctness": F(1), "majority": F(1, 2), "Borda vote by self-certainty": F(2, 3)}.items()
+                           "correctness": F(1), "majority": F(1, 2), "answer-mass vote": F(2, 3),
+                           "Borda vote by self-certainty": F(2, 3)}.items()
     }  # fmt: skip
     by_prompt(curves["length_normalized"][[4]], sharp=[0], hurt=[1], unseen=[1])
 
