@@ -105,6 +105,7 @@ class Config:
 
 
 def compute(config: Config) -> pd.DataFrame:
+    """One row for each shape and size; what a stopped run has measured of larger sizes is shown too."""
     OUT.mkdir(parents=True, exist_ok=True)
     kept, rows = OUT / "measured.jsonl", []
     known = (
@@ -124,7 +125,7 @@ def compute(config: Config) -> pd.DataFrame:
                 file.unlink()
             rows.append(known[shape, size])
         size *= 10
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows + [row for (_, rows_of), row in known.items() if rows_of > config.most])
 
 
 def measure(file: Path) -> dict[str, float]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import special, stats
@@ -24,6 +25,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 2_000
 #: Multiplicities that are held at a time.
 BATCH = 1 << 22
+#: Multiplicities, a byte each, that are kept for the next statistic of the same prompts.
+KEPT = 1 << 27
 #: With fewer prompts intervals are Student's, or a bootstrap's where that is longer: so few values have no shape to speak of.
 FEW = 10
 #: Fewer prompts than this, and fewer than half of them, are no sample of how far from an end a prompt can be: they are counted.
@@ -308,12 +311,28 @@ def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
 def resampled_batches(n_prompts: int, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """`resampled`, some rows at a time ``[b, n_prompts]``: those of 100,000 prompts would fill the memory."""
     _check(CONFIDENCE, resamples, seed)
-    rng, batch = np.random.default_rng(seed), max(1, BATCH // n_prompts)
+    batch = max(1, BATCH // n_prompts)
+    if n_prompts * resamples <= KEPT:
+        kept = _multiplicities(n_prompts, resamples, seed)
+        yield from (kept[start : start + batch].astype(float) for start in range(0, resamples, batch))
+        return
+    rng = np.random.default_rng(seed)
     for start in range(0, resamples, batch):
-        weights = np.empty((min(batch, resamples - start), n_prompts))
-        for row in weights:  # several times faster than multinomial counts, and no more memory than they need
-            row[:] = np.bincount(rng.integers(n_prompts, size=n_prompts), minlength=n_prompts)
-        yield weights
+        yield _drawn(n_prompts, min(batch, resamples - start), rng).astype(float)
+
+
+@lru_cache(maxsize=1)
+def _multiplicities(n_prompts: int, resamples: int, seed: int) -> np.ndarray:
+    """All of them, for the many statistics of one pool."""
+    return _drawn(n_prompts, resamples, np.random.default_rng(seed))
+
+
+def _drawn(n_prompts: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """In bytes: with more than 255 prompts none is drawn as often as 256 times, but with a chance below ``1/256!``."""
+    weights = np.empty((resamples, n_prompts), dtype=np.uint8)
+    for row in weights:  # several times faster than multinomial counts, and no more memory than they need
+        row[:] = np.bincount(rng.integers(n_prompts, size=n_prompts), minlength=n_prompts)
+    return weights
 
 
 def from_replicates(

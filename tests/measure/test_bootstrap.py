@@ -318,3 +318,6 @@ def test_resamples_come_in_batches_and_are_the_same(monkeypatch):
     batches = list(bootstrap_room.resampled_batches(30, resamples=20, seed=1))
     assert [len(batch) for batch in batches] == [3] * 6 + [2] and (np.concatenate(batches) == whole).all()
     assert (whole.sum(axis=1) == 30).all() and len(np.unique(whole, axis=0)) == 20
+    monkeypatch.setattr(bootstrap_room, "KEPT", 0)
+    afresh = bootstrap_room.resampled_batches(30, resamples=20, seed=1)
+    assert (np.concatenate(list(afresh)) == whole).all()
