@@ -72,11 +72,12 @@ class Reward:
             if isinstance(result, pd.Series):
                 result = result.reindex(pool.samples.index)
             values = pd.Series(np.ravel(result)).to_numpy(dtype=float, na_value=np.nan)
-        except (TypeError, ValueError):
-            values = np.empty(0)
-        if np.shape(result) != (len(pool.samples),) or len(values) != len(pool.samples):
+            shape = np.shape(result)
+        except (TypeError, ValueError):  # no numbers, or a sequence of things of different lengths, which has no shape
+            values, shape = np.empty(0), f"({len(result)},)" if hasattr(result, "__len__") else "()"
+        if shape != (len(pool.samples),) or len(values) != len(pool.samples):
             raise UserError(
-                f"reward {self.name!r} returned {type(result).__name__} of shape {np.shape(result)}; "
+                f"reward {self.name!r} returned {type(result).__name__} of shape {shape}; "
                 f"expected one number for each of {len(pool.samples)} samples"
             )
         return pd.Series(_complete(self.name, values, pool), index=pool.samples.index)

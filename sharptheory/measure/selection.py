@@ -85,8 +85,8 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
         seed: of the subsets.
 
     Returns:
-        One row per prompt_id, one column per N. ``attrs["sampled"]`` maps each N that is sampled to the standard error that
-        this leaves on the mean over prompts.
+        One row per prompt_id, one column per N; NaN where an answer is not graded. ``attrs["sampled"]`` maps each N that is
+        sampled to the standard error that this leaves on the mean over prompts.
 
     Raises:
         UserError: a column is missing, or an N is out of range.
@@ -102,6 +102,7 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
     values[:, exact] = _exact(ballots, problems, n[exact])
     for i in np.flatnonzero(~exact):
         values[:, i], sampled[int(n[i])] = _sampled(ballots, int(n[i]), rng)
+    values[ballots.prompt[np.isnan(ballots.right)]] = np.nan  # an answer that is not graded may win
     table = pd.DataFrame(values, index=pool.prompt_ids, columns=n)
     table.attrs["sampled"] = sampled
     return table
