@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,7 @@ def _joined(parts: Sequence[tuple[Path, Imported]], source: str | Path) -> Impor
 def _pool(imported: Imported) -> Pool:
     pool = Pool.from_frame(imported.frame, where=imported.where)
     read_as = (f"Read as {imported.format}.",) if imported.format else ()
-    return Pool(pool.samples, pool.greedy, (*read_as, *imported.notes))
+    return replace(pool, notes=(*read_as, *imported.notes))
 
 
 def _read(path: Path, columns: Mapping[str, str]) -> Imported:

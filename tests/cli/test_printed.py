@@ -302,7 +302,7 @@ def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, cap
     assert seen[0](pool).tolist() == [-1.0] * 48
     for twice, message in (
         (f"{own}:shortness", "two are called shortness; rewards need different names"),
-        (f"{own}:log_likelihood", "--reward log_likelihood: compared anyway"),
+        (f"{own}:log_likelihood", "--reward log_likelihood: a reward of this package has this name"),
         (f"{own}:nothing", "has no 'nothing'; it has"),
         (
             f"{own}:verdict",
