@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.panel import Panel
 from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, fact_table, progress_bar
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import check_kept, check_out
 from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
@@ -26,7 +28,7 @@ from sharptheory.cli.rewards import (
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import pool_files, read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.measure.rewards import Reward
+from sharptheory.measure.rewards import REWARDS, Reward
 from sharptheory.provenance import provenance
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
@@ -41,6 +43,7 @@ from sharptheory.tasks import Task
         "sharptheory diagnose --model arithmetic-1m --task arithmetic",
         "sharptheory diagnose --model ./my-model --task my.jsonl \\",
         "  --extract 'regex:####\\s*(.+)' --out out/mine",
+        "sharptheory diagnose --model ./my-model --task my.jsonl --dry-run",
         "sharptheory diagnose --pool samples.csv --reward ./my_reward.py:score",
         "sharptheory diagnose --pool samples_gsm8k.jsonl   # logs of lm_eval, inspect_ai, …",
         "sharptheory diagnose --pool mine.jsonl.zst --columns prompt_id=idx,correct=score",
@@ -94,9 +97,11 @@ def diagnose(
         check_needs(own, [*SAMPLED, *measured], "sampling gives")
         task = read_task(options, {"--samples": samples})
         subject = load(options, task, columns=measured)
+        if options.dry_run:
+            return _dry_run(options, subject, task, samples, judge="p_true" in measured)
     else:
         renamed = renamed_columns(columns)
-        responses, facts = _given(options, pool, typed(context), renamed)
+        responses, facts = _given(options, pool, typed(context), renamed, texts=any(map(_is_code, reward or ())))
         own = load_rewards(reward, columns=list(responses.samples))
         check_needs(own, list(responses.samples), f"{pool} has")
         seconds = time.perf_counter() - start
@@ -118,6 +123,13 @@ def diagnose(
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 
+def _dry_run(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> None:
+    from sharptheory.llm import dry_run
+
+    stage, _ = dry_run.sampling(subject.oracle, task, samples, judge=judge)
+    show(options, f"{subject.name} on {task.name}", [stage], dry_run.memory(subject.oracle, task, samples))
+
+
 def _diagnosed(pool: Pool, rewards: Sequence[Reward], record: dict, options: Options) -> Diagnosis:
     with console.status("estimating"):
         first, *others = rewards or [None]
@@ -136,11 +148,19 @@ def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, ju
         )  # fmt: skip
 
 
-def _given(options: Options, path: Path, given: dict[str, str], renamed: dict[str, str]) -> tuple[Pool, dict]:
+def _is_code(reward: str) -> bool:
+    """Whether a reward is the user's own code, which may read the responses themselves."""
+    return reward not in REWARDS
+
+
+def _given(
+    options: Options, path: Path, given: dict[str, str], renamed: dict[str, str], *, texts: bool
+) -> tuple[Pool, dict]:
     """Samples made elsewhere, and what makes their report this one; nothing is written yet.
 
     Args:
         given: the options that are `typed`. renamed: as `renamed_columns`.
+        texts: whether a reward of the user's may read the responses themselves.
     """
     fitting = ("pool", "columns", "prompts", "seed", "out", "force", "wait", "reward")
     if idle := [name for field, name in given.items() if field not in fitting]:
@@ -150,10 +170,10 @@ def _given(options: Options, path: Path, given: dict[str, str], renamed: dict[st
     check_out(options.out)
     if not _is_own(path, options.out):
         check_kept(path, options.out, force=options.force)
-    pool = read_pool(path, columns=renamed)
+    pool = read_pool(path, columns=renamed, texts=texts)
     if "prompts" in given:
         pool = _first(pool, options.prompts)
-    hashes = [file_digest(file) for file in pool_files(path)]
+    hashes = list(map(file_digest, pool_files(path)))
     content = digest(hashes[0] if len(hashes) == 1 else hashes)
     facts = {
         "content": "report",
@@ -173,8 +193,8 @@ def _is_own(path: Path, out: Path) -> bool:
 def _first(pool: Pool, n_prompts: int) -> Pool:
     """The first prompts of a pool, greedy responses included."""
     few = pool.sizes.index[:n_prompts]
-    kept = (rows[rows["prompt_id"].isin(few)].reset_index(drop=True) for rows in (pool.samples, pool.greedy))
-    return Pool(*kept, pool.notes)
+    greedy = pool.greedy[pool.greedy["prompt_id"].isin(few)].reset_index(drop=True)
+    return replace(pool.take(pool["prompt_id"].isin(few)), greedy=greedy)
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
+from sharptheory.report.findings.alignment import efficiency_table
 from sharptheory.report.findings.words import by
 from sharptheory.report.schema import Summary
 from sharptheory.report.summary import REWARD, Diagnosis
@@ -25,9 +26,11 @@ FIGURES = {
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
+    "efficiency": ("What each reward is worth", None),
     "alignment_levels": ("Does likelihood know? It depends on what is compared", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
+    "answers": ("Answers, whatever the responses around them", "answers.png"),
     "cost": ("What training would cost by the bounds", None),
 }
 
@@ -38,8 +41,13 @@ UNGRADED = {"alignment": "Log-likelihoods of the samples", "alignment_within": "
 
 def heading(key: str, summary: Summary) -> str:
     """The heading of a figure, which asks only what the pool can answer."""
-    if key == "alignment" and summary.graded and not summary.by_likelihood:
-        return f"Does {by(summary)} predict correctness?"
+    if summary.graded and not summary.by_likelihood:
+        other = {
+            "alignment": f"Does {by(summary)} predict correctness?",
+            "rewards": "Does another reward select better?",
+        }
+        other |= {} if summary.reward else {"rewards": "What could select?"}
+        return other.get(key, FIGURES[key][0])
     return FIGURES[key][0] if summary.graded else UNGRADED.get(key, FIGURES[key][0])
 
 
@@ -54,9 +62,14 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "summary.json", diagnosis.summary.to_json())
     images = _save_figures(diagnosis, folder)
-    texts = findings(diagnosis.summary)
+    texts, tables = findings(diagnosis.summary), {"efficiency": efficiency_table(diagnosis.summary)}
     sections = [
-        {"heading": heading(key, diagnosis.summary), "text": texts.get(key), "image": images.get(key)}
+        {
+            "heading": heading(key, diagnosis.summary),
+            "text": texts.get(key),
+            "image": images.get(key),
+            "table": tables.get(key),
+        }
         for key in FIGURES
         if key in texts or key in images
     ]
@@ -95,6 +108,10 @@ def figures(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
             draw["alignment_levels"] = lambda ax: plots.alignment_levels(levels, ax)
         if len(summary.rewards) > (0 if summary.reward is None else 1):
             draw["rewards"] = lambda ax: plots.reward_curves(summary, ax)
+    if diagnosis.plurality is not None:
+        draw["answers"] = lambda ax: plots.plurality_rates(diagnosis.plurality, ax)
+    if summary.by_answers:
+        return draw
     if certificate is not None:
         n = summary.sampling.n_samples
         draw["coverage"] = lambda ax: plots.coverage_profile(certificate, ax, n_samples=n)

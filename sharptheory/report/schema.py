@@ -28,6 +28,8 @@ from sharptheory.files import parse_json
 SCHEMA_VERSION = "4"
 #: Fewer prompts decide nothing: a bootstrap over them says little of where it matters, at the ends of an interval.
 FEWEST_PROMPTS = 20
+#: Below this share of prompts whose likeliest response is certain, a report speaks of answers instead of responses.
+FEWEST_CERTIFIED = 0.05
 #: Above this share of unfinished responses no verdict is given.
 UNFINISHED_LIMIT = 0.2
 #: Above this share there is a warning.
@@ -121,6 +123,9 @@ class RewardAccuracy:
     over_reward: Annotated[
         Interval | None, "minus that of the report's reward at the same N, paired; all rewards hold together"
     ]
+    sampling_error: Annotated[
+        float | None, "standard error left by the random subsets that a vote is counted on; null where it is exact"
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +216,19 @@ class Dominance:
 
 
 @dataclass(frozen=True)
+class RewardEfficiency:
+    """What selecting by one reward gains in accuracy, whatever the reward's scale."""
+
+    name: Annotated[str, "of the reward"]
+    correlation: Annotated[
+        Interval, "with correctness inside a prompt, over prompts that have both kinds; 1 for correctness"
+    ]
+    slope: Annotated[Interval, "gain per √(2 nat) of KL at the first step of a tilt of each prompt's own"]
+    shared_slope: Annotated[Interval, "the same where one tilt serves all prompts"]
+    best_of_two: Annotated[Interval, "accuracy of best-of-2 minus that of one sample: E[p(1-p)(2 AUC - 1)]"]
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Does the report's reward know which responses are correct? 1/2 is ignorance."""
 
@@ -222,6 +240,10 @@ class Alignment:
     ]
     dominance_within: Annotated[Dominance | None, "by rank inside each prompt; null if too few prompts have both kinds"]
     dominance_pooled: Annotated[Dominance | None, "over all responses of all prompts"]
+    efficiency: Annotated[
+        tuple[RewardEfficiency, ...],
+        "of every reward, correctness as the most that one can have; empty for single samples",
+    ]
 
 
 @dataclass(frozen=True)
@@ -261,6 +283,10 @@ class Coverage:
     high_estimate: Annotated[Interval, "upper end, likewise"]
     median_log_p: Annotated[float | None, "median log-probability of the likeliest sampled response [nats]"]
     undersampled: Annotated[float, "share of prompts where that probability is below 1/samples"]
+    renyi_2: Annotated[
+        Range | None,
+        "mean over prompts of the order-2 Rényi entropy [nats]; null if equal responses cannot be recognised",
+    ]
 
 
 @dataclass(frozen=True)
@@ -303,6 +329,53 @@ class HitRates:
     def refuted(self) -> bool:
         """Whether chance does not explain how far the samples are from the law, at 5 %."""
         return self.p_value < 0.05
+
+
+@dataclass(frozen=True)
+class PluralityRate:
+    """A point of the law of the plurality against measurement."""
+
+    n: Annotated[int, "number of votes"]
+    predicted: Annotated[float, "chance by the law that the majority of N samples is the likeliest answer"]
+    measured: Annotated[Interval, "the same on samples that had no part in the prediction"]
+    difference: Annotated[Interval, "measured minus predicted, paired over prompts"]
+
+
+@dataclass(frozen=True)
+class PluralityLaw:
+    """How often the majority of N samples is the likeliest answer: the exact law against held-out samples."""
+
+    by: Annotated[str, "what certified and predicted: likelihood or votes"]
+    n_prompts: Annotated[int, "prompts on which a part of the samples says which answer that is; at most 100"]
+    n_samples: Annotated[int, "samples that measure"]
+    curve: Annotated[tuple[PluralityRate, ...], "at N = 1, 2, 4, … up to 32"]
+
+    @property
+    def disagreements(self) -> int:
+        """How many points have an interval of the difference without 0."""
+        return sum(point.difference.direction() != 0 for point in self.curve)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answer policy: responses taken by their answers. What is cut off or has no answer has no vote."""
+
+    voting: Annotated[float, "share of samples that have a vote: finished, with an answer"]
+    certified: Annotated[float | None, "share of prompts whose likeliest answer is certain; null without likelihoods"]
+    shown: Annotated[float, "share of prompts whose likeliest answer the votes show, by a binomial test at 5 % each"]
+    coefficient: Annotated[Range | None, "mean over these prompts of 1/(mass of the likeliest answer); null likewise"]
+    at_least: Annotated[float, "lower 95 % confidence bound on it for the population of prompts, by votes"]
+    low_estimate: Annotated[Interval, "it for the population, by votes, from below: mean of (M+1)/(most votes + 1)"]
+    high_estimate: Annotated[Interval, "the same from above, by the votes of one half for the leader of the other"]
+    unrepeated: Annotated[float, "share of prompts that gave no answer twice: not even rare answers are bounded there"]
+    median_margin: Annotated[
+        Range | None, "median over prompts of the margin of the likeliest answer over the second; null likewise"
+    ]
+    limit_low: Annotated[Interval | None, "lower end of the accuracy of ever more votes; null if nothing is graded"]
+    limit_high: Annotated[Interval | None, "upper end, likewise"]
+    limit_known: Annotated[float | None, "share of graded prompts where the two ends meet"]
+    limit_by: Annotated[str | None, "likelihood (the ends are certain for these prompts) or votes (with 95 %)"]
+    law: Annotated[PluralityLaw | None, "null if no prompt's likeliest answer is known from a part of its samples"]
 
 
 @dataclass(frozen=True)
@@ -356,6 +429,7 @@ class Summary:
         str | None, "why equal responses cannot be recognised: hit rates and prediction are left out; null if they can"
     ]
     hit_rates: Annotated[HitRates | None, "null if half of the samples certify no prompt"]
+    answers: Annotated[Answers | None, "responses taken by their answers; null if no sample has one"]
     cost: Annotated[tuple[Cost, ...], "what training would cost by the bounds; empty if coverage is refused"]
     provenance: Annotated[dict[str, Any], "where the numbers come from: seed, versions, device, revision"]
 
@@ -373,6 +447,14 @@ class Summary:
     def by_likelihood(self) -> bool:
         """Whether the report is about best-of-N by log-likelihood."""
         return self.reward == "log_likelihood"
+
+    @property
+    def by_answers(self) -> bool:
+        """Whether the samples hold too little of the mass for whole responses, so that the report speaks of answers.
+
+        The certificate decides: the likeliest response is certain on fewer than a share `FEWEST_CERTIFIED` of the prompts.
+        """
+        return self.answers is not None and self.coverage is not None and self.coverage.certified < FEWEST_CERTIFIED
 
     @property
     def unmet(self) -> tuple[str, ...]:

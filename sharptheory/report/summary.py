@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
-from sharptheory.measure import alignment, certificate, prediction
+from sharptheory.measure import alignment, certificate, prediction, self_consistency
+from sharptheory.measure.answers import AnswerPolicy, answer_policy
 from sharptheory.measure.best_of_n import curve, doubling_grid, pass_at_n
 from sharptheory.measure.bootstrap import (
     ANY,
@@ -20,9 +21,11 @@ from sharptheory.measure.bootstrap import (
     POSITIVE,
     PROPORTION,
     Estimate,
-    bootstrap_mean,
+    mean_over_prompts,
 )
+from sharptheory.measure.efficiency import reward_efficiency
 from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.power_bounds import power_certificate
 from sharptheory.measure.rewards import REWARDS, Reward, available, column_rewards, load_reward
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.report import schema
@@ -43,12 +46,14 @@ class Diagnosis:
         summary: the numbers, the content of ``summary.json``.
         certificate: per-prompt bounds on ``p*`` (`coverage_certificate`); None where the likelihoods do not allow any.
         hit_rates: theory against measurement, None where no prompt is certified.
+        plurality: the same of answers, None where no prompt's likeliest answer is known.
     """
 
     pool: Pool
     summary: Summary
     certificate: pd.DataFrame | None
     hit_rates: certificate.HitRates | None
+    plurality: self_consistency.PluralityRates | None = None
 
 
 def diagnose(
@@ -97,8 +102,11 @@ def diagnose(
     accuracy = None if graded is None else curve(graded, by, "correct", n)
     any_of_n = None if graded is None else pass_at_n(graded, every_n)
     columns, left_out = column_rewards(pool)
+    further = [*rewards, *columns]
     unidentified = certificate.unidentified(pool)
     proved, rates, refusal = _certified(pool, identified=unidentified is None)
+    answered = _answered(pool, likelihoods=refusal is None)
+    plurality = None if answered is None else _plurality(answered, pool)
     summary = Summary(
         reward=None if about is None else about.name,
         notes=(*pool.notes, *_taken(columns, left_out)),
@@ -110,20 +118,21 @@ def diagnose(
         gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
         missed=None if graded is None or about is None else _mean((any_of_n - accuracy).iloc[:, -1], seed, PROPORTION),
         peak=None if accuracy is None else _peak(accuracy, seed),
-        rewards=() if graded is None else _rewards(graded, int(every_n[-1]), about, [*rewards, *columns], seed),
+        rewards=() if graded is None else _rewards(graded, int(every_n[-1]), about, further, seed),
         prediction=None
         if graded is None or refusal or unidentified or by.name != REWARD
         else _prediction(graded, int(n[-1]), seed),
-        alignment=None if graded is None or about is None else _alignment(graded, about, seed),
+        alignment=None if graded is None or about is None else _alignment(graded, about, further, seed),
         length=_length(pool, graded, by, n[[0, -1]], seed) if "length" in pool else None,
-        coverage=None if proved is None else _coverage(proved, seed),
+        coverage=None if proved is None else _coverage(proved, None if unidentified else pool, seed),
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
+        answers=_answers(answered, pool, graded, plurality),
         cost=() if proved is None else _cost(proved, pool),
         provenance=provenance or {},
     )
-    return Diagnosis(pool, summary, proved, rates)
+    return Diagnosis(pool, summary, proved, rates, plurality)
 
 
 def curve_grid(largest: int, points: int = 64) -> np.ndarray:
@@ -159,7 +168,7 @@ def _about(pool: Pool, reward: str | Reward | None) -> Reward | None:
 
 def _taken(rewards: Sequence[Reward], left_out: Mapping[str, str]) -> list[str]:
     """Which columns are rewards, and why the others are none."""
-    notes = [f"Rewards from columns: {', '.join(reward.name for reward in rewards)}."] if rewards else []
+    notes = [f"Further rewards: {', '.join(reward.name for reward in rewards)}."] if rewards else []
     if left_out:
         notes.append(f"No rewards: {', '.join(f'{name} ({reason})' for name, reason in left_out.items())}.")
     return notes
@@ -298,11 +307,12 @@ def _rewards(
 
     def knows(name: str) -> Interval | None:
         reward = (own | beside).get(name)
-        return None if reward is None else _interval(alignment.auc_within(graded, reward, seed=seed))
+        return None if reward is None else _interval(alignment.auc_within(graded, reward))
 
     curves = []
     for name, table in tables.items():
-        points = zip(map(int, table.columns), _means(table, seed, PROPORTION), over_reward(table))
+        n, sampled = list(map(int, table.columns)), table.attrs.get("sampled", {})
+        points = zip(n, _means(table, seed, PROPORTION), over_reward(table), map(sampled.get, n))
         curves.append(schema.RewardCurve(name, tuple(schema.RewardAccuracy(*point) for point in points), knows(name)))
     return tuple(curves)
 
@@ -312,8 +322,8 @@ def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
     if m < FEWEST_FOR_PREDICTION:
         return None
     n = m * 2 ** np.arange(4)
-    predicted = _intervals(prediction.predicted_curve(graded, n, seed=seed))
-    checks = prediction.calibration(graded, seed=seed)
+    predicted = _intervals(prediction.predicted_curve(graded, n))
+    checks = prediction.calibration(graded)
     return schema.Prediction(
         curve=tuple(map(schema.Accuracy, map(int, n), predicted)),
         checks=tuple(
@@ -328,16 +338,28 @@ def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
 # What likelihood knows ------------------------------------------------------------------------------------------------
 
 
-def _alignment(graded: Pool, reward: Reward, seed: int) -> schema.Alignment:
+def _alignment(graded: Pool, reward: Reward, further: Sequence[Reward], seed: int) -> schema.Alignment:
     within, pooled = (_dominance(graded, reward, within=within, seed=seed) for within in (True, False))
     found = alignment.alignment_levels(graded, seed=seed) if reward.name == REWARD else {}
     levels = {name: _interval(level) for name, level in found.items()}
     return schema.Alignment(
-        within=_interval(alignment.auc_within(graded, reward, seed=seed)),
+        within=_interval(alignment.auc_within(graded, reward)),
         pooled=_interval(alignment.auc_pooled(graded, reward, seed=seed)),
         levels=levels,
         dominance_within=within,
         dominance_pooled=pooled,
+        efficiency=_efficiency(graded, [reward, *further], seed) if graded.sizes.max() > 1 else (),
+    )
+
+
+def _efficiency(graded: Pool, rewards: Sequence[Reward], seed: int) -> tuple[schema.RewardEfficiency, ...]:
+    """Of what best-of-N selects by, and of correctness, which no reward surpasses."""
+    by = [reward for reward in available(graded) if reward.selects or reward.name == "correctness"]
+    unique = {reward.name: reward for reward in [*by, *rewards]}
+    found = {name: reward_efficiency(graded, reward, seed=seed) for name, reward in unique.items()}
+    return tuple(
+        schema.RewardEfficiency(name, *(_interval(estimate) for estimate in vars(each).values()))
+        for name, each in found.items()
     )
 
 
@@ -350,7 +372,7 @@ def _length(pool: Pool, graded: Pool | None, reward: Reward, ends: np.ndarray, s
     lengths = curve(pool, reward, "length", np.unique(ends))
     over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], seed, ANY)
     confounded = graded is not None and reward.name == REWARD
-    found = alignment.length_confound(graded, seed=seed) if confounded else None
+    found = alignment.length_confound(graded) if confounded else None
     confound = None
     if found is not None:
         values = {name: _interval(v) if isinstance(v, Estimate) else v for name, v in vars(found).items()}
@@ -373,8 +395,8 @@ def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, ce
         return None, None, str(refusal)
 
 
-def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
-    bound, log_p = certificate.c_cov_bar_bound(proved, seed=seed), proved["log_p_low"].to_numpy()
+def _coverage(proved: pd.DataFrame, identified: Pool | None, seed: int) -> schema.Coverage:
+    bound, log_p = certificate.c_cov_bar_bound(proved), proved["log_p_low"].to_numpy()
     return schema.Coverage(
         certified=float(proved["certified"].mean()),
         coefficient=Range(number(bound.low), number(bound.high)),
@@ -384,7 +406,13 @@ def _coverage(proved: pd.DataFrame, seed: int) -> schema.Coverage:
         high_estimate=_interval(bound.high_estimate),
         median_log_p=number(np.median(log_p)),
         undersampled=float(np.mean(log_p < -np.log(proved["n_samples"]))),
+        renyi_2=None if identified is None else _renyi_2(identified),
     )
+
+
+def _renyi_2(pool: Pool) -> Range:
+    ends = power_certificate(pool, 2.0)[["renyi_low", "renyi_high"]].mean()
+    return Range(*map(number, ends))
 
 
 def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:
@@ -395,6 +423,65 @@ def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:
         curve=tuple(map(schema.HitRate, map(int, rates.n), map(float, predicted), _intervals(rates.measured))),
         disagreements=rates.disagreements(),
     )
+
+
+def _answered(pool: Pool, *, likelihoods: bool) -> AnswerPolicy | None:
+    """The answer policy, without likelihoods where they are refused; None if no sample has a vote."""
+    if "answer" not in pool or not (pool["answer"].notna() & pool.finished).any():
+        return None
+    return answer_policy(pool, likelihoods=likelihoods)
+
+
+def _plurality(answered: AnswerPolicy, pool: Pool) -> self_consistency.PluralityRates | None:
+    """The law of the plurality by likelihoods or by votes, whichever says something of more prompts."""
+    ways = ("likelihood", "votes") if answered.seen is not None else ("votes",)
+    rates = [self_consistency.plurality_rates(pool, by=by) for by in ways]
+    return max(filter(None, rates), key=lambda each: each.measured.n_prompts, default=None)
+
+
+def _answers(
+    answered: AnswerPolicy | None,
+    pool: Pool,
+    graded: Pool | None,
+    plurality: self_consistency.PluralityRates | None,
+) -> schema.Answers | None:
+    if answered is None:
+        return None
+    table, counted = self_consistency.answer_certificate(answered), self_consistency.counted_coverage(pool)
+    known = answered.seen is not None
+    with np.errstate(over="ignore"):
+        ends = [np.exp(-table[column].to_numpy()).mean() for column in ("log_p_high", "log_p_low")]
+    margins = [np.median(table[column]) for column in ("margin_low", "margin_high")]
+    limit = None if graded is None else _limit(graded, known)
+    return schema.Answers(
+        voting=float(answered.votes.sum() / answered.samples.sum()),
+        certified=float(table["certified"].mean()) if known else None,
+        shown=float(table["shown"].mean()),
+        coefficient=Range(*map(number, ends)) if known else None,
+        at_least=float(counted.at_least),
+        low_estimate=_interval(counted.low),
+        high_estimate=_interval(counted.high),
+        unrepeated=counted.unrepeated,
+        median_margin=Range(*map(number, margins)) if known else None,
+        limit_low=None if limit is None else _interval(limit.low_estimate),
+        limit_high=None if limit is None else _interval(limit.high_estimate),
+        limit_known=None if limit is None else limit.known,
+        limit_by=None if limit is None else limit.by,
+        law=None if plurality is None else _law(plurality),
+    )
+
+
+def _limit(graded: Pool, known: bool) -> self_consistency.LimitAccuracy:
+    """The narrower of the bounds by votes and by likelihoods, where these are known."""
+    ways = ("likelihood", "votes") if known else ("votes",)
+    limits = [self_consistency.limit_accuracy(graded, by=by) for by in ways]
+    return min(limits, key=lambda limit: limit.high - limit.low)
+
+
+def _law(rates: self_consistency.PluralityRates) -> schema.PluralityLaw:
+    parts = map(float, rates.predicted), _intervals(rates.measured), _intervals(rates.difference)
+    curve = tuple(map(schema.PluralityRate, map(int, rates.n), *parts))
+    return schema.PluralityLaw(rates.by, rates.measured.n_prompts, rates.n_samples, curve)
 
 
 def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
@@ -422,13 +509,13 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 
 def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
-    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=_together(comparisons), seed=seed))
+    return _interval(mean_over_prompts(per_prompt, ends=ends, confidence=_together(comparisons)))
 
 
 def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
     """Mean over prompts of each column, likewise."""
     values = table.to_numpy(dtype=float)
-    return _intervals(bootstrap_mean(values, ends=ends, confidence=_together(comparisons), seed=seed))
+    return _intervals(mean_over_prompts(values, ends=ends, confidence=_together(comparisons)))
 
 
 def _together(comparisons: int) -> float:

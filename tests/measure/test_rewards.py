@@ -23,6 +23,8 @@ def names(rewards) -> list[str]:
 def test_a_pool_supports_the_rewards_whose_columns_it_has(pool):
     always = ["log_likelihood", "self_certainty", "correctness"]
     assert names(available(pool)) == ["log_likelihood", "length_normalized", "answer_share", *always[1:]]
+    recognised = available(pool.assign(response="same"))
+    assert names(recognised)[2:5] == ["answer_share", "answer_mass", "answer_seen_mass"]
     assert names(available(pool.drop(columns=["length", "answer"]))) == always
 
 

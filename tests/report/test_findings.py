@@ -9,6 +9,7 @@ import pytest
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from sharptheory.report.findings import findings, headline
+from sharptheory.report.findings.alignment import efficiency_table
 from sharptheory.report.findings.words import amount, count, coverage_range, listed, percent, points, share, span
 from sharptheory.report.schema import (
     Accuracy,
@@ -23,6 +24,7 @@ from sharptheory.report.schema import (
     Range,
     RewardAccuracy,
     RewardCurve,
+    RewardEfficiency,
     Summary,
 )
 from sharptheory.report.summary import diagnose
@@ -619,6 +621,60 @@ def test_the_paragraph_on_alignment(hand):
         assert ("close to a coin flip" in text) == flat != ("it is not shown that likelihood knows" in text)
 
 
+def test_the_paragraph_and_table_on_what_rewards_are_worth(hand):
+    worth = (
+        "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 for a "
+        "reward that says nothing. Best-of-2 by log-likelihood is at +10.0 [+5.0, +15.0] points over one sample, which is what "
+        "its AUC means; by correctness it would be at +1.0 [-4.0, +6.0]."
+    )
+    slopes = (
+        " To first order a tilt by log-likelihood moves accuracy by -10.0 [-15.0, -5.0] points per √(2 nat) of divergence from the "
+        "model, and one by correctness by +1.0 [-4.0, +6.0]."
+    )
+    one = Interval(1.0, 0.9, 1.0, 50)
+    rows = (RewardEfficiency("log_likelihood", UP, DOWN, SAME, UP), RewardEfficiency("correctness", one, OPEN, OPEN, OPEN),
+            RewardEfficiency("p_true", SAME, UP, UP, DOWN))  # fmt: skip
+    summary = changed(hand, "alignment", efficiency=rows)
+    assert whole(summary, "efficiency") == worth + slopes
+    header, table = efficiency_table(summary)
+    assert header == (
+        "reward",
+        "correlation within prompts",
+        "best-of-2 over one sample [points]",
+        "per √(2 nat) [points]",
+    )
+    assert table == [
+        ("log likelihood", "0.10 [0.05, 0.15]", "+10.0 [+5.0, +15.0]", "-10.0 [-15.0, -5.0]"),
+        ("p true", "0.00 (the same on every prompt)", "-10.0 [-15.0, -5.0]", "+10.0 [+5.0, +15.0]"),
+        ("correctness", "1 by definition", "+1.0 [-4.0, +6.0]", "+1.0 [-4.0, +6.0]"),
+    ]
+    nothing = Interval(None, None, None, 0)
+    unbounded = (dataclasses.replace(rows[0], correlation=nothing, slope=nothing, shared_slope=nothing), *rows[1:])
+    assert whole(changed(hand, "alignment", efficiency=unbounded), "efficiency") == worth
+    for without in (changed(hand, "alignment", efficiency=()), dataclasses.replace(hand, alignment=None)):
+        assert "efficiency" not in findings(without) and efficiency_table(without) is None
+
+
+@pytest.mark.parametrize(
+    ("between", "said"),
+    [
+        (Range(1.0, 2.0), True),
+        (Range(0.9, 2.0), False),
+        (Range(0.0, None), False),
+        (None, False),
+        (Range(0.0, 0.0), True),
+    ],
+)
+def test_an_entropy_is_said_where_the_samples_leave_less_than_a_factor_of_two(hand, between, said):
+    text = whole(changed(hand, "coverage", renyi_2=between), "coverage")
+    assert ("Rényi" in text) == said
+    if between == Range(1.0, 2.0):
+        assert (
+            "The order-2 Rényi entropy, minus the logarithm of the probability that two samples of a prompt are equal, is "
+            "between 1.00 and 2.00 nats on average over these prompts, with certainty." in text
+        )
+
+
 def test_the_paragraph_on_levels(hand):
     levels = {"prompts": UP, "N of best-of-N": SAME, "decoding methods": Interval(None, None, None, 0)}
     sentence = (
@@ -794,7 +850,7 @@ def test_estimates_in_words():
 )
 def test_the_range_of_the_coverage_coefficient_is_readable_and_no_interval(low, high, log_high, words):
     none = Interval(None, None, None, 0)
-    assert coverage_range(Coverage(0.5, Range(low, high), log_high, 1.0, none, none, None, 0.0)) == words
+    assert coverage_range(Coverage(0.5, Range(low, high), log_high, 1.0, none, none, None, 0.0, None)) == words
     assert "[" not in words
 
 

@@ -11,7 +11,7 @@ def sentences(summary: Summary) -> list[str | None]:
     sampling, last = summary.sampling, summary.best_of_n[-1]
     one = f"One sample is right on {percent(sampling.accuracy.value)} of prompts"
     if summary.reward is None:
-        return [f"{one}; without anything to select by there is no best-of-N.", _any(summary), _unread(summary)]
+        return [f"{one}{_open(summary)}.", _any(summary), _unread(summary)]
     if last.n == 1:
         return [f"{one}; best-of-N needs more samples.", unanimous(summary), _unread(summary)]
     best = f"the most likely of {last.n}" if summary.by_likelihood else f"the best of {last.n} by {by(summary)}"
@@ -22,6 +22,16 @@ def sentences(summary: Summary) -> list[str | None]:
         return [selected, _difference(summary), failed, _unread(summary)]
     verdicts = (_verdict, _against_greedy, _peak, _forecast, _missed)
     return [selected, *(verdict(summary) for verdict in verdicts), _unread(summary)]
+
+
+def _open(summary: Summary) -> str:
+    """What the report could be about, where that is open."""
+    rewards = [reward.name for reward in summary.rewards if reward.auc is not None]
+    if summary.sampling.n_samples == 1:
+        return ""
+    if not rewards:
+        return "; there is nothing to select a response by"
+    return f"; --reward makes the report about {' or '.join(rewards)}"
 
 
 def _any(summary: Summary) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.premises import chance, few, no_verdict
-from sharptheory.report.findings.words import by, count, listed, span
+from sharptheory.report.findings.words import by, count, listed, points, span
 from sharptheory.report.schema import Dominance, Interval, Summary
 
 
@@ -56,6 +56,40 @@ def _dominates(test: Dominance | None) -> str | None:
     if test.holds:
         return f"The likelihoods of correct responses stochastically dominate those of wrong ones within prompts {evidence}."
     return f"Stochastic dominance of correct likelihoods within prompts is not shown {evidence}."
+
+
+def efficiency(summary: Summary) -> list[str | None]:
+    rows = {} if summary.alignment is None else {row.name: row for row in summary.alignment.efficiency}
+    if not rows:
+        return []
+    own, most = rows[summary.reward], rows["correctness"]
+    return [
+        "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 "
+        "for a reward that says nothing.",
+        f"Best-of-2 by {by(summary)} is at {points(own.best_of_two)} points over one sample, which is what its AUC means; by "
+        f"correctness it would be at {points(most.best_of_two)}.",
+        None
+        if own.slope.value is None
+        else f"To first order a tilt by {by(summary)} moves accuracy by {points(own.slope)} points per √(2 nat) of "
+        f"divergence from the model, and one by correctness by {points(most.slope)}.",
+    ]
+
+
+def efficiency_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+    """Header and rows; correctness, the most that a reward can be worth, comes last."""
+    if summary.alignment is None or not summary.alignment.efficiency:
+        return None
+    rows = sorted(summary.alignment.efficiency, key=lambda row: row.name == "correctness")
+    header = ("reward", "correlation within prompts", "best-of-2 over one sample [points]", "per √(2 nat) [points]")
+    return header, [
+        (
+            row.name.replace("_", " "),
+            "1 by definition" if row.name == "correctness" else span(row.correlation),
+            points(row.best_of_two),
+            points(row.slope),
+        )
+        for row in rows
+    ]
 
 
 def levels(summary: Summary) -> str | None:

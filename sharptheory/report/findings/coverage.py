@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.words import coverage_range, percent
-from sharptheory.report.schema import Coverage, Summary
+from sharptheory.report.schema import Coverage, Range, Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
@@ -18,6 +18,7 @@ def sentences(summary: Summary) -> list[str | None]:
         f"The coverage coefficient, the mean of 1/p*, is {coverage_range(coverage)} on these prompts{_between(coverage)}.",
         f"Over all prompts of this kind it is at least {coverage.at_least:,.1f}, with 95 % confidence; no sample of prompts "
         "can bound it from above.",
+        _entropy(coverage.renyi_2),
         _enough(summary),
     ]
 
@@ -42,3 +43,13 @@ def _enough(summary: Summary) -> str:
         )
     where = "On the prompt" if n_prompts == 1 else "On every prompt"
     return f"{where} these samples are enough to expect the likeliest response among them."
+
+
+def _entropy(between: Range | None) -> str | None:
+    """The order-2 Rényi entropy, where its ends are within a factor of two."""
+    if between is None or between.high is None or between.low is None or 2 * between.low < between.high:
+        return None
+    return (
+        f"The order-2 Rényi entropy, minus the logarithm of the probability that two samples of a prompt are equal, is between "
+        f"{between.low:.2f} and {between.high:.2f} nats on average over these prompts, with certainty."
+    )

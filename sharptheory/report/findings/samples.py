@@ -21,7 +21,11 @@ def _no_likelihoods(summary: Summary) -> str | None:
 
 
 def _no_grades(summary: Summary) -> str | None:
-    return None if summary.graded or summary.likelihoods else "No grades: nothing about accuracy, or what a reward knows of it."
+    return (
+        None
+        if summary.graded or summary.likelihoods
+        else "No grades: nothing about accuracy, or what a reward knows of it."
+    )
 
 
 def _one_sample(summary: Summary) -> str | None:

@@ -149,8 +149,9 @@ def test_a_summary_of_a_task_by_hand():
     """Two complete prompts with margins 1 and 3, one certified, one neither; the second has no gold answer."""
     table = pd.DataFrame({
         "certified": [True, True, True, False], "complete": [True, True, False, False],
-        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_upper": np.log([0.5, 0.4, 0.2, 0.125]), "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
-        "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]), "greedy_is_argmax": [True, False, False, True],
+        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_upper": np.log([0.5, 0.4, 0.2, 0.125]),
+        "log_q": np.log([0.8, 0.4, np.nan, np.nan]), "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]),
+        "greedy_is_argmax": [True, False, False, True],
         "correct": pd.array([True, None, True, False], dtype="boolean"),
         "greedy_correct": pd.array([True, None, False, False], dtype="boolean"), "expanded": [1, 2, 4, 9],
     })  # fmt: skip
