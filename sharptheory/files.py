@@ -1,4 +1,5 @@
-"""Text files that people hand in: UTF-8, JSON, JSON lines, CSV.  Every error names file and line.
+"""Text files that people hand in: UTF-8, JSON, JSON lines, CSV, packed (``.gz``, ``.zst``) or not.  Every error names file
+and line.
 
 This is the one place that reads them, so that a wrong encoding, a number that no float holds, half a character, or
 brackets without end are told apart from a bug once for all.
@@ -13,8 +14,14 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from sharptheory.errors import UserError
 
+#: Suffixes of packed files, and what packed them.
+PACKED = {".gz": "gzip", ".zst": "zstd"}
+#: A packed file may hold this many bytes, and as many times its own size: text never packs so well, a bomb does.
+MOST_UNPACKED, MOST_TIMES = 2**28, 200
 #: Digits of the longest whole number that a float holds.
 MOST_DIGITS = 308
 #: Encodings that are recognised by their first bytes, to name them in an error.
@@ -22,10 +29,10 @@ MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, without the byte-order mark that some editors put in front.
+    """The text of a UTF-8 file, without the byte-order mark that some editors put in front; unpacked if its suffix says so.
 
     Raises:
-        UserError: the file cannot be opened, or is in another encoding; names the line of the first wrong byte.
+        UserError: the file cannot be opened or unpacked, or is in another encoding; names the line of the first wrong byte.
     """
     try:
         content = Path(path).read_bytes()
@@ -33,6 +40,30 @@ def read_text(path: str | Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a path with a null character
         raise UserError(f"{str(path)!r} cannot be read: {error}") from None
+    if packed := PACKED.get(Path(path).suffix.lower()):
+        content = unpack(content, packed, path)
+    return decode(content, path)
+
+
+def unpack(content: bytes, packed: str, where: str | Path) -> bytes:
+    """The bytes that gzip or zstd packed.
+
+    Raises:
+        UserError: they are damaged, or so many more than the packed ones that it must be a mistake.
+    """
+    most = max(MOST_UNPACKED, MOST_TIMES * len(content))
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(content), packed) as stream:
+            unpacked = stream.read(most + 1)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{where} is not a whole {packed} file: {' '.join(str(error).split())}") from None
+    if len(unpacked) > most:
+        raise UserError(f"{where} unpacks to more than {most:,} bytes, {MOST_TIMES} times its size; unpack it yourself")
+    return unpacked
+
+
+def decode(content: bytes, path: str | Path) -> str:
+    """The text of UTF-8 bytes, as `read_text`."""
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -54,8 +85,11 @@ def read_json(path: str | Path, *, expected: str = "JSON"):
     return parse_json(read_text(path), path, expected=expected)
 
 
-def read_jsonl(path: str | Path) -> Iterator[dict]:
+def read_jsonl(path: str | Path, *, constants: bool = False) -> Iterator[dict]:
     """The objects of a JSON-lines file; blank lines at its end are allowed.
+
+    Args:
+        path: of the file. constants: as `parse_json`.
 
     Raises:
         UserError: as `read_text` and `parse_json`, with the line; an empty file, or a line that holds no object.
@@ -66,7 +100,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             raise UserError(f"{path}:{number} is empty; expected one JSON object per line")
-        row = parse_json(line, path, line=number, expected="one JSON object per line")
+        row = parse_json(line, path, line=number, expected="one JSON object per line", constants=constants)
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number} holds a {type(row).__name__}; expected a JSON object")
         yield row
@@ -87,7 +121,9 @@ def read_csv(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}:{rows.line_num} is not CSV ({error})") from None
 
 
-def parse_json(text: str, path: str | Path, *, line: int | None = None, expected: str = "JSON"):
+def parse_json(
+    text: str, path: str | Path, *, line: int | None = None, expected: str = "JSON", constants: bool = False
+):
     """The content of a JSON text.
 
     Args:
@@ -95,6 +131,7 @@ def parse_json(text: str, path: str | Path, *, line: int | None = None, expected
         path: of the file that it is from, for errors.
         line: of the file that the text is, if it is one.
         expected: what an error says was expected.
+        constants: NaN and Infinity, which some tools write, are null instead of an error.
 
     Raises:
         UserError: no JSON; NaN or Infinity, which JSON does not know; a number beyond what a float holds; half of a
@@ -108,7 +145,7 @@ def parse_json(text: str, path: str | Path, *, line: int | None = None, expected
     """
     where = f"{path}" if line is None else f"{path}:{line}"
     try:
-        content = _DECODER.decode(text)
+        content = (_LENIENT if constants else _DECODER).decode(text)
         # Looked for only where there can be one: it is written as an escape, or is in a text that is not from UTF-8.
         half = _half_pair(content) if "\\ud" in text.lower() or not _is_utf8(text) else None
     except json.JSONDecodeError as error:
@@ -154,6 +191,7 @@ def _float(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_whole, parse_float=_float)
+_LENIENT = json.JSONDecoder(parse_constant=lambda _: None, parse_int=_whole, parse_float=_float)
 
 
 def _half_pair(content, at: str = "") -> str | None:

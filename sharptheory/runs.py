@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ DIGEST = "blake2b:"
 #: What ``run.json`` holds while a run is discarded: what a kill leaves of it is no run.
 DISCARDED = {"discarded": True}
 TORN = RUN_FILE + ".partial"
+#: Names of fields, or name → the JSON types that a field may be of.
+Fields = Sequence[str] | Mapping[str, Sequence[type]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Run:
     facts: dict
     stages: tuple[dict, ...]
 
-    def lines(self, name: str, fields: Sequence[str] = ()) -> Lines:
+    def lines(self, name: str, fields: Fields = ()) -> Lines:
         """A file of JSON lines of this run, each with `fields`, opened for appending."""
         return Lines(self.folder / name, fields)
 
@@ -73,7 +75,7 @@ def claim(
     """
     folder, facts = Path(folder), json.loads(json.dumps(facts))
     with hold(folder, wait=wait):
-        held = None if force else run_record(folder, grows)
+        held = None if force else run_record(folder)
         if (force and (folder / RUN_FILE).exists()) or held == DISCARDED:
             _discard(folder)
             held = None
@@ -161,11 +163,8 @@ def _empty(folder: Path) -> None:
                 path.rmdir()
 
 
-def run_record(folder: Path, grows: Sequence[str] = ()) -> dict | None:
+def run_record(folder: Path) -> dict | None:
     """What ``run.json`` of a folder holds: `facts` and `stages`, or `DISCARDED`; None if there is none.
-
-    Args:
-        grows: that every stage must say a number of.
 
     Raises:
         UserError: it is damaged.
@@ -177,15 +176,17 @@ def run_record(folder: Path, grows: Sequence[str] = ()) -> dict | None:
         held = json.loads(path.read_text(encoding="utf-8"))
         if held == DISCARDED:
             return held
-        if all(isinstance(part, dict) for part in (held["facts"], held["stages"][-1], *held["stages"])) and all(
-            isinstance(stage[key], int) for stage in held["stages"] for key in grows
-        ):
+        if all(isinstance(part, dict) for part in (held["facts"], held["stages"][-1], *held["stages"])):
             return held
     except (ValueError, LookupError, TypeError):
         pass
-    raise UserError(
-        f"{path} is damaged, or of an earlier version, so it cannot be told which run this is; restore it, choose another "
-        "--out, or discard the run with --force"
+    raise _damaged(folder)
+
+
+def _damaged(folder: Path) -> UserError:
+    return UserError(
+        f"{folder / RUN_FILE} is damaged, or of an earlier version, so it cannot be told which run this is; restore it, "
+        "choose another --out, or discard the run with --force"
     )
 
 
@@ -201,6 +202,9 @@ def _stages(
     for key in {**held["facts"], **facts}:
         if key not in grows and held["facts"].get(key) != facts.get(key):
             _refuse(folder, "a different run", key, held["facts"].get(key), facts.get(key))
+    # Only now, for the stages of another run need not say these numbers.
+    if not all(isinstance(stage.get(key), int) for stage in held["stages"] for key in grows):
+        raise _damaged(folder)
     for key in grows:
         if sizes[key] < last[key]:
             _refuse(folder, "a larger run", key, last[key], sizes[key])
@@ -243,7 +247,7 @@ class Lines:
     """A ``.jsonl`` file that grows by whole rows. A last line that a kill has torn is dropped when it is opened.
 
     Args:
-        fields: that every row must have.
+        fields: that every row must have; with the types that each may be of, where they are given.
 
     Attributes:
         rows: those the file holds.
@@ -252,7 +256,7 @@ class Lines:
         UserError: a line is damaged; names file and line.
     """
 
-    def __init__(self, path: str | Path, fields: Sequence[str] = ()):
+    def __init__(self, path: str | Path, fields: Fields = ()):
         self.path, self.rows = Path(path), []
         with writing(self.path):
             self._file = self.path.open("a+b", buffering=0)  # what a full disk refused must not come later
@@ -268,10 +272,12 @@ class Lines:
             self._file.close()
             raise
 
-    def _parsed(self, number: int, line: bytes, fields: Sequence[str]) -> dict:
+    def _parsed(self, number: int, line: bytes, fields: Fields) -> dict:
+        types = fields if isinstance(fields, Mapping) else {}
         try:
             row = json.loads(line)
-            if isinstance(row, dict) and row.keys() >= set(fields):
+            whole = isinstance(row, dict) and row.keys() >= set(fields)
+            if whole and all(type(row[name]) in allowed for name, allowed in types.items()):
                 return row
         except ValueError:
             pass

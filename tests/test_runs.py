@@ -193,7 +193,8 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"5", b'{"facts": {}}', b'{"facts": [], "stages": [{}]}', b'{"facts": {}, "stages": []}', b"\xff",
-     b'{"facts": {}, "stages": [{"n_prompts": "5", "samples": 3}]}', b'{"facts": {}, "stages": [{"samples": 3}]}',
+     json.dumps({"facts": FACTS, "stages": [{"n_prompts": "5", "samples": 3}]}).encode(),
+     json.dumps({"facts": FACTS, "stages": [{"samples": 3}]}).encode(),
      b'{"facts": {}, "stages": 7}', b'{"facts": {}, "stages": [5]}', b'{"facts": {}, "stages": [[]]}'],
 )  # fmt: skip
 def test_a_damaged_record_is_named_with_its_cure(tmp_path, content):
@@ -219,6 +220,14 @@ def test_a_run_remembers_how_it_grew(tmp_path):
     assert grown(tmp_path, n_prompts=6, samples=8) == [(5, 3, "ppppp"), (5, 4, "ppppp"), (6, 8, "pppppp")]
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["facts"] == FACTS and [stage["samples"] for stage in record["stages"]] == [3, 4, 8]
+
+
+def test_a_run_that_does_not_grow_is_a_different_one(tmp_path):
+    """Its record has no numbers to compare, and is whole for all that."""
+    with claim(tmp_path, {"content": "report", "n_prompts": 5}):
+        pass
+    message = refusal(tmp_path, GROWING, grows=GROWS)
+    assert "holds a different run: content is 'report' there and 'samples' here" in message and "damaged" not in message
 
 
 @pytest.mark.parametrize("less", [{"n_prompts": 4}, {"samples": 2}, {"n_prompts": 9, "samples": 2}])
@@ -360,6 +369,20 @@ def test_lines_give_back_what_they_were_given(tmp_path_factory, rows):
         lines.write(*rows)
     with Lines(path) as lines:
         assert lines.rows == rows
+
+
+@pytest.mark.parametrize("value", ["7", "null", '"a"', "1.5", "[]"])
+def test_a_field_of_another_type_is_damage(tmp_path, value):
+    """A number is not true or false, and true is no number."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": true, "n": 1, "b": null}\n{"a": ' + value + ', "n": 1}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl:2 is damaged; delete the line"):
+        Lines(path, {"a": (bool,), "n": (int, float)})
+    path.write_text('{"a": false, "n": true}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl:1 is damaged"):
+        Lines(path, {"n": (int, float)})
+    with Lines(path, {"a": (bool, type(None))}) as lines:
+        assert lines.rows == [{"a": False, "n": True}]
 
 
 @pytest.mark.parametrize("damaged", [b"{", b"5", b'{"b": 1}', b"\xff\xfe", b"", b"[1]"])

@@ -94,7 +94,7 @@ def decode(
     run: Run, oracle: TextOracle, task: Task, decoders: _Decoders, *, progress: Callable[[int, int], None]
 ) -> pd.DataFrame:
     """Rows of the methods that decode anew; a line of ``decodings.jsonl`` has those of the prompts decoded together."""
-    with run.lines("decodings.jsonl", ("prompts", "rows")) as lines:
+    with run.lines("decodings.jsonl", {"prompts": (list,), "rows": (list,)}) as lines:
         done = {tuple(line["prompts"]) for line in lines.rows}
         for chunk in _chunks(run.stages):
             progress(chunk[0], len(task.prompts))

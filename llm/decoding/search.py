@@ -17,15 +17,19 @@ import pandas as pd
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.best_first import Argmax, best_first
 from sharptheory.llm.sampling import first_prompts
-from sharptheory.measure.certificate import LIKELIHOOD_NOISE
+from sharptheory.measure.responses import LIKELIHOOD_NOISE
 from sharptheory.oracle import TextOracle
 from sharptheory.runs import claim
 from sharptheory.tasks import Task
 
-#: What is kept of a search.
-ROW = ("prompt_id", "prompt", "response", "tokens", "correct", "log_p", "log_upper", "certified", "complete", "log_q",
-       "n_maximizers", "log_runner_up", "greedy_log_p", "greedy_correct", "greedy_is_argmax", "expanded",
-       "forward_tokens")  # fmt: skip
+NUMBER, NOTHING = (int, float), type(None)
+#: What is kept of a search, and the types that it has in JSON.
+ROW = {
+    "prompt_id": (int,), "prompt": (str,), "response": (str, NOTHING), "tokens": (list, NOTHING), "correct": (bool, NOTHING),
+    "log_p": (*NUMBER, NOTHING), "log_upper": NUMBER, "certified": (bool,), "complete": (bool,), "log_q": (*NUMBER, NOTHING),
+    "n_maximizers": (int, NOTHING), "log_runner_up": (*NUMBER, NOTHING), "greedy_log_p": (*NUMBER, NOTHING),
+    "greedy_correct": (bool, NOTHING), "greedy_is_argmax": (bool,), "expanded": (int,), "forward_tokens": NUMBER,
+}  # fmt: skip
 
 
 def find_argmax(
@@ -171,7 +175,8 @@ def summarize(table: pd.DataFrame, gamma: float) -> dict:
         table: as `search_task` returns it. gamma: it was searched with.
 
     Returns:
-        Over the `n_certified` prompts, `c_cov_bar` (mean of ``1/p*``) and the share whose `greedy_is_argmax`; over those of
+        Over the `n_certified` prompts, `c_cov_bar` (mean of ``1/p*``) and the share whose `greedy_is_argmax`; over all prompts
+        `c_cov_bar_at_least`, the same mean with the upper bound on ``p*`` where the search was cut off; over those of
         them with a gold answer, `n_certified_graded`, `argmax_accuracy` and `greedy_accuracy_certified`; over the
         `n_complete` ones, where ``y*_γ`` is known as a whole, `c_cov_gamma` (mean of ``1/q_γ``); over the `n_margins` of them
         that have a runner-up, the `margin` (that of the least clear prompt, Assumption 4.2) and `median_margin`; over all
@@ -191,6 +196,7 @@ def summarize(table: pd.DataFrame, gamma: float) -> dict:
             "n_certified_graded": int(certified["correct"].notna().sum()),
             "gamma": gamma,
             "c_cov_bar": mean_inverse(certified["log_p"]),
+            "c_cov_bar_at_least": mean_inverse(np.minimum(table["log_upper"], 0.0)),
             "c_cov_gamma": mean_inverse(complete["log_q"]),
             "margin": float(margins.min()) if len(margins) else None,
             "median_margin": float(np.median(margins)) if len(margins) else None,

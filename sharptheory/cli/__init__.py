@@ -5,10 +5,8 @@ import os
 import sys
 import warnings
 
-from rich.console import Console
-
 from sharptheory.cli import argmax, check, compare, curves, diagnose, law, plan, train
-from sharptheory.cli.app import app
+from sharptheory.cli.app import app, say
 from sharptheory.errors import UserError
 
 __all__ = ["app", "argmax", "check", "compare", "curves", "diagnose", "law", "main", "plan", "train"]
@@ -50,12 +48,6 @@ def main() -> None:
         say("error", reason, "red")
         _forget_unwritable_output()
         sys.exit(2)
-
-
-def say(kind: str, text: object, style: str) -> None:
-    """One line on standard error, printed as it is."""
-    line = " ".join(f"{kind}: {text}".split("\n"))
-    Console(stderr=True, emoji=False).print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def explained(error: Exception) -> str | None:

@@ -62,6 +62,12 @@ def _options(
     """Options of the program itself."""
 
 
+def say(kind: str, text: object, style: str) -> None:
+    """One line on standard error, printed as it is."""
+    line = " ".join(f"{kind}: {text}".split("\n"))
+    Console(stderr=True, emoji=False).print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 # Progress -------------------------------------------------------------------------------------------------------------
 
 

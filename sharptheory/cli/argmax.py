@@ -68,6 +68,7 @@ def _lines(summary: dict) -> list[tuple[str, str]]:
         ("argmax certified on", f"{certified} of {count(summary['n_prompts'], 'prompt')}"),
         ("prefixes expanded, median / most", f"{summary['median_expanded']:.0f} / {summary['max_expanded']:,}"),
         ("coverage coefficient E[1/p*]", known(summary["c_cov_bar"], certified)),
+        ("the same on all of them", f"at least {summary['c_cov_bar_at_least']:,.3g}"),
         (f"C_cov at γ = {summary['gamma']:g}", known(summary["c_cov_gamma"], complete)),
         (
             "margin, smallest / median",

@@ -9,13 +9,17 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
-from typer import Context, Option
+from typer import Context, Exit, Option
 
+from sharptheory.cli.app import say
+from sharptheory.runs import RUN_FILE
 from sharptheory.tasks import TASKS
 
 TASK_NAMES = f"{', '.join(TASKS)}, a .jsonl file of prompt and answer, or ./my_task.py"
 #: Fields that `--help` lists before a command's own options; the others follow them.
 FIRST = ("model", "task", "prompts")
+#: Exit code of what Ctrl-C has ended, as shells have it.
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +102,26 @@ def takes_options(**defaults) -> Callable[[Callable], Callable]:
 
         @functools.wraps(function)
         def command(**values) -> None:
-            function(Options(**{field.name: values.pop(field.name) for field in fields(Options)}), **values)
+            options = Options(**{field.name: values.pop(field.name) for field in fields(Options)})
+            try:
+                function(options, **values)
+            except KeyboardInterrupt:
+                say("interrupted", _what_is_kept(options), "yellow")
+                raise Exit(INTERRUPTED) from None
 
         first, rest = [p for p in shared if p.name in FIRST], [p for p in shared if p.name not in FIRST]
         command.__signature__ = inspect.Signature([*first, *own, *rest])
         return command
 
     return decorate
+
+
+def _what_is_kept(options: Options) -> str:
+    """Of a run that was interrupted."""
+    if options.model is None or not (options.out / RUN_FILE).exists():
+        return "no run was begun"
+    again = "the same command without --force" if options.force else "the same command"
+    return f"the run in {options.out} is kept, {again} goes on"
 
 
 def _default(field):

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from sharptheory.errors import UserError, expect_integers
-from sharptheory.measure.best_of_n import curve, doubling_grid
+from sharptheory.measure.best_of_n import curve, doubling_grid, ranked_curves
 from sharptheory.measure.bootstrap import (
     DIFFERENCE,
     PROPORTION,
@@ -25,11 +25,16 @@ from sharptheory.measure.bootstrap import (
     resampled,
 )
 from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.ranking import Ranking, counts_below, rank, ranking
 from sharptheory.measure.rewards import reward_values, selecting
 
 RESAMPLES = 1_000
 #: Lengths within this factor of each other count as equal when length is held fixed.
 LENGTH_FACTOR = 1.1
+#: Resamples of more prompts than this go by groups of their values, the value itself is exact (`_grouped`).
+MANY_PROMPTS = 2_000
+#: Cells of the tables that are held at a time.
+CELLS = 1 << 24
 
 
 def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -75,11 +80,23 @@ def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed
 
     ```
     """
-    mixed = _mixed(as_pool(pool))
-    scores, correct = reward_values(mixed, score), mixed.numbers("correct")
-    groups = mixed.samples.groupby("prompt_id").indices.values()
-    per_prompt = np.array([rank_sum(scores[rows], correct[rows]) for rows in groups])
-    return bootstrap_mean(per_prompt, ends=PROPORTION, seed=seed)
+    known = _known(as_pool(pool))
+    per_prompt = _auc_by_prompt(ranking(known, score), known["correct"].to_numpy(dtype=bool))
+    return bootstrap_mean(per_prompt[~np.isnan(per_prompt)], ends=PROPORTION, seed=seed)
+
+
+def _auc_by_prompt(ranks: Ranking, correct: np.ndarray) -> np.ndarray:
+    """`rank_sum` of each prompt, ``[X]``; NaN without responses of both kinds."""
+    if not len(correct):
+        return np.empty(0)
+    right = ranks.by_level(correct.astype(float))
+    wrong = ranks.level_sizes - right
+    begin = ranks.level_starts[:-1]
+    below = np.cumsum(wrong) - wrong
+    below -= np.repeat(below[begin], np.diff(ranks.level_starts))
+    agree = np.add.reduceat(right * (below + wrong / 2), begin)
+    with np.errstate(invalid="ignore"):
+        return agree / (np.add.reduceat(right, begin) * np.add.reduceat(wrong, begin))
 
 
 def auc_pooled(
@@ -107,16 +124,62 @@ def auc_pooled(
     ```
     """
     known = _known(as_pool(pool))
-    prompt, ids = pd.factorize(known["prompt_id"])
-    _, scores = np.unique(reward_values(known, score), return_inverse=True)
-    correct = known["correct"].to_numpy(dtype=bool)
-    value = rank_sum(scores, correct)
-    if np.isnan(value) or len(ids) < 2:
-        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), len(ids))
-    weights = resampled(len(ids), resamples=resamples, seed=seed)
-    return from_replicates(
-        value, np.array([rank_sum(scores, correct, w[prompt]) for w in weights]), len(ids), ends=PROPORTION
-    )
+    scores, correct = reward_values(known, score), known["correct"].to_numpy(dtype=bool)
+    value, n_prompts = rank_sum(scores, correct), len(known.prompt_ids)
+    if np.isnan(value) or n_prompts < 2:
+        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), n_prompts)
+    group, n_groups = _grouped(scores, int(np.clip(CELLS // (8 * n_prompts), 16, 1024)))
+    cells = (known.prompt * 2 + correct) * n_groups + group
+    counts = np.bincount(cells, minlength=n_prompts * 2 * n_groups).astype(np.float32).reshape(n_prompts, -1)
+    tables = [weights.astype(np.float32) @ counts for weights in _resamples(n_prompts, resamples, seed)]
+    tables = np.concatenate([counts.sum(axis=0, dtype=float)[None], *tables]).reshape(-1, 2, n_groups)
+    return _around(value, table_concordance(tables), n_prompts)
+
+
+def _grouped(values: np.ndarray, most: int) -> tuple[np.ndarray, int]:
+    """The rank of each value ``[n]`` among the distinct ones, and their number; beyond `most`, in groups of equal share.
+
+    The resamples of a concordance go by these groups, a pair within one counting half: a share ``1/most`` of the pairs,
+    nearly tied, so that the limits move by less than the resampling's own noise.
+    """
+    ordered = np.sort(values)
+    distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    if len(distinct) > most:
+        distinct = np.unique(ordered[np.arange(most) * len(ordered) // most])
+    return np.searchsorted(distinct, values, side="right") - 1, len(distinct)
+
+
+def _resamples(n_prompts: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """`resampled` multiplicities of prompts in batches ``[b, n_prompts]`` that fit in memory."""
+    if n_prompts * resamples <= CELLS:
+        yield resampled(n_prompts, resamples=resamples, seed=seed)
+        return
+    rng, batch = np.random.default_rng(seed), max(1, CELLS // (4 * n_prompts))
+    for start in range(0, resamples, batch):
+        size = min(batch, resamples - start)
+        chosen = rng.integers(n_prompts, size=(size, n_prompts), dtype=np.int32)
+        yield np.stack([np.bincount(each, minlength=n_prompts) for each in chosen]).astype(float)
+
+
+def _around(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
+    """An exact concordance with the interval of its replicates, of which the first is that of the prompts as they are."""
+    return from_replicates(value, replicates[1:] + (value - replicates[0]), n_prompts, ends=PROPORTION)
+
+
+def table_concordance(counts: np.ndarray) -> np.ndarray:
+    """`concordance` of things counted by the rank of their value and the rank of their score, both ascending.
+
+    Args:
+        counts: ``[..., A, B]``, A values and B scores.
+
+    Returns:
+        ``[...]``; NaN where all values are equal.
+    """
+    counts = np.asarray(counts, dtype=float)
+    less = np.cumsum(counts, axis=-2) - counts  # of a smaller value
+    agree = np.sum(counts * (np.cumsum(less, axis=-1) - less / 2), axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return agree / np.sum(counts.sum(axis=-1) * less.sum(axis=-1), axis=-1)
 
 
 # Four levels ----------------------------------------------------------------------------------------------------------
@@ -143,14 +206,33 @@ def concordance(scores: np.ndarray, values: np.ndarray, weights: np.ndarray | No
 def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts."""
     known = as_pool(pool).graded()
-    columns = known.samples[["prompt_id", "log_likelihood"]].assign(correct=known.numbers("correct"))
-    means = columns.groupby("prompt_id").mean()
-    scores, values = means.to_numpy().T
-    value = concordance(scores, values)
-    if np.isnan(value):
+    starts, n_prompts = known.starts[:-1], len(known.prompt_ids)
+    scores, values = (
+        np.add.reduceat(known.numbers(column), starts) / np.diff(known.starts)
+        for column in ("log_likelihood", "correct")
+    )
+    if n_prompts <= MANY_PROMPTS:
+        value = concordance(scores, values)
+        if np.isnan(value):
+            return Estimate.unknown()
+        weights = resampled(n_prompts, resamples=resamples, seed=seed)
+        return from_replicates(value, concordance(scores, values, weights), n_prompts, ends=PROPORTION)
+    # No matrix of all pairs: τ_b √(P_v P_s) is concordant less discordant pairs, P pairs that differ.
+    differing = [n_prompts * (n_prompts - 1.0) - (c * (c - 1.0)).sum() for c in map(_counts, (values, scores))]
+    if differing[0] == 0:
         return Estimate.unknown()
-    weights = resampled(len(means), resamples=resamples, seed=seed)
-    return from_replicates(value, concordance(scores, values, weights), len(means), ends=PROPORTION)
+    tau = stats.kendalltau(scores, values).statistic if differing[1] else 0.0
+    value = (tau * np.sqrt(differing[1] / differing[0]) + 1) / 2
+    (a, n_a), (b, n_b) = _grouped(values, 64), _grouped(scores, 64)
+    table = lambda weights: np.bincount(a * n_b + b, weights, minlength=n_a * n_b).reshape(n_a, n_b)  # noqa: E731
+    batches = _resamples(n_prompts, resamples, seed)
+    tables = [table(None), *(table(weights) for batch in batches for weights in batch)]
+    return _around(value, table_concordance(np.stack(tables)), n_prompts)
+
+
+def _counts(values: np.ndarray) -> np.ndarray:
+    """How often each distinct value occurs."""
+    return np.unique(values, return_counts=True)[1].astype(float)
 
 
 def across_methods(
@@ -168,13 +250,16 @@ def across_methods(
         raise UserError(
             f"log_likelihood {np.shape(log_likelihood)}, accuracy {np.shape(accuracy)}; expected both [X, K]"
         )
-    value = concordance(log_likelihood.mean(axis=0), accuracy.mean(axis=0))
+    # Two methods that choose the same responses are equal, in whatever order their values were added up.
+    means = lambda values, weights: np.round(weights @ values / len(values), 9)  # noqa: E731
+    value = concordance(*(means(values, np.ones(len(values))) for values in (log_likelihood, accuracy)))
     if np.isnan(value):
         return Estimate.unknown()
-    weights = resampled(len(accuracy), resamples=resamples, seed=seed)
-    return from_replicates(
-        value, concordance(weights @ log_likelihood, weights @ accuracy), len(accuracy), ends=PROPORTION
-    )
+    replicates = [
+        concordance(means(log_likelihood, weights), means(accuracy, weights))
+        for weights in _resamples(len(accuracy), resamples, seed)
+    ]
+    return from_replicates(value, np.concatenate(replicates), len(accuracy), ends=PROPORTION)
 
 
 def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:
@@ -278,51 +363,54 @@ def dominance(
     expect_integers(2, points=points)
     expect_integers(1, resamples=resamples)
     known = _mixed(as_pool(pool)) if within else _known(as_pool(pool))
-    correct = known.numbers("correct") == 1
-    prompt, ids = pd.factorize(known["prompt_id"])
-    if len(ids) < 2 or correct.all() or not correct.any():
+    correct, n_prompts = known.numbers("correct") == 1, len(known.prompt_ids)
+    if n_prompts < 2 or correct.all() or not correct.any():
         return None
-    values = pd.Series(reward_values(known, score))
     if within:
-        values = values.groupby(prompt).rank(method="max", pct=True)
+        values = ranking(known, score).ranks(method="max") / np.repeat(np.diff(known.starts), np.diff(known.starts))
+    else:
+        values = reward_values(known, score)
     grid = np.unique(np.quantile(values, np.linspace(0, 1, points), method="inverted_cdf"))
-    counts = np.zeros((2, len(ids), len(grid)))
-    np.add.at(counts, (correct.astype(int), prompt, np.searchsorted(grid, values)), 1.0)
-    curves = _differences(counts.cumsum(axis=2), within=within)
-    seen = curves.mean(axis=0)
-    above, below = max(0.0, seen.max()), max(0.0, -seen.min())
-    extremes = np.concatenate([np.stack([flipped.max(axis=1), -flipped.min(axis=1)])
-                               for signs in _sign_flips(len(ids), resamples, seed)
-                               for flipped in [signs @ curves / len(ids)]], axis=1)  # fmt: skip
-    p_above, p_below = np.mean(extremes >= np.array([[above], [below]]) - 1e-12, axis=1)
-    return Dominance(float(above), float(p_above), float(below), float(p_below), len(ids))
+    cells = np.searchsorted(grid, values) + len(grid) * correct
+    pooled = None if within else np.bincount(cells, minlength=2 * len(grid)).reshape(2, -1).cumsum(axis=1)
+    # Some thousand prompts at a time: the curves of all would not fit in memory.
+    sums, batch = 0.0, max(CELLS // (8 * len(grid)), 1)
+    for first, signs in zip(range(0, n_prompts, batch), _sign_flips(n_prompts, resamples, seed, batch=batch)):
+        rows = slice(known.starts[first], known.starts[first + signs.shape[1]])
+        index = (known.prompt[rows] - first) * 2 * len(grid) + cells[rows]
+        counts = np.bincount(index, minlength=signs.shape[1] * 2 * len(grid)).reshape(-1, 2, len(grid))
+        sums += signs @ _differences(counts.cumsum(axis=2).swapaxes(0, 1), pooled)
+    curves = sums / n_prompts if within else sums
+    above, below = np.maximum(0.0, [curves[0].max(), -curves[0].min()])
+    p_above, p_below = np.mean(curves.max(axis=1) >= above - 1e-12), np.mean(-curves.min(axis=1) >= below - 1e-12)
+    return Dominance(float(above), float(p_above), float(below), float(p_below), n_prompts)
 
 
-def _differences(cumulative: np.ndarray, *, within: bool) -> np.ndarray:
-    """One curve per prompt ``[X, points]`` whose mean is ``F_wrong - F_correct``.
+def _differences(cumulative: np.ndarray, pooled: np.ndarray | None = None) -> np.ndarray:
+    """One curve per prompt ``[X, points]``: ``F_wrong - F_correct`` of it, or what it adds to that of all responses.
 
     Args:
         cumulative: number of wrong and of correct responses up to each point, ``[2, X, points]``.
+        pooled: those of all prompts together, ``[2, points]``, if the curves are to add up to the difference of their laws.
     """
     totals = cumulative[..., -1:]
-    if within:
+    if pooled is None:
         return cumulative[0] / totals[0] - cumulative[1] / totals[1]
     # What a prompt adds to each pooled law, less what it would add if its responses followed the law of all of them.
-    everyone = cumulative.sum(axis=(0, 1)) / totals.sum()
-    excess = (cumulative - totals * everyone) / totals.sum(axis=1, keepdims=True)
-    return (excess[0] - excess[1]) * cumulative.shape[1]
+    everyone = pooled.sum(axis=0) / pooled[:, -1].sum()
+    excess = (cumulative - totals * everyone) / pooled[:, None, -1:]
+    return excess[0] - excess[1]
 
 
-def _sign_flips(n_prompts: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """All ``2^n`` sign vectors if they are few, else the data's own and random ones; in batches ``[b, n_prompts]``."""
+def _sign_flips(n_prompts: int, resamples: int, seed: int, *, batch: int = 1 << 13) -> Iterator[np.ndarray]:
+    """All ``2^n`` sign vectors if they are few, else the data's own and random ones; `batch` prompts at a time, ``[·, b]``."""
     if 2**n_prompts <= max(resamples, 1024):
         yield 1.0 - 2.0 * (np.arange(2**n_prompts)[:, None] >> np.arange(n_prompts) & 1)
         return
     rng = np.random.default_rng(seed)
-    yield np.ones((1, n_prompts))
-    batch = max(1, 4_000_000 // n_prompts)
-    for start in range(0, resamples, batch):
-        yield rng.choice([-1.0, 1.0], size=(min(batch, resamples - start), n_prompts))
+    for start in range(0, n_prompts, batch):
+        size = min(batch, n_prompts - start)
+        yield np.concatenate([np.ones((1, size)), rng.choice([-1.0, 1.0], size=(resamples, size))])
 
 
 # Length ---------------------------------------------------------------------------------------------------------------
@@ -358,57 +446,72 @@ def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfou
     """
     known = as_pool(pool).graded()
     length, score, correct = (known.numbers(column) for column in ("length", "log_likelihood", "correct"))
-    table = pd.DataFrame({"prompt": known["prompt_id"], "length": length, "score": score, "correct": correct == 1})
-    centred = table[["length", "score"]] - table.groupby("prompt")[["length", "score"]].transform("mean")
-    x, y = centred["length"].to_numpy(), centred["score"].to_numpy()
+    ranks, lengths = ranking(known, "log_likelihood"), rank(length, known.starts)
+    x, y = (_centred(values, known.starts) for values in (length, score))
     if not np.any(x != 0):
         return None
     slope = float(x @ y / (x @ x))
-    correlations, pairs = [], []
-    for _, group in table.groupby("prompt"):
-        if group["length"].nunique() > 1 and group["score"].nunique() > 1:
-            correlations.append(stats.spearmanr(group["score"], group["length"]).statistic)
-        given = _auc_given_length(group)
-        if given is not None:
-            pairs.append((rank_sum(group["score"].to_numpy(), group["correct"].to_numpy()), given))
-    m = int(known.sizes.min())
-    adjusted = known.assign(adjusted=score - slope * length)
-    accuracies = [
-        bootstrap_mean(curve(adjusted, reward, "correct", [m])[m], ends=PROPORTION, seed=seed)
-        for reward in ("log_likelihood", "adjusted")
-    ]
-    by_pair = np.array(pairs).reshape(-1, 2)
+    a, b = (_centred(each.ranks(method="average"), known.starts) for each in (ranks, lengths))
+    both, *spreads = (np.add.reduceat(product, known.starts[:-1]) for product in (a * b, a * a, b * b))
+    spread = np.sqrt(spreads[0] * spreads[1])
+    given = _auc_given_length(ranks, length, correct == 1)
+    paired = ~np.isnan(given)
+    adjusted, m = rank(score - slope * length, known.starts), np.array([known.sizes.min()])
+    mean = lambda values, ends: bootstrap_mean(values, ends=ends, seed=seed)  # noqa: E731
     return LengthConfound(
-        bootstrap_mean(np.array(correlations), ends=DIFFERENCE, seed=seed),
-        *(bootstrap_mean(by_pair[:, side], ends=PROPORTION, seed=seed) for side in (0, 1)),
-        *accuracies,
+        mean(both[spread > 0] / spread[spread > 0], DIFFERENCE),
+        mean(_auc_by_prompt(ranks, correct == 1)[paired], PROPORTION),
+        mean(given[paired], PROPORTION),
+        *(mean(ranked_curves(each, correct, m)[:, 0], PROPORTION) for each in (ranks, adjusted)),
         slope,
-        len(pairs),
+        int(paired.sum()),
     )
 
 
-def _auc_given_length(group: pd.DataFrame) -> float | None:
-    """AUC over the pairs of a correct and a wrong response of similar length in one prompt; None if there are none."""
-    correct = group["correct"].to_numpy()
-    right, wrong = (group.loc[rows, ["length", "score"]].to_numpy(dtype=float).T for rows in (correct, ~correct))
-    agree = pairs = 0.0
-    # A few rows at a time: all pairs of a large pool do not fit in memory.
-    step = max(1, 1_000_000 // max(1, wrong.shape[1]))
-    for start in range(0, right.shape[1], step):
-        length, score = right[:, start : start + step, None]
-        shorter, longer = np.minimum(length, wrong[0]), np.maximum(length, wrong[0])
-        similar = longer <= LENGTH_FACTOR * np.maximum(shorter, 1) * (1 + 1e-12)
-        pairs += similar.sum()
-        agree += ((np.sign(score - wrong[1]) + 1) / 2)[similar].sum()
-    return float(agree / pairs) if pairs else None
+def _centred(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Values ``[n]`` less the mean of their prompt."""
+    sizes = np.diff(starts)
+    return values - np.repeat(np.add.reduceat(values, starts[:-1]) / sizes, sizes)
+
+
+def _auc_given_length(ranks: Ranking, length: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """AUC of each prompt over the pairs of a correct and a wrong response of similar length, ``[X]``; NaN without any.
+
+    The wrong responses of a prompt, in the order of the score, are a range; those of similar length to a right one and
+    with a lower score are counted in it (`counts_below`), never looked at one by one.
+    """
+    distinct, length = np.unique(length, return_inverse=True)
+    reach = LENGTH_FACTOR * np.maximum(distinct, 1) * (1 + 1e-12)
+    shortest, longest = np.searchsorted(reach, distinct), np.searchsorted(distinct, reach, side="right")
+    ordered, length = correct[ranks.order], length[ranks.order]
+    wrong_before = np.append(0, np.cumsum(~ordered))
+    right = np.flatnonzero(ordered)
+    prompt = np.searchsorted(ranks.starts, right, side="right") - 1
+    level = np.searchsorted(ranks.levels, right, side="right") - 1
+    ends = np.append(ranks.levels, len(ordered))
+    first, last = wrong_before[ranks.starts[prompt]], wrong_before[ranks.starts[prompt + 1]]
+    low, high = shortest[length[right]], longest[length[right]]
+    similar = lambda upto: (  # noqa: E731
+        counts_below(wrong, first, upto, high) - counts_below(wrong, first, upto, low)
+    )
+    wrong = length[~ordered]
+    agree = (similar(wrong_before[ends[level]]) + similar(wrong_before[ends[level + 1]])) / 2
+    agree, pairs = (np.bincount(prompt, weights, len(ranks.starts) - 1) for weights in (agree, similar(last)))
+    with np.errstate(invalid="ignore"):
+        return agree / pairs
 
 
 def _known(pool: Pool) -> Pool:
     """Graded samples."""
-    return pool.take(pool["correct"].notna())
+    known = pool["correct"].notna().to_numpy()
+    return pool if known.all() else pool.take(known)
 
 
 def _mixed(pool: Pool) -> Pool:
     """Graded samples of the prompts that have correct and wrong ones."""
     known = _known(pool)
-    return known.take(known["correct"].groupby(known["prompt_id"]).transform("nunique") == 2)
+    if len(known.samples) == 0:
+        return known
+    correct, starts = known["correct"].to_numpy(dtype=bool), known.starts
+    mixed = np.logical_or.reduceat(correct, starts[:-1]) & ~np.logical_and.reduceat(correct, starts[:-1])
+    return known if mixed.all() else known.take(np.repeat(mixed, np.diff(starts)))

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError, expect_integers, expect_numbers
-from sharptheory.measure.pool import Pool, as_pool, rectangles
-from sharptheory.measure.rewards import Reward, reward_values
+from sharptheory.measure.pool import Pool, as_pool, rectangular
+from sharptheory.measure.ranking import Ranking, rank, ranking
+from sharptheory.measure.rewards import Reward
 from sharptheory.theory.adaptive import entry_time
 from sharptheory.theory.majority import log_choose
 
@@ -57,10 +58,33 @@ def best_of_n_weights(m: int, n: np.ndarray) -> np.ndarray:
         UserError: an N is not an integer from 1 to M.
     """
     n = checked_n(n, m)
-    j = np.arange(m, 1, -1)
+    return _weights(n / m, n, m, 0)
+
+
+def _weights(highest: np.ndarray, n: np.ndarray, high: int, low: int) -> np.ndarray:
+    """`best_of_n_weights` of the ranks ``low + 1 .. high``, given those of rank `high`, ``[K]``."""
+    j = np.arange(high, low + 1, -1)
     ratios = np.maximum(j - n[:, None], 0) / (j - 1)
-    descending = np.concatenate([n[:, None] / m, ratios], axis=1)
-    return np.cumprod(descending, axis=1)[:, ::-1]
+    return np.cumprod(np.concatenate([highest[:, None], ratios], axis=1), axis=1)[:, ::-1]
+
+
+#: Ranks whose weights are held at a time, and the weight below which all lower ranks together add nothing.
+BLOCK, NEGLIGIBLE = 1 << 14, 1e-30
+
+
+def _averages(ordered: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """``ordered @ best_of_n_weights(m, n).T``, a block of ranks at a time from the highest, ``[X, M] → [X, K]``."""
+    high = ordered.shape[1]
+    weight, total = n / high, np.zeros((len(ordered), len(n)))
+    while high > 0 and (held := np.flatnonzero(weight > NEGLIGIBLE)).size:
+        low = max(0, high - BLOCK)
+        weights = _weights(weight[held], n[held], high, low)
+        total[:, held] += ordered[:, low:high] @ weights.T
+        weight = np.zeros(len(n))
+        if low > 0:
+            weight[held] = weights[:, 0] * np.maximum(low + 1 - n[held], 0) / low
+        high = low
+    return total
 
 
 def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -93,17 +117,19 @@ def best_of_n_curve(rewards: np.ndarray, values: np.ndarray, n: np.ndarray) -> n
         raise UserError(f"rewards{np.argwhere(np.isnan(rewards))[0].tolist()} is NaN; expected numbers")
     if np.isinf(values).any():
         raise UserError(f"values{np.argwhere(np.isinf(values))[0].tolist()} is infinite; expected numbers with a mean")
-    order = np.argsort(rewards, axis=1)
-    ranked = np.take_along_axis(rewards, order, axis=1)
-    ordered = np.take_along_axis(values, order, axis=1)
-    # A tie group starts wherever the ranked reward rises; groups never span prompts.
-    starts = np.ones(ranked.shape, dtype=bool)
-    starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    if not starts.all():
-        group = np.cumsum(starts.ravel()) - 1
-        means = np.bincount(group, weights=ordered.ravel()) / np.bincount(group)
-        ordered = means[group].reshape(ordered.shape)
-    return ordered @ best_of_n_weights(values.shape[1], n).T
+    if rewards.size == 0:
+        return np.zeros((len(rewards), len(checked_n(n, values.shape[1]))))
+    starts = np.arange(len(rewards) + 1) * rewards.shape[1]
+    return ranked_curves(rank(rewards.ravel(), starts), values.ravel(), checked_n(n, rewards.shape[1]))
+
+
+def ranked_curves(ranks: Ranking, values: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """`best_of_n_curve` of prompts of any size, ``[X, K]``."""
+    ordered = ranks.level_means(values)
+    curves = np.empty((len(ranks.starts) - 1, len(n)))
+    for prompts, rows in rectangular(ranks.starts):
+        curves[prompts] = _averages(ordered[rows], n)
+    return curves
 
 
 def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.ndarray) -> pd.DataFrame:
@@ -134,12 +160,12 @@ def curve(pool: Pool | pd.DataFrame, reward: str | Reward, value: str, n: np.nda
     pool = as_pool(pool)
     known = pool.graded(value)
     n = checked_n(n, int(known.sizes.min()))
-    known = known.assign(_reward=reward_values(known, reward))
-    blocks = [
-        pd.DataFrame(best_of_n_curve(r, v, n), index=ids, columns=n)
-        for ids, r, v in rectangles(known, "_reward", value)
-    ]
-    return pd.concat(blocks)
+    values = known.numbers(value)
+    if np.isinf(values).any():
+        raise UserError(
+            f"column {value!r} is infinite on row {np.argmax(np.isinf(values))}; expected numbers with a mean"
+        )
+    return pd.DataFrame(ranked_curves(ranking(known, reward), values, n), index=known.prompt_ids, columns=n)
 
 
 def pass_at_n(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:

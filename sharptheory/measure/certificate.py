@@ -7,43 +7,55 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.special import logsumexp
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
 from sharptheory.measure.best_of_n import best_of_n_curve, checked_n, doubling_grid
 from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
-from sharptheory.measure.pool import Pool, as_pool, rectangles, shown, token_codes
+from sharptheory.measure.pool import Pool, as_pool, rectangles
+from sharptheory.measure.responses import (
+    LIKELIHOOD_NOISE,
+    Distinct,
+    distinct,
+    distinct_responses,
+    response_keys,
+    unidentified,
+)
 from sharptheory.theory.laws import best_of_n_hit
 
-#: Two likelihoods of one sequence scored in two batch shapes differ by about this much (nats, float32).
-LIKELIHOOD_NOISE = 1e-4
-#: Distinct responses of one prompt whose probabilities add up to more than this are not those of one policy: float32 sums
-#: over tokens err by far less, and what half precision adds is measured on repeated responses (`distinct_responses`).
-TOTAL_MASS = 1.01
 
-
-def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
+def coverage_certificate(pool: Pool | pd.DataFrame, *, noise: float = 0.0) -> pd.DataFrame:
     """What a pool proves about ``p*(x) = max_y π(y|x)``, prompt by prompt, with no statistics.
 
     With ``p̂`` the largest sampled probability and ``S`` the total probability of the *distinct* sampled finished
     responses, ``p̂ ≤ p* ≤ max(p̂, 1 - S)``; the argmax is certified when ``1 - S ≤ p̂``.
 
-    Where the scores of one sequence of tokens scatter by τ, more than `LIKELIHOOD_NOISE`, every score of that prompt may
-    be too high by τ: what is unseen has at most ``1 - S e^{-τ}``, so that ``p̂ e^{-τ} ≤ p* ≤ max(p̂, 1 - S e^{-τ})``,
-    certified when ``1 - S e^{-τ} ≤ p̂ e^{-τ}``.
+    Likelihoods of a real engine carry an error. Let each score be within τ nats of the truth, and h, l be the largest and
+    smallest score of a response: ``e^{h-τ} ≤ π(y|x) ≤ u(y)`` with ``u(y) = min(e^{l+τ}, 1 - e^{-τ}(S - e^h))``, as the other
+    responses have at least ``e^{-τ}(S - e^h)``; likewise an unseen one has at most ``1 - e^{-τ} S``. So
+    ``e^{-τ} p̂ ≤ p* ≤ max(max_y u(y), 1 - e^{-τ} S)``, and the argmax is certified when neither an unseen response nor
+    another sampled one may have more than ``e^{-τ} p̂``.
+
+    A pool shows τ by the scores of repeated sequences of tokens: τ is the largest distance of two scores of one response
+    in the whole pool, or `noise` if that is more. It is enough as soon as the truth lies between two scores of a response
+    that err like the others. Up to `LIKELIHOOD_NOISE` it counts as 0, as rounding does everywhere.
 
     Distinct means distinct token ids, or distinct text without them. Of a pool with neither, responses whose likelihoods
     are within `LIKELIHOOD_NOISE` count as one: merging different ones only loosens the upper bound (but equal ones scored
-    further apart, in half precision, would count twice). What needs to know which are equal, `log_q`, is NaN.
+    further apart, in half precision, would count twice; `noise` says how far). What needs to know which are equal,
+    `log_q`, is NaN.
+
+    Args:
+        noise: by how much each log-likelihood may be wrong, nats, where more is known of the engine than the pool shows.
 
     Returns:
         One row per prompt, indexed by prompt_id: `log_p_low`, `log_p_high` (nats; ``-inf, 0`` without any finished
-        response), `certified`, `log_q` (mass of the sampled maximisers, tied within `LIKELIHOOD_NOISE`; NaN if responses
-            have neither text nor token ids), `n_samples`.
+        response), `certified`, `log_q` (measured mass of the likeliest sampled responses, tied within
+        `LIKELIHOOD_NOISE`; NaN if responses have neither text nor token ids), `n_samples`.
 
     Raises:
-        UserError: distinct responses of a prompt have a total probability above 1: these are not log-likelihoods of
-            whole responses sampled at temperature 1 (per-token averages?), and no coverage coefficient follows from them.
+        UserError: a noise that is no number from 0, or distinct responses of a prompt have a total probability above 1:
+            these are not log-likelihoods of whole responses sampled at temperature 1 (per-token averages?), and no
+            coverage coefficient follows from them.
 
     Source: [S5], proved in docs/theory.md.
 
@@ -55,119 +67,39 @@ def coverage_certificate(pool: Pool | pd.DataFrame) -> pd.DataFrame:
     ```
     """
     pool = as_pool(pool)
-    counts = pool.sizes
-    known = unidentified(pool) is None
-    keys = response_keys(pool) if known else _clusters(pool)
-    values = _distinct(pool, keys)
-    table = pd.DataFrame(
-        {"log_p_low": -np.inf, "log_p_high": 0.0, "certified": False, "log_q": -np.inf}, index=counts.index
-    )
-    if len(values):
-        best, noise = values.groupby(level=0).max(), 0.0
-        if _has_tokens(pool):
-            noise = _scatter(pool, keys)
-            noise = noise.where(noise > LIKELIHOOD_NOISE, 0.0)
-        low = best - noise
-        rest = -np.expm1(np.minimum(_log_sums(values) - noise, 0.0))
-        with np.errstate(divide="ignore"):
-            high = np.maximum(best, np.log(rest))
-        edge = low - LIKELIHOOD_NOISE
-        tied = values[values.to_numpy() >= edge.loc[values.index.get_level_values(0)].to_numpy()]
-        found = {"log_p_low": low, "log_p_high": high, "certified": rest <= np.exp(low),
-                 "log_q": np.minimum(_log_sums(tied), 0.0)}  # fmt: skip
-        table = pd.DataFrame(found).reindex(counts.index).fillna(table).astype(table.dtypes)
-    if not known:
-        table["log_q"] = np.nan
-    return table.assign(n_samples=counts)
-
-
-def distinct_responses(pool: Pool | pd.DataFrame) -> pd.Series:
-    """Log-likelihoods of the distinct finished responses of each prompt, indexed by ``(prompt_id, key)``.
-
-    Raises:
-        UserError: it is not known which responses are equal (`unidentified`); or those of one prompt have a total
-            probability above 1, by more than the scatter of equal responses.
-    """
-    pool = as_pool(pool)
-    return _distinct(pool, response_keys(pool))
-
-
-def _distinct(pool: Pool, keys: np.ndarray) -> pd.Series:
-    """`distinct_responses`, where responses of one key are one."""
-    values = _scores(pool, keys).max()
-    excess = _log_sums(values) - np.log(TOTAL_MASS)
-    if _has_tokens(pool):
-        # Likelihoods in half precision scatter; where S is near 1 responses repeat, and show by how much.
-        excess -= _scatter(pool, keys)
-    if (excess > 0).any():
-        prompt_id = excess.idxmax()
-        given = values.loc[prompt_id]
-        raise UserError(
-            f"prompt {shown(prompt_id)}: its {len(given)} distinct responses have a total probability of "
-            f"{np.exp(logsumexp(given)):.3g} > 1, so log_likelihood is not log π(y|x) of whole responses sampled at "
-            "temperature 1 (an average per token, or another temperature?); nothing about coverage follows from it"
-        )
-    return values
-
-
-def _scatter(pool: Pool, keys: np.ndarray) -> pd.Series:
-    """By how much the log-likelihoods of one response differ at most, per prompt with a finished one."""
-    groups = _scores(pool, keys)
-    return (groups.max() - groups.min()).groupby(level=0).max()
-
-
-def _scores(pool: Pool, keys: np.ndarray):
-    """Log-likelihoods of finished samples, grouped by prompt and response."""
-    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=keys)[pool.finished]
-    return keyed.groupby(["prompt_id", "key"])["log_likelihood"]
-
-
-def _log_sums(values: pd.Series) -> pd.Series:
-    """``log Σ exp`` of the values of each prompt, whose rows follow one another."""
-    codes, prompt_ids = pd.factorize(values.index.get_level_values(0))
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    sums = np.logaddexp.reduceat(values.to_numpy(), starts) if len(values) else np.empty(0)
-    return pd.Series(sums, index=pd.Index(prompt_ids, name="prompt_id"))
-
-
-def _has_tokens(pool: Pool) -> bool:
-    return "tokens" in pool and bool(pool["tokens"].notna().all())
-
-
-def unidentified(pool: Pool | pd.DataFrame) -> str | None:
-    """Why it is not known which samples are the same response; None if it is: all have token ids, or all have text."""
-    pool = as_pool(pool)
-    columns = [column for column in ("response", "tokens") if column in pool]
-    if any(pool[column].notna().all() for column in columns):
-        return None
-    what = f"{columns[0]!r} is null on some samples" if columns else "'response' or 'tokens' is missing"
-    return (
-        f"column {what}; the pool has {pool.names}. Responses as likely as each other can be told apart only by their text "
-        "or token ids"
+    expect_numbers("[0, inf)", noise=noise)
+    found, known = distinct(pool, noise=noise), unidentified(pool) is None
+    error = found.error(noise)
+    best, seen = found.largest(found.highest), np.exp(-error) * found.mass
+    unseen = np.maximum(1 - seen, 0.0)
+    low = np.minimum(best - error, 0.0)
+    at_most = _at_most(found, error, known=known)
+    with np.errstate(divide="ignore"):
+        high = np.clip(np.maximum(found.largest(at_most), np.log(unseen)), low, 0.0)
+    rival = found.largest(np.where(found.is_likeliest, -np.inf, at_most))
+    tied = found.highest >= best[found.prompt] - LIKELIHOOD_NOISE
+    with np.errstate(divide="ignore"):
+        log_q = best + np.log(found.total(np.where(tied, np.exp(found.highest - best[found.prompt]), 0.0)))
+    return pd.DataFrame(
+        {
+            "log_p_low": low,
+            "log_p_high": high,
+            "certified": (unseen <= np.exp(low)) & (rival <= low),
+            "log_q": np.minimum(log_q, 0.0) if known else np.nan,
+            "n_samples": found.sizes,
+        },
+        index=found.prompt_ids,
     )
 
 
-def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
-    """A label per sample that equal responses of a prompt share: token ids, else text.
-
-    Raises:
-        UserError: there is neither (`unidentified`): equal likelihoods do not make responses equal.
-    """
-    pool = as_pool(pool)
-    if reason := unidentified(pool):
-        raise UserError(reason)
-    return token_codes(pool["tokens"]) if _has_tokens(pool) else pool["response"].to_numpy()
-
-
-def _clusters(pool: Pool) -> np.ndarray:
-    """Labels of single-linkage clusters of log-likelihoods within `LIKELIHOOD_NOISE`, per prompt."""
-    codes, values = pd.factorize(pool["prompt_id"])[0], pool.numbers("log_likelihood")
-    order = np.lexsort((values, codes))
-    jump = np.ones(len(values), dtype=bool)
-    jump[1:] = (np.diff(values[order]) > LIKELIHOOD_NOISE) | (np.diff(codes[order]) != 0)
-    labels = np.empty(len(values), dtype=np.int64)
-    labels[order] = np.cumsum(jump)
-    return labels
+def _at_most(found: Distinct, error: float, *, known: bool) -> np.ndarray:
+    """``log u(y)`` of each distinct response; of responses that cannot be recognised the largest score is all there is."""
+    mass = np.exp(found.highest)
+    others = np.exp(-error) * (found.mass[found.prompt] - mass)
+    with np.errstate(divide="ignore"):
+        room = np.log(np.maximum(1 - others, 0.0))
+    own = (found.lowest if known else found.highest) + error
+    return np.maximum(np.minimum(own, room), found.highest - error)
 
 
 @dataclass(frozen=True)
@@ -175,7 +107,8 @@ class CoverageBound:
     """What a pool says of ``C̄_cov = E_x[1/p*(x)]``: a bound on these prompts, and estimates for all prompts.
 
     Attributes:
-        low, high: identification bound, the means over these prompts of ``1/max(p̂, 1-S)`` and of ``1/p̂``. The
+        low, high: identification bound, the means over these prompts of ``1/max(p̂, 1-S)`` and of ``1/p̂``, with room for
+            the error of the likelihoods (`coverage_certificate`). The
             coefficient of *these prompts* lies between them with certainty; their distance is what the samples leave
             open, not chance.
         at_least: lower confidence bound on the coefficient of the population of prompts, valid for every distribution
@@ -290,8 +223,8 @@ def argmax_hit_rates(
     if certified.empty or len(fresh.samples) == 0:
         return None
     top = certifying.samples[certifying.finished]
-    low = top["prompt_id"].map(certificate["log_p_low"])
-    argmax = pd.MultiIndex.from_frame(top.loc[top["log_likelihood"] >= low - LIKELIHOOD_NOISE, ["prompt_id", "key"]])
+    best = top.groupby("prompt_id")["log_likelihood"].transform("max")
+    argmax = pd.MultiIndex.from_frame(top.loc[top["log_likelihood"] >= best - LIKELIHOOD_NOISE, ["prompt_id", "key"]])
     fresh = fresh.take(fresh["prompt_id"].isin(certified.index))
     fresh = fresh.assign(hit=pd.MultiIndex.from_frame(fresh.samples[["prompt_id", "key"]]).isin(argmax).astype(float))
     largest = int(fresh.sizes.min())

@@ -1,11 +1,12 @@
-"""Pools from files: parquet, JSON lines, CSV."""
+"""Pools from what people have: a file of any tool, a folder of them, a table.  Columns and formats: docs/formats.md."""
 
 from __future__ import annotations
 
 import csv
+import glob
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,18 +16,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sharptheory.errors import UserError
-from sharptheory.files import read_csv, read_jsonl
+from sharptheory.files import PACKED, parse_json, read_csv, read_jsonl, read_text
+from sharptheory.measure.formats import completions, datasets, inspect, lm_eval, nemo_skills, tables
+from sharptheory.measure.formats.record import Imported, Record, Where, table
 from sharptheory.measure.pool import TEXT, Pool
 
-#: What a message calls the i-th row of a file.
-Where = Callable[[int], str]
+#: Formats of JSON lines that are known by the fields of their first line.
+FORMATS = (lm_eval, completions, nemo_skills)
 
 
-def read_pool(path: str | Path) -> Pool:
-    """The pool in a ``.parquet``, ``.jsonl`` or ``.csv`` file; columns as in `sharptheory.measure.pool`.
+def read_pool(source: str | Path | pd.DataFrame | pa.Table, *, columns: Mapping[str, str] | None = None) -> Pool:
+    """The pool that a file, a folder or a table holds; its format is recognised by what is in it.
+
+    Tables (``.parquet``, ``.csv``, ``.jsonl``, ``.json``, ``.arrow``, text also as ``.gz`` or ``.zst``) have the columns of
+    `sharptheory.measure.pool`, lists of them with one problem per row, or counts n and c. Logs of lm-evaluation-harness and
+    inspect_ai, completions of OpenAI's interface, outputs of NeMo-Skills and data sets of Hugging Face are read as they are.
 
     Args:
-        path: of the file. In a CSV file an empty field is null, and nothing else is.
+        source: a path, or a pattern of several files of one format (``out/output-rs*.jsonl``), of which each adds samples
+            to the same prompts; a data frame or an Arrow table. In a CSV file an empty field is null, and nothing else is.
+        columns: what a table calls a column, by its name here: ``{"prompt_id": "idx", "correct": "score"}``. In a log,
+            the metric or scorer that is to be `correct`.
+
+    Returns:
+        The pool; `Pool.notes` says what was taken for what.
 
     Raises:
         UserError: no such file, unknown suffix, malformed line, or invalid content; names file, line or row, and column.
@@ -34,23 +47,145 @@ def read_pool(path: str | Path) -> Pool:
     ```python
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "samples.csv"
-    >>> _ = file.write_text("prompt_id,log_likelihood,correct\\n7,-0.5,true\\n7,-2.5,false\\n")
-    >>> read_pool(file).samples[["prompt_id", "sample_id", "correct"]].values.tolist()
+    >>> _ = file.write_text("idx,log_likelihood,correct\n7,-0.5,true\n7,-2.5,false\n")
+    >>> read_pool(file, columns={"prompt_id": "idx"}).samples[["prompt_id", "sample_id", "correct"]].values.tolist()
     [[7, 0, True], [7, 1, False]]
 
     ```
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"pool file {path} does not exist{' (it is a folder)' if path.is_dir() else ''}")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: unknown suffix {path.suffix!r}; expected {', '.join(READERS)}")
-    frame, where = reader(path)
+    columns = dict(columns or {})
+    if isinstance(source, (pd.DataFrame, pa.Table)):
+        frame = source if isinstance(source, pd.DataFrame) else datasets.from_arrow(source)
+        return _pool(tables.expand(tables.rename(Imported(frame.reset_index(drop=True)), columns)))
+    paths = pool_files(source)
     try:
-        return Pool.from_frame(frame, where=where)
+        return _pool(_joined([(path, _read(path, columns)) for path in paths], source))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise (
+            error if str(source) in str(error) or str(paths[0]) in str(error) else UserError(f"{source}: {error}")
+        ) from None
+
+
+def pool_files(source: str | Path) -> list[Path]:
+    """The files behind a path: itself, those of a pattern, or what a folder holds of one tool, in order.
+
+    Raises:
+        UserError: there are none, or a folder holds files of which one has to be chosen.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _of_folder(path)
+    found = (
+        [Path(name) for name in glob.glob(str(source)) if Path(name).is_file()] if glob.has_magic(str(source)) else []
+    )
+    if not found:
+        raise UserError(f"pool file {path} does not exist")
+    return _in_order(found)
+
+
+def _in_order(paths: Sequence[Path]) -> list[Path]:
+    """By name, numbers in it by size."""
+    return sorted(
+        paths,
+        key=lambda path: [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", str(path))],
+    )
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        return datasets.arrow_files(folder)
+    if found := [path for pattern in ("output-rs*.jsonl", "*.parquet") for path in folder.glob(pattern)]:
+        return _in_order([path for path in found if path.suffix == found[0].suffix])
+    logs = _in_order([path for pattern in ("samples_*.jsonl", "*.eval") for path in folder.rglob(pattern)])
+    if len(logs) == 1:
+        return logs
+    if logs:
+        raise UserError(f"{folder} holds {len(logs):,} logs; give one of them, as {logs[0]}")
+    raise UserError(
+        f"pool file {folder} does not exist (it is a folder, without parquet files, state.json, output-rs*.jsonl or logs)"
+    )
+
+
+def _joined(parts: Sequence[tuple[Path, Imported]], source: str | Path) -> Imported:
+    """Files of one format as one: each adds samples to the prompts, or prompts if it is a part of a table."""
+    if len(parts) == 1:
+        return parts[0][1]
+    formats = list(dict.fromkeys(part.format for _, part in parts))
+    if len(formats) > 1:
+        raise UserError(f"{source}: files of several formats: {', '.join(name or 'a table' for name in formats)}")
+    frames = [part.frame for _, part in parts]
+    if formats != [""] and formats != [datasets.FORMAT]:
+        # Every file numbers its own samples.
+        frames = [frame.drop(columns="sample_id", errors="ignore") for frame in frames]
+    ends = np.cumsum([len(frame) for frame in frames])
+
+    def where(i: int) -> str:
+        at = int(np.searchsorted(ends, i, side="right"))
+        path, part = parts[at]
+        place = part.where(i - int(ends[at] - len(frames[at])))
+        return place if str(path) in place else f"{path}: {place}"
+
+    notes = tuple(dict.fromkeys(note for _, part in parts for note in part.notes))
+    return Imported(pd.concat(frames, ignore_index=True), where, formats[0], notes)
+
+
+def _pool(imported: Imported) -> Pool:
+    pool = Pool.from_frame(imported.frame, where=imported.where)
+    read_as = (f"Read as {imported.format}.",) if imported.format else ()
+    return Pool(pool.samples, pool.greedy, (*read_as, *imported.notes))
+
+
+def _read(path: Path, columns: Mapping[str, str]) -> Imported:
+    """What a file holds, one row per response."""
+    name = path.name.lower()
+    for suffix in PACKED:
+        name = name.removesuffix(suffix)
+    suffix = Path(name).suffix
+    if suffix == ".eval":
+        return inspect.read_zip(path, columns)
+    if suffix == ".arrow":
+        found = datasets.read_arrow(path)
+    elif suffix == ".json":
+        found = _read_json(path, columns)
+    elif suffix in (".jsonl", ".ndjson"):
+        found = _recognised(list(_records(path)), columns)
+    elif suffix in READERS:
+        found = Imported(*READERS[suffix](path))
+    else:
+        raise UserError(f"{path}: unknown suffix {path.suffix!r}; expected {', '.join((*READERS, *SUFFIXES))}")
+    if found.format not in ("", datasets.FORMAT):
+        return found
+    return tables.expand(tables.rename(found, columns))
+
+
+def _records(path: Path) -> Iterator[Record]:
+    for number, row in enumerate(read_jsonl(path), start=1):
+        yield Record(row, f"{path}:{number}")
+
+
+def _recognised(records: Sequence[Record], columns: Mapping[str, str]) -> Imported:
+    """Records of a format that their first one shows, or of none."""
+    for format in FORMATS:
+        if format.recognises(records[0].content):
+            return format.read(records, columns)
+    return Imported(table([record.content for record in records]), lambda i: f"line {i + 1}")
+
+
+def _read_json(path: Path, columns: Mapping[str, str]) -> Imported:
+    content = parse_json(read_text(path), path, constants=True)
+    if inspect.recognises(content):
+        return inspect.read(content, path, columns)
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list) or not content or not all(isinstance(row, dict) for row in content):
+        raise UserError(f"{path} holds a {type(content).__name__}; expected a log of inspect_ai or a list of objects")
+    found = _recognised([Record(row, f"{path}[{i}]") for i, row in enumerate(content)], columns)
+    return Imported(found.frame, found.where if found.format else "entry {}".format, found.format, found.notes)
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, Where]:
@@ -61,16 +196,6 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, Where]:
         raise UserError(f"{path} is not a readable parquet file: {' '.join(str(error).split())}") from None
     unnamed = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", str(name))]  # pandas' row numbers
     return frame.drop(columns=unnamed), "row {}".format
-
-
-def _read_jsonl(path: Path) -> tuple[pd.DataFrame, Where]:
-    rows = list(read_jsonl(path))
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {
-        name: pd.Series([row.get(name) for row in rows], dtype=object if name in TEXT or name == "prompt_id" else None)
-        for name in names
-    }
-    return pd.DataFrame(columns, index=range(len(rows))), lambda i: f"line {i + 1}"
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, Where]:
@@ -115,9 +240,5 @@ def _any_field_size() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, Where]]] = {
-    ".parquet": _read_parquet,
-    ".jsonl": _read_jsonl,
-    ".ndjson": _read_jsonl,
-    ".csv": _read_csv,
-}
+READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, Where]]] = {".parquet": _read_parquet, ".csv": _read_csv}
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".arrow", ".eval")

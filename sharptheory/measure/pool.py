@@ -17,8 +17,8 @@ of this room takes a pool as `read_pool` returns it, or a data frame with the sa
 | unreadable | why the answer could not be graded (cut off, no answer, answer not understood), null if it could |
 | source | who wrote the response; rows of source ``greedy`` are the greedy responses, not samples |
 
-Only `prompt_id` and `log_likelihood` are required; what else is known makes the report larger. Any further numeric
-column may serve as a reward.
+Only `prompt_id` is required; what else is known makes the report larger: coverage needs `log_likelihood`, accuracy needs
+`correct`. Any further numeric column may serve as a reward.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -42,12 +43,27 @@ LONGEST, UNLIKELIEST = 10**9, -1e15
 
 
 @dataclass(frozen=True, eq=False)
+class Responses:
+    """Which samples are the same response.
+
+    Attributes:
+        keys: a number per sample that equal responses share, ``[samples]``.
+        by: the column that says so, ``"tokens"`` or ``"response"``.
+    """
+
+    keys: np.ndarray
+    by: str
+
+
+@dataclass(frozen=True, eq=False)
 class Pool:
     """Samples of a policy, and beside them its greedy responses.
 
     Attributes:
         samples: one row per i.i.d. sample, sorted by ``(prompt_id, sample_id)``.
         greedy: the greedy responses, one row per prompt at most, same columns; may be empty.
+        notes: what their reader took for what, and what it left out: sentences.
+        recognised: which samples are the same response, if that is known already; `responses` works it out.
 
     ```python
     >>> import pandas as pd
@@ -61,6 +77,8 @@ class Pool:
 
     samples: pd.DataFrame
     greedy: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    recognised: Responses | None = None
 
     def __post_init__(self):
         if "source" not in self.samples or (self.samples["source"] == GREEDY).any():
@@ -76,7 +94,13 @@ class Pool:
         return f"Pool({some(len(self.sizes), 'prompt')} × {samples}, {greedy}, {graded}; {self.names})"
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, where: Callable[[int], str] = "row {}".format) -> Pool:
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        where: Callable[[int], str] = "row {}".format,
+        recognised: Responses | None = None,
+    ) -> Pool:
         """A pool from one row per response, checked, completed and sorted; `frame` is left as it is.
 
         Fills in what can be: `sample_id` by order, `source` ``"unknown"``, `finished` null.
@@ -84,13 +108,18 @@ class Pool:
         Args:
             frame: columns as above.
             where: what errors call the i-th row, from 0: a reader of files names lines.
+            recognised: which rows are the same response, instead of their token ids or text.
 
         Raises:
             UserError: names row and column, what was found and what was expected.
         """
-        table = _checked(frame, where)
+        table, same = _checked(frame, where, recognised)
         greedy = (table["source"] == GREEDY).to_numpy()
-        return cls(*(table[rows].reset_index(drop=True) for rows in (~greedy, greedy)))
+        if not greedy.any():
+            same = None if same is None else Responses(pd.factorize(same.keys)[0], same.by)
+            return cls(table, table.iloc[:0], recognised=same)
+        same = None if same is None else Responses(pd.factorize(same.keys[~greedy])[0], same.by)
+        return cls(*(table[rows].reset_index(drop=True) for rows in (~greedy, greedy)), recognised=same)
 
     def frame(self) -> pd.DataFrame:
         """All rows in one frame, greedy ones marked by their `source`: what is written to disk."""
@@ -128,7 +157,12 @@ class Pool:
 
     def assign(self, **columns) -> Pool:
         """The pool with further columns of its samples, as `pandas.DataFrame.assign`; greedy responses have none."""
-        return Pool(self.samples.assign(**columns), self.greedy)
+        samples = self.samples.assign(**columns)
+        if "prompt_id" in columns:  # samples of one prompt follow one another
+            samples = samples.iloc[np.argsort(pd.factorize(samples["prompt_id"])[0], kind="stable")]
+            samples = samples.reset_index(drop=True)
+        same = self.recognised if columns.keys().isdisjoint({"prompt_id", "tokens", "response"}) else None
+        return Pool(samples, self.greedy, self.notes, same)
 
     def take(self, rows) -> Pool:
         """The pool with only some of its samples (a boolean mask over them), greedy responses kept.
@@ -141,7 +175,10 @@ class Pool:
             raise UserError(
                 f"rows: {mask.dtype} of shape {mask.shape}; expected true or false for each of {len(self.samples)} samples"
             )
-        return Pool(self.samples[mask.astype(bool)].reset_index(drop=True), self.greedy)
+        mask, same = mask.astype(bool), self.recognised or vars(self).get("responses")
+        if same is not None:  # fewer samples may all have token ids
+            same = Responses(same.keys[mask], same.by) if same.by == "tokens" or "tokens" not in self else None
+        return Pool(self.samples[mask].reset_index(drop=True), self.greedy, self.notes, same)
 
     def graded(self, column: str = "correct") -> Pool:
         """The prompts all of whose samples have a value in `column`.
@@ -151,20 +188,60 @@ class Pool:
         """
         if len(self.samples) == 0:
             raise UserError("the pool has no samples")
-        known = self[column].notna()
+        known = self[column].notna().to_numpy()
         if known.all():
             return self
-        throughout = known.groupby(self.samples["prompt_id"]).transform("all")
+        throughout = np.logical_and.reduceat(known, self.starts[:-1])
         if not throughout.any():
             raise UserError(
                 f"column {column!r} is known for no prompt throughout; expected a value for all its samples"
             )
-        return self.take(throughout)
+        return self.take(np.repeat(throughout, np.diff(self.starts)))
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The row of each prompt's first sample and, last, the number of samples, ``[X+1]``: samples are sorted by prompt.
+
+        Raises:
+            UserError: samples of one prompt do not follow one another.
+        """
+        ids = self.samples["prompt_id"].to_numpy()
+        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else np.empty(0, dtype=np.int64)
+        if pd.Index(ids[starts]).has_duplicates:
+            raise UserError("samples of one prompt do not follow one another; Pool.from_frame sorts them")
+        return np.append(starts, len(ids))
+
+    @cached_property
+    def prompt_ids(self) -> pd.Index:
+        """The prompts, in order, ``[X]``."""
+        return pd.Index(self.samples["prompt_id"].iloc[self.starts[:-1]])
+
+    @cached_property
+    def prompt(self) -> np.ndarray:
+        """The number, from 0, of each sample's prompt, ``[samples]``."""
+        sizes = np.diff(self.starts)
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    @cached_property
+    def responses(self) -> Responses | None:
+        """Which samples are the same response: all have token ids, or all have text; None if neither."""
+        if self.recognised is not None:
+            return self.recognised
+        if "tokens" in self and self["tokens"].notna().all():
+            return Responses(token_codes(self["tokens"]), "tokens")
+        if "response" in self and self["response"].notna().all():
+            return Responses(pd.factorize(self["response"].to_numpy(dtype=object))[0], "response")
+        return None
+
+    @cached_property
+    def rankings(self) -> dict:
+        """What `sharptheory.measure.ranking.ranking` has sorted, by reward."""
+        return {}
 
     @property
     def sizes(self) -> pd.Series:
         """Number of samples of each prompt, indexed by prompt_id."""
-        return self.samples.groupby("prompt_id").size()
+        return pd.Series(np.diff(self.starts), index=self.prompt_ids)
 
     @property
     def finished(self) -> np.ndarray:
@@ -195,13 +272,20 @@ def rectangles(pool: Pool | pd.DataFrame, *columns: str) -> Iterator[tuple[np.nd
     """
     pool = as_pool(pool)
     values = [pool.numbers(column) for column in columns]
-    prompt_ids = pool.samples["prompt_id"].to_numpy()
-    codes = pd.factorize(prompt_ids)[0]
-    order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
-    starts = np.cumsum(counts) - counts
-    for m in np.unique(counts):
-        rows = order[starts[counts == m][:, None] + np.arange(m)]
-        yield (prompt_ids[rows[:, 0]], *(column[rows] for column in values))
+    for prompts, rows in rectangular(pool.starts):
+        yield (pool.prompt_ids[prompts].to_numpy(), *(column[rows] for column in values))
+
+
+def rectangular(starts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Prompts of one size together: ``(prompts [x], rows of their samples [x, m])`` for each size m, ascending.
+
+    Args:
+        starts: as `Pool.starts`.
+    """
+    sizes = np.diff(starts)
+    by_size = np.argsort(sizes, kind="stable")
+    for prompts in np.split(by_size, np.flatnonzero(np.diff(sizes[by_size])) + 1) if len(sizes) else ():
+        yield prompts, starts[prompts][:, None] + np.arange(sizes[prompts[0]])
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------
@@ -213,14 +297,15 @@ IDENTIFIER = "an integer of at most 64 bits or a string"
 Refuse = Callable[[ArrayLike, str, str], None]
 
 
-def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
-    """A checked and completed copy, sorted."""
+def _checked(
+    frame: pd.DataFrame, where: Callable[[int], str], same: Responses | None
+) -> tuple[pd.DataFrame, Responses | None]:
+    """A checked and completed copy, sorted, and which of its rows are the same response where all have token ids."""
     names = frame.columns
     if names.has_duplicates:
         raise UserError(f"column {names[names.duplicated()][0]!r} appears twice; expected one of each name")
-    for column in ("prompt_id", "log_likelihood"):
-        if column not in names:
-            raise UserError(f"column {column!r} is missing; found {', '.join(map(str, names)) or 'none'}")
+    if "prompt_id" not in names:
+        raise UserError(f"column 'prompt_id' is missing; found {', '.join(map(str, names)) or 'none'}")
     if len(frame) == 0:
         raise UserError("the pool has no rows")
     table = frame.reset_index(drop=True)
@@ -232,7 +317,10 @@ def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
             raise UserError(f"{where(i)}, column {column!r}: found {shown(table[column].iloc[i])}; expected {expected}")
 
     table["prompt_id"] = _identifiers(table["prompt_id"], refuse)
-    table["log_likelihood"] = _log_likelihoods(table["log_likelihood"], refuse)
+    if "log_likelihood" in table and table["log_likelihood"].isna().all():
+        table = table.drop(columns="log_likelihood")
+    if "log_likelihood" in table:
+        table["log_likelihood"] = _log_likelihoods(table["log_likelihood"], refuse)
     for column in TEXT:
         if column in table:
             table[column] = _text(table[column], column, refuse)
@@ -262,8 +350,18 @@ def _checked(frame: pd.DataFrame, where: Callable[[int], str]) -> pd.DataFrame:
         length = _numbers(table["length"])
         refuse(~((length >= 0) & (length <= LONGEST) & (length % 1 == 0)), "length", "a whole number of tokens")
         table["length"] = length.astype(np.int64)
-    _one_likelihood_each(table, refuse)
-    return table.sort_values(["prompt_id", "sample_id"], kind="stable", ignore_index=True)
+    if same is None and "tokens" in table:
+        same = _by_tokens(table, greedy, refuse)
+    if same is not None and same.by == "tokens" and "log_likelihood" in table:
+        _one_likelihood_each(table, same.keys, refuse)
+    if same is not None and (same.keys[~greedy] < 0).any():
+        same = None
+    ids, numbers = (table[column].to_numpy() for column in ("prompt_id", "sample_id"))
+    later = ids[1:] > ids[:-1]
+    if (later | ((ids[1:] == ids[:-1]) & (numbers[1:] >= numbers[:-1]))).all():
+        return table, same
+    order = table.sort_values(["prompt_id", "sample_id"], kind="stable").index.to_numpy()
+    return table.iloc[order].reset_index(drop=True), None if same is None else Responses(same.keys[order], same.by)
 
 
 def shown(found) -> str:
@@ -351,18 +449,27 @@ def _sample_ids(table: pd.DataFrame, greedy: np.ndarray, refuse: Refuse) -> pd.S
     return numbers.astype(np.int64)
 
 
-def _one_likelihood_each(table: pd.DataFrame, refuse: Refuse) -> None:
-    """Equal token ids under one policy have one likelihood, up to rounding."""
-    if "tokens" not in table:
-        return
+def _by_tokens(table: pd.DataFrame, greedy: np.ndarray, refuse: Refuse) -> Responses:
+    """Equal token ids by number, -1 for none."""
     known = table["tokens"].notna().to_numpy()
     keys = np.array([_token_bytes(tokens) for tokens in table["tokens"][known]], dtype=object)
-    bad = np.zeros(len(table), dtype=bool)
+    bad, codes = np.zeros(len(table), dtype=bool), np.full(len(table), -1)
     bad[known] = [key is None for key in keys]
     refuse(bad, "tokens", "a list of token ids, whole numbers from 0, or empty")
-    score = table["log_likelihood"][known]
-    best = score.groupby([table["prompt_id"][known], pd.factorize(keys)[0]]).transform("max")
-    bad[known] = best - score > SAME_RESPONSE
+    codes[known] = pd.factorize(keys)[0]
+    return Responses(codes, "tokens")
+
+
+def _one_likelihood_each(table: pd.DataFrame, keys: np.ndarray, refuse: Refuse) -> None:
+    """Equal token ids under one policy have one likelihood, up to rounding."""
+    known = keys >= 0
+    score = table["log_likelihood"].to_numpy()[known]
+    prompt = pd.factorize(table["prompt_id"])[0][known]
+    cell, cells = pd.factorize(prompt * (keys.max(initial=0) + 1) + keys[known])
+    best = np.full(len(cells), -np.inf)
+    np.maximum.at(best, cell, score)
+    bad = np.zeros(len(table), dtype=bool)
+    bad[known] = best[cell] - score > SAME_RESPONSE
     refuse(bad, "log_likelihood", f"within {SAME_RESPONSE:g} of another row of this prompt with the same tokens")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, bootstrap_mean
-from sharptheory.measure.certificate import distinct_responses, response_keys
-from sharptheory.measure.pool import Pool, as_pool, shown
-from sharptheory.measure.rewards import Reward, reward_values
+from sharptheory.measure.pool import Pool, as_pool, rectangular, shown
+from sharptheory.measure.ranking import ranking
+from sharptheory.measure.responses import distinct_responses, response_keys
+from sharptheory.measure.rewards import Reward
 
 
 def predict_best_of_n(
@@ -49,10 +52,37 @@ def predict_best_of_n(
     """
     n = checked_n(n, whole=False)
     name = reward.name if isinstance(reward, Reward) else reward
+    pool, values, found = _known(pool, value)
+    ranks = ranking(pool, reward)
+    x, m = len(pool.prompt_ids), np.diff(pool.starts)
+    p = np.exp(found.log_p)
     # Another reward does not say how likely the better responses are.
-    kind = dict(by_likelihood=name == "log_likelihood", of_itself=value == name)
-    rows = {prompt_id: _predict(group, n, **kind) for prompt_id, group in _groups(as_pool(pool), reward, value)}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=n)
+    top = np.zeros(x)
+    if name == "log_likelihood":
+        np.maximum.at(top, found.prompt, p)
+    mass = _inclusion_weights(p, m[found.prompt])
+    unseen = np.minimum((1 - top) ** m / (m + 1), np.maximum(1 - np.bincount(found.prompt, p, x), 0.0))
+    mass *= ((1 - unseen) / np.bincount(found.prompt, mass, x))[found.prompt]
+    # A response has the level of the best of its samples.
+    level = np.empty(len(values), dtype=np.int64)
+    level[ranks.order] = np.repeat(np.arange(len(ranks.levels)), ranks.level_sizes)
+    best = np.zeros(len(p), dtype=np.int64)
+    np.maximum.at(best, found.of_sample, level)
+    level_mass, level_value = (
+        np.bincount(best, weights, len(ranks.levels)) for weights in (mass, mass * found.mean(values))
+    )
+    level_value /= np.maximum(level_mass, 1e-300)
+    count = np.ones_like(m) if value == name else np.minimum(np.maximum(3, np.sqrt(m).astype(int)), m)
+    tops = np.stack([pool.starts[1:] - count, pool.starts[1:]], axis=1).ravel()
+    above = np.add.reduceat(np.append(values[ranks.order], 0.0), tops)[::2] / count
+    curves = np.empty((x, len(n)))
+    for prompts, rows in rectangular(ranks.level_starts):
+        cdf = np.minimum(np.cumsum(level_mass[rows], axis=1), 1.0)
+        for i, each in enumerate(n):
+            power = cdf**each
+            chosen = np.diff(power, axis=1, prepend=0.0)
+            curves[prompts, i] = (level_value[rows] * chosen).sum(axis=1) + above[prompts] * (1 - power[:, -1])
+    return pd.DataFrame(curves, index=pool.prompt_ids, columns=n)
 
 
 def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "correct") -> pd.Series:
@@ -72,57 +102,56 @@ def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "corr
     """
     if not 0 < alpha < np.inf:
         raise UserError(f"alpha={alpha}; expected a positive finite power")
-    values = {}
-    for prompt_id, group in _groups(as_pool(pool), "log_likelihood", value):
-        distinct = group.groupby("key").agg(v=("value", "mean"), ll=("log_likelihood", "max"))
-        log_p = distinct["ll"].to_numpy(dtype=float)
-        with np.errstate(over="ignore"):  # of two unlikely responses one may have all the mass
-            log_mass = np.log(_inclusion_weights(np.exp(log_p), len(group))) + (alpha - 1) * (log_p - log_p.max())
-        weights = np.exp(log_mass - log_mass.max())
-        values[prompt_id] = float(weights @ distinct["v"].to_numpy(dtype=float) / weights.sum())
-    return pd.Series(values)
+    pool, values, found = _known(pool, value)
+    x, m = len(pool.prompt_ids), np.diff(pool.starts)
+    top = np.full(x, -np.inf)
+    np.maximum.at(top, found.prompt, found.log_p)
+    with np.errstate(over="ignore"):  # of two unlikely responses one may have all the mass
+        log_mass = np.log(_inclusion_weights(np.exp(found.log_p), m[found.prompt]))
+        log_mass += (alpha - 1) * (found.log_p - top[found.prompt])
+    largest = np.full(x, -np.inf)
+    np.maximum.at(largest, found.prompt, log_mass)
+    weights = np.exp(log_mass - largest[found.prompt])
+    right = np.bincount(found.prompt, weights * found.mean(values), x)
+    return pd.Series(right / np.bincount(found.prompt, weights, x), index=pool.prompt_ids)
 
 
-def _groups(pool: Pool, reward: str | Reward, value: str):
-    """Per prompt whose values are known, its samples with columns key, reward, value and log_likelihood."""
-    known = pool.graded(value)
+@dataclass(frozen=True)
+class _Found:
+    """The distinct responses of each prompt, finished or not.
+
+    Attributes:
+        of_sample: which of them each sample is, ``[samples]``. prompt: of each, ``[D]``.
+        log_p: its largest log-likelihood, ``[D]``.
+    """
+
+    of_sample: np.ndarray
+    prompt: np.ndarray
+    log_p: np.ndarray
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean over the samples of each response of values ``[samples]``, ``[D]``."""
+        return np.bincount(self.of_sample, values) / np.bincount(self.of_sample)
+
+
+def _known(pool: Pool | pd.DataFrame, value: str) -> tuple[Pool, np.ndarray, _Found]:
+    """The prompts whose values are known, these values, and their distinct responses."""
+    known = as_pool(pool).graded(value)
     distinct_responses(known)  # refuses likelihoods that are no probabilities
-    columns = {
-        "prompt_id": known["prompt_id"],
-        "key": response_keys(known),
-        "reward": reward_values(known, reward),
-        "value": known.numbers(value),
-        "log_likelihood": known.numbers("log_likelihood"),
-    }
-    if not np.isfinite(columns["value"]).all():
+    values, keys = known.numbers(value), response_keys(known)
+    if not np.isfinite(values).all():
         raise UserError(f"column {value!r} holds infinite values; expected numbers with a mean")
-    return pd.DataFrame(columns).groupby("prompt_id")
+    size = int(keys.max(initial=0)) + 1
+    of_sample, cells = pd.factorize(known.prompt * size + keys)
+    log_p = np.full(len(cells), -np.inf)
+    np.maximum.at(log_p, of_sample, known.numbers("log_likelihood"))
+    return known, values, _Found(of_sample, cells // size, log_p)
 
 
 def _inclusion_weights(p: np.ndarray, m: int) -> np.ndarray:
     """``π/(1 - (1-π)^M)``: the mass a distinct response of a pool of M stands for."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
-
-
-def _predict(group: pd.DataFrame, n: np.ndarray, *, by_likelihood: bool, of_itself: bool) -> np.ndarray:
-    m, by_key = len(group), group.groupby("key", sort=False)
-    distinct = by_key.agg(r=("reward", "max"), v=("value", "mean"), ll=("log_likelihood", "max"))
-    distinct = distinct.sort_values("r", kind="stable")
-    p = np.exp(distinct["ll"].to_numpy(dtype=float))
-    mass = _inclusion_weights(p, m)
-    top = p[-1] if by_likelihood else 0.0
-    unseen = min((1 - top) ** m / (m + 1), max(1 - p.sum(), 0.0))
-    mass = (1 - unseen) * mass / mass.sum()
-    ranked = group.sort_values("reward", kind="stable")["value"].to_numpy(dtype=float)
-    above = ranked[-1] if of_itself else ranked[-max(3, int(np.sqrt(m))) :].mean()
-    r, v = distinct["r"].to_numpy(dtype=float), distinct["v"].to_numpy(dtype=float)
-    level = np.cumsum(np.append(True, r[1:] > r[:-1])) - 1
-    level_mass = np.bincount(level, mass)
-    level_value = np.bincount(level, mass * v) / np.maximum(level_mass, 1e-300)
-    cdf = np.minimum(np.cumsum(level_mass), 1.0)
-    chosen = np.diff(np.concatenate([np.zeros((1, len(n))), cdf[:, None] ** n, np.ones((1, len(n)))]), axis=0)
-    return np.append(level_value, above) @ chosen
 
 
 def predicted_curve(
@@ -168,7 +197,7 @@ def calibration(
             f"prompt {shown(pool.sizes.idxmin())} has one sample; calibration needs one to predict and one to compare"
         )
     distinct_responses(pool)  # refuses likelihoods that are no probabilities: a share may not show it
-    position = pool.samples.groupby("prompt_id").cumcount().to_numpy()
+    position = np.arange(len(pool.samples)) - pool.starts[pool.prompt]
     # Every k-th sample predicts: samples that follow one another in a file may have been sampled in one batch.
     k = max(2, round(1 / share))
     few, rest = pool.take(position % k == 0), pool.take(position % k != 0)

@@ -1,7 +1,8 @@
 """Self-rewards: what best-of-N may select by. One signature: a pool in, one value per sample out, larger is better.
 
-`REWARDS` is the registry. A reward of your own needs no change here: `load_reward` takes ``./my_reward.py:name`` (a
-function of a pool, or a `Reward`), and packages may offer theirs under the entry points ``sharptheory.rewards``.
+`REWARDS` is the registry. A reward of your own needs no change here: any further numeric column of a pool is one
+(`column_rewards`), `load_reward` takes ``./my_reward.py:name`` (a function of a pool, or a `Reward`), and packages may offer
+theirs under the entry points ``sharptheory.rewards``.
 Majority vote is not best-of-N by `answer_share`, which knows the whole pool: it has its own exact curve,
 `sharptheory.measure.selection.majority_curve`.
 """
@@ -9,7 +10,8 @@ Majority vote is not best-of-N by `answer_share`, which knows the whole pool: it
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +39,7 @@ class Reward:
     Attributes:
         name: what reports call it.
         function: ``pool → pandas.Series``, aligned with ``pool.samples``; larger is better.
-        needs: columns that it reads, beside prompt_id and log_likelihood.
+        needs: columns that it reads, beside prompt_id.
         measured: how a model is asked for its column while sampling: ``"statistic"`` (a mean over tokens), ``"judge"``
             (a question afterwards), or None if the pool has all it needs.
         selects: whether best-of-N could use it at inference; the skyline, and what has seen the whole pool, cannot.
@@ -122,8 +124,8 @@ def correctness(pool: Pool | pd.DataFrame) -> pd.Series:
 REWARDS: dict[str, Reward] = {
     reward.name: reward
     for reward in (
-        Reward("log_likelihood", log_likelihood),
-        Reward("length_normalized", length_normalized, ("length",)),
+        Reward("log_likelihood", log_likelihood, ("log_likelihood",)),
+        Reward("length_normalized", length_normalized, ("log_likelihood", "length")),
         Reward("answer_share", answer_share, ("answer",), selects=False),
         Reward("self_certainty", self_certainty, ("self_certainty",), measured="statistic"),
         Reward("negative_entropy", negative_entropy, ("negative_entropy",), measured="statistic"),
@@ -133,13 +135,14 @@ REWARDS: dict[str, Reward] = {
 }
 
 
-def load_reward(spec: str) -> Reward:
-    """A reward by name: registered here, ``./file.py:function``, or an entry point of an installed package.
+def load_reward(spec: str, *, columns: Sequence[str] = ()) -> Reward:
+    """A reward by name: registered here, a column, ``./file.py:function``, or an entry point of an installed package.
 
     Only what is named runs. A function becomes a `Reward` under its own name.
 
     Args:
         spec: a name, or a path that ends in ``.py``, a colon and a name in that file.
+        columns: of the pool, if there is one: their names are rewards too.
 
     Raises:
         UserError: nothing of this name, it is neither a function nor a `Reward`, or its code does not run.
@@ -156,6 +159,8 @@ def load_reward(spec: str) -> Reward:
     """
     if spec in REWARDS:
         return REWARDS[spec]
+    if spec in columns:
+        return column_reward(spec)
     found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=list(REWARDS))
     if not callable(found):
         raise UserError(f"reward {spec!r} is a {type(found).__name__}; expected a function of a pool, or a Reward")
@@ -164,6 +169,81 @@ def load_reward(spec: str) -> Reward:
     file = spec.rpartition(":")[0]
     where = str(Path(file)) if file else f"reward {spec!r}"
     return replace(reward, function=functools.partial(call, where, reward.name, reward.function))
+
+
+# Columns as rewards ---------------------------------------------------------------------------------------------------
+
+#: Columns that say what a response is, not how good.
+KNOWN = ("prompt_id", "sample_id", "prompt", "response", "tokens", "log_likelihood", "length", "finished", "answer",
+         "correct", "unreadable", "source")  # fmt: skip
+#: Names of what numbers a response instead of scoring it.
+IDENTIFIER = re.compile(r"(.*_)?(id|idx|index|seed|epoch|number|no|step|rank|timestamp|date)", re.IGNORECASE)
+
+
+def brevity(pool: Pool | pd.DataFrame) -> pd.Series:
+    """Minus the length: all that a pool without likelihoods and scores has to select by."""
+    return -as_pool(pool)["length"]
+
+
+def column_reward(name: str) -> Reward:
+    """A numeric column as it is; larger is better."""
+    return Reward(name, lambda pool: pd.Series(pool.numbers(name), index=pool.samples.index), (name,))
+
+
+def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, str]]:
+    """The further numeric columns of a pool as rewards, and why the others are none.
+
+    Left out are columns with gaps, those that cannot select (one value for all samples of a prompt), and those that number
+    the samples: called an id, a seed or the like, or counting up within every prompt. A pool without log-likelihoods is
+    given `brevity` if it has lengths.
+
+    Returns:
+        The rewards, and by name of each column of numbers that is none the reason in words.
+
+    ```python
+    >>> pool = pd.DataFrame({"prompt_id": [0, 0], "log_likelihood": [-1.0, -2.0], "judge": [0.3, 0.1], "seed": [5, 9]})
+    >>> rewards, left_out = column_rewards(pool)
+    >>> [reward.name for reward in rewards], left_out
+    (['judge'], {'seed': 'an identifier'})
+
+    ```
+    """
+    pool = as_pool(pool)
+    rewards = [Reward("brevity", brevity, ("length",))] if "log_likelihood" not in pool and "length" in pool else []
+    left_out = {}
+    numeric = [
+        name
+        for name in map(str, pool.samples.columns)
+        if name not in KNOWN and name not in REWARDS and not name.startswith("_") and _is_numeric(pool[name])
+    ]
+    starts = pool["prompt_id"].ne(pool["prompt_id"].shift()).to_numpy()
+    for name in numeric:
+        if reason := _no_reward(name, pool.numbers(name), starts, pool):
+            left_out[name] = reason
+        else:
+            rewards.append(column_reward(name))
+    return rewards, left_out
+
+
+def _is_numeric(values: pd.Series) -> bool:
+    types = pd.api.types
+    return types.is_numeric_dtype(values) and not types.is_bool_dtype(values) and not types.is_complex_dtype(values)
+
+
+def _no_reward(name: str, values: np.ndarray, starts: np.ndarray, pool: Pool) -> str | None:
+    """Why a column of numbers is no reward; prompts follow one another and begin at `starts`."""
+    if IDENTIFIER.fullmatch(name):
+        return "an identifier"
+    if (known := np.isfinite(values).mean()) < 1:
+        return "known of no sample" if known == 0 else f"known of {known:.1%} of the samples"
+    steps = np.diff(values)[~starts[1:]]
+    if not steps.any():
+        return "the same for all samples of a prompt"
+    if len(steps) > 1 and (steps == 1).all():
+        return "a counter"
+    if "correct" in pool and np.array_equal(values, pool.numbers("correct")):
+        return "the grade itself"
+    return None
 
 
 def reward_values(pool: Pool | pd.DataFrame, reward: str | Reward) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,13 @@ from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.rewards import Reward, available, reward_values
-from sharptheory.theory.majority import log_choose, plurality
+from sharptheory.theory.pool_votes import win_probabilities
 
-#: The majority vote is exact, but takes time that grows with the square of N: every N up to this, and the whole pool.
-MAJORITY_LIMIT = 64
+#: Up to this N the majority vote is exact whatever it costs. It is exact for N beyond that cost at most this many
+#: operations, about ``64 N`` for each distinct number of votes of a prompt, and for the whole pool; others are sampled.
+MAJORITY_LIMIT, BUDGET = 64, 1e9
+#: Votes counted for the estimate at one N where it is sampled, over all prompts and answers.
+SAMPLED_VOTES = 1e7
 
 
 def accuracy_curves(
@@ -27,7 +31,7 @@ def accuracy_curves(
         pool: graded throughout. n: values of N. further: rewards beside the registered ones.
 
     Returns:
-        By name, one row per prompt_id and one column per N; the majority vote has fewer N if they are large.
+        By name, one row per prompt_id and one column per N.
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
@@ -35,7 +39,7 @@ def accuracy_curves(
     by = [reward for reward in available(pool) if reward.name != "answer_share"] + list(further)
     curves = {reward.name: curve(pool, reward, "correct", n) for reward in by}
     if "answer" in pool and pool["answer"].notna().any():
-        curves["majority"] = majority_curve(pool, n[(n <= MAJORITY_LIMIT) | (n == n[-1])])
+        curves["majority"] = majority_curve(pool, n, seed=seed)
         if "self_certainty" in curves:
             curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
     return curves
@@ -58,52 +62,178 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
     """
     if len(answers) != len(correct):
         raise UserError(f"{len(answers)} answers and {len(correct)} values of correct; expected as many of both, [M]")
-    m = len(answers)
-    n = checked_n(n, m)
-    voting = np.array([answer is not None and answer == answer for answer in answers], dtype=bool)
-    codes, classes = pd.factorize(np.asarray(answers, dtype=object)[voting])
-    if len(classes) == 0:
-        return np.zeros(len(n))
-    sizes = np.bincount(codes)
-    right = np.bincount(codes, np.asarray(correct, dtype=float)[voting]) / sizes
-    silent = m - sizes.sum()
-    values = np.empty(len(n))
-    for i, votes in enumerate(n):
-        if votes == m:  # the whole pool votes
-            values[i] = right[sizes == sizes.max()].mean()
-            continue
-        counts = np.arange(votes + 1)
-        log_weights = np.stack([log_choose(size, counts) for size in sizes])
-        values[i] = right @ plurality(log_weights, int(votes), abstain=log_choose(silent, counts))
-    return values
+    n = checked_n(n, len(answers))
+    ballots = _count(np.asarray(answers, dtype=object), np.asarray(correct, dtype=float), np.array([0, len(answers)]))
+    return _exact(ballots, _problems(ballots), n)[0]
 
 
-def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray) -> pd.DataFrame:
-    """`majority_accuracy` of every prompt.
+def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = BUDGET, seed: int = 0) -> pd.DataFrame:
+    """`majority_accuracy` of every prompt, exact where it can be afforded.
+
+    Exact for N up to `MAJORITY_LIMIT`, for the whole pool, and for every N within the budget. For other N it is the mean
+    over random subsets of each prompt's pool.
 
     Args:
         pool: with `answer` and `correct`. n: values of N, integers from 1 to the smallest number of samples, ``[K]``.
+        budget: operations that an exact N beyond `MAJORITY_LIMIT` may cost; ``np.inf`` samples none.
+        seed: of the subsets.
 
     Returns:
-        One row per prompt_id, one column per N.
+        One row per prompt_id, one column per N. ``attrs["sampled"]`` maps each N that is sampled to the standard error that
+        this leaves on the mean over prompts.
 
     Raises:
         UserError: a column is missing, or an N is out of range.
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
-    answers, correct = _answers(pool), pool.numbers("correct")
-    rows = {
-        prompt_id: majority_accuracy(answers[index], correct[index], n)
-        for prompt_id, index in pool.samples.groupby("prompt_id").indices.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=n)
+    ballots = _count(pool["answer"].to_numpy(dtype=object), pool.numbers("correct"), pool.starts)
+    problems = _problems(ballots)
+    operations = 64.0 * n * problems.group_counts.sum()
+    exact = (n <= MAJORITY_LIMIT) | (n == ballots.total.min()) & (ballots.total.min() == ballots.total.max())
+    exact |= operations <= budget
+    values, sampled, rng = np.empty((len(ballots.total), len(n))), {}, np.random.default_rng(seed)
+    values[:, exact] = _exact(ballots, problems, n[exact])
+    for i in np.flatnonzero(~exact):
+        values[:, i], sampled[int(n[i])] = _sampled(ballots, int(n[i]), rng)
+    table = pd.DataFrame(values, index=pool.prompt_ids, columns=n)
+    table.attrs["sampled"] = sampled
+    return table
 
 
-def _answers(pool: Pool) -> np.ndarray:
-    """Answers of the samples, None where there is none."""
-    answers = pool["answer"].astype(object)
-    return answers.where(answers.notna(), None).to_numpy()
+@dataclass(frozen=True)
+class _Ballots:
+    """Votes by prompt and answer, prompts following one another and the larger answers of a prompt coming first.
+
+    Attributes:
+        prompt, votes, right: number of the prompt, votes and share of right responses of each of its answers, ``[C]``.
+        total: responses of each prompt, those without an answer included, ``[X]``.
+    """
+
+    prompt: np.ndarray
+    votes: np.ndarray
+    right: np.ndarray
+    total: np.ndarray
+
+
+def _count(answers: np.ndarray, correct: np.ndarray, starts: np.ndarray) -> _Ballots:
+    """Ballots of samples ``[n]`` of prompts that begin at `starts` ``[X+1]``."""
+    code, distinct = pd.factorize(answers)
+    voting, total = code >= 0, np.diff(starts)
+    prompt = np.repeat(np.arange(len(total)), total)[voting]
+    cell, cells = pd.factorize(prompt * len(distinct) + code[voting])
+    votes = np.bincount(cell, minlength=len(cells))
+    right = np.bincount(cell, correct[voting], minlength=len(cells)) / np.maximum(votes, 1)
+    order = np.lexsort((-votes, cells // max(len(distinct), 1)))
+    return _Ballots((cells // max(len(distinct), 1))[order], votes[order], right[order], total)
+
+
+@dataclass(frozen=True)
+class _Problems:
+    """Which chances of winning have to be known: of the classes with right responses, and each once.
+
+    Prompts whose answers have the same numbers of votes are one problem, and so are classes of one size in a prompt.
+
+    Attributes:
+        sizes, classes: votes of the classes of each prompt and how many have them, prompts following one another, ``[G]``.
+        first: the first of them for each prompt and, last, G, ``[X+1]``.
+        prompt, focal: of each problem a prompt that poses it, and the group of the class that is to win, ``[P]``.
+        asking, problem, right: the prompts that need it, which one, and the right share of their classes, summed, ``[A]``.
+    """
+
+    sizes: np.ndarray
+    classes: np.ndarray
+    first: np.ndarray
+    prompt: np.ndarray
+    focal: np.ndarray
+    asking: np.ndarray
+    problem: np.ndarray
+    right: np.ndarray
+
+    @property
+    def group_counts(self) -> np.ndarray:
+        """Distinct sizes in each problem, ``[P]``."""
+        return np.diff(self.first)[self.prompt]
+
+
+def _problems(ballots: _Ballots) -> _Problems:
+    prompt, votes = ballots.prompt, ballots.votes
+    new = np.flatnonzero(np.append(True, (np.diff(prompt) != 0) | (np.diff(votes) != 0))[: len(votes)])
+    sizes, owner, classes = votes[new], prompt[new], np.diff(new, append=len(votes))
+    right = np.add.reduceat(ballots.right, new) if len(new) else np.empty(0)
+    # A multiset of sizes is known by two sums of 64 mixed bits, and by the number of responses.
+    first = np.searchsorted(owner, np.arange(len(ballots.total) + 1))
+    keys = []
+    for salt in (1, 2):
+        running = np.append(
+            np.uint64(0), np.cumsum(classes.astype(np.uint64) * _mixed_bits(sizes, salt), dtype=np.uint64)
+        )
+        keys.append(running[first[1:]] - running[first[:-1]])
+    asking = np.flatnonzero(right > 0)
+    by = owner[asking]
+    table = pd.DataFrame({"a": keys[0][by], "b": keys[1][by], "total": ballots.total[by], "size": sizes[asking]})
+    problem = table.groupby(list(table), sort=False).ngroup().to_numpy()
+    _, posed = np.unique(problem, return_index=True)
+    return _Problems(sizes, classes, first, by[posed], asking[posed], by, problem, right[asking])
+
+
+def _mixed_bits(values: np.ndarray, salt: int) -> np.ndarray:
+    """64 bits that look random, of each value and a salt (splitmix64)."""
+    bits = values.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt * 0xD1B54A32D192ED03 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    return bits ^ (bits >> np.uint64(31))
+
+
+def _exact(ballots: _Ballots, problems: _Problems, n: np.ndarray) -> np.ndarray:
+    """Accuracy of the plurality of N responses of each prompt, ``[X, K]``."""
+    values = np.zeros((len(ballots.total), len(n)))
+    total, largest = ballots.total[problems.prompt], int(ballots.total.max())
+    wins = np.zeros((len(problems.prompt), len(n)))
+    order = np.argsort(problems.group_counts, kind="stable")
+    for rows in np.array_split(order, max(1, problems.group_counts.sum() // 100_000)):
+        some = n < total[rows].min(initial=largest)
+        for held, columns in ((rows, np.flatnonzero(some)), *((rows, [i]) for i in np.flatnonzero(~some))):
+            held = held[total[held] > n[columns].max()] if len(columns) else held[:0]
+            if len(held):
+                wins[np.ix_(held, columns)] = win_probabilities(*_padded(problems, held), total[held], n[columns])
+    for i in range(len(n)):
+        values[:, i] = np.bincount(problems.asking, problems.right * wins[problems.problem, i], len(values))
+    # The whole pool votes: its largest classes win.
+    most = np.zeros(len(values), dtype=np.int64)
+    np.maximum.at(most, ballots.prompt, ballots.votes)
+    winning = (ballots.votes == most[ballots.prompt]).astype(float)
+    right, winners = (np.bincount(ballots.prompt, each, len(values)) for each in (winning * ballots.right, winning))
+    share = right / np.maximum(winners, 1)
+    return np.where(ballots.total[:, None] == n, share[:, None], values)
+
+
+def _padded(problems: _Problems, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`sizes`, `classes` and `focal` of `win_probabilities` for some problems."""
+    first, counts = problems.first[problems.prompt[rows]], problems.group_counts[rows]
+    at = np.arange(counts.max())
+    group = np.where(at < counts[:, None], first[:, None] + at, -1)
+    focal = problems.focal[rows]
+    sizes = np.where(group >= 0, problems.sizes[group], 0)
+    classes = np.where(group >= 0, problems.classes[group] - (group == focal[:, None]), 0)
+    return sizes, classes, problems.sizes[focal]
+
+
+def _sampled(ballots: _Ballots, n: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Accuracy of the plurality of N responses of each prompt over random subsets, ``[X]``; standard error of its mean."""
+    subsets = int(np.clip(SAMPLED_VOTES / max(1, len(ballots.votes)), 16, 4096))
+    first = np.searchsorted(ballots.prompt, np.arange(len(ballots.total) + 1))
+    values, variance = np.zeros(len(ballots.total)), 0.0
+    for x, total in enumerate(ballots.total):
+        votes, right = ballots.votes[first[x] : first[x + 1]], ballots.right[first[x] : first[x + 1]]
+        if not right.any():
+            continue
+        drawn = rng.multivariate_hypergeometric(np.append(votes, total - votes.sum()), n, size=subsets)[:, :-1]
+        best = (drawn == drawn.max(axis=1, keepdims=True)) & (drawn > 0)
+        wins = best @ right / np.maximum(best.sum(axis=1), 1)
+        values[x] = wins.mean()
+        variance += wins.var(ddof=1) / subsets
+    return values, float(np.sqrt(variance) / len(values))
 
 
 def borda(pool: Pool | pd.DataFrame, reward: str | Reward = "self_certainty", *, p: float = 0.5) -> pd.Series:

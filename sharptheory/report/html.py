@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.findings.alignment import efficiency_table
+from sharptheory.report.schema import Summary
 from sharptheory.report.summary import REWARD, Diagnosis
 from sharptheory.runs import write
 
@@ -19,16 +20,25 @@ TEMPLATE = Path(__file__).with_name("report.html")
 
 FIGURES = {
     "accuracy": ("Accuracy against the number of responses", "accuracy.png"),
-    "rewards": ("Which self-reward selects best?", "rewards.png"),
+    "rewards": ("Does another self-reward select better?", "rewards.png"),
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
     "alignment": ("Does likelihood predict correctness?", "likelihood_pooled.png"),
     "alignment_within": ("The same within prompts", "likelihood_within.png"),
     "efficiency": ("What each reward is worth", None),
-    "alignment_levels": ("Does likelihood know? Four comparisons", "alignment_levels.png"),
+    "alignment_levels": ("Does likelihood know? It depends on what is compared", "alignment_levels.png"),
     "coverage": ("Coverage profile", "coverage_profile.png"),
     "theory": ("Theory against measurement", "theory_vs_measurement.png"),
     "cost": ("What training would cost by the bounds", None),
 }
+
+
+#: Headings of a pool of which nothing is graded.
+UNGRADED = {"alignment": "Log-likelihoods of the samples", "alignment_within": "The same within prompts"}
+
+
+def heading(key: str, summary: Summary) -> str:
+    """The heading of a figure, which asks only what the pool can answer."""
+    return FIGURES[key][0] if summary.graded else UNGRADED.get(key, FIGURES[key][0])
 
 
 def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Path:
@@ -44,8 +54,13 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     images = _save_figures(diagnosis, folder)
     texts, tables = findings(diagnosis.summary), {"efficiency": efficiency_table(diagnosis.summary)}
     sections = [
-        {"heading": heading, "text": texts.get(key), "image": images.get(key), "table": tables.get(key)}
-        for key, (heading, _) in FIGURES.items()
+        {
+            "heading": heading(key, diagnosis.summary),
+            "text": texts.get(key),
+            "image": images.get(key),
+            "table": tables.get(key),
+        }
+        for key in FIGURES
         if key in texts or key in images
     ]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -60,9 +75,9 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
 def _save_figures(diagnosis: Diagnosis, folder: Path) -> dict[str, str]:
     """Saves the figures that the diagnosis supports, removes the others; returns each as base64, by key."""
     draw, images = figures(diagnosis), {}
-    for key, (heading, filename) in FIGURES.items():
+    for key, (_, filename) in FIGURES.items():
         if key in draw:
-            path = plots.save(draw[key], folder / filename, heading)
+            path = plots.save(draw[key], folder / filename, heading(key, diagnosis.summary))
             images[key] = base64.b64encode(path.read_bytes()).decode()
         elif filename is not None:
             (folder / filename).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
 from sharptheory.measure.certificate import HitRates
-from sharptheory.report.schema import Accuracy, Interval, Summary
+from sharptheory.report.schema import FEWEST_PROMPTS, Accuracy, BestOfN, Interval, RewardAccuracy, Summary
 from sharptheory.runs import write
 
 STYLE = Path(__file__).with_name("sharptheory.mplstyle")
@@ -46,20 +46,30 @@ def _tokens_axis(ax: Axes) -> None:
     ax.set_xlabel("forward tokens per prompt")
 
 
-def _legend_below(ax: Axes, *, ncols: int = 2) -> None:
-    """The legend under the axis, where it hides no curve."""
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=ncols)
+def _legend_below(ax: Axes, *, ncols: int = 2, bands: str | None = None, few: bool = False) -> None:
+    """The legend under the axis, where it hides no curve; its title says what the bands are, or why there are none."""
+    title = f"no bands: fewer than {FEWEST_PROMPTS} prompts" if few else bands
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=ncols, title=title, title_fontsize="small")
 
 
-def _band(ax: Axes, n: Sequence[int], estimates: Sequence[Interval], *, color: str, label: str, ls: str = "-") -> None:
-    """Estimates against N as a line, their intervals as a band."""
-    value, low, high = np.array([(e.value, e.low, e.high) for e in estimates], dtype=float).T
-    ax.plot(n, value, color=color, ls=ls, label=label, marker="o" if len(n) == 1 else None)
-    ax.fill_between(n, low, high, color=color, alpha=0.18, lw=0)
+def _curve(ax: Axes, n: Sequence[int], values: Sequence[float], *, color: str, label: str, ls: str = "-") -> None:
+    ax.plot(n, values, color=color, ls=ls, label=label, marker="o" if len(n) == 1 else None)
 
 
-def _accuracies(ax: Axes, curve: Sequence[Accuracy], **style) -> None:
-    _band(ax, [point.n for point in curve], [point.accuracy for point in curve], **style)
+def _band(ax: Axes, n: Sequence[int], values: Sequence[float], intervals: Sequence[Interval], *, color: str) -> None:
+    """Intervals as a band around values: theirs, or those of their differences from a line that is drawn too.
+
+    The band of a difference misses that line where the difference is not 0. None is drawn of `FEWEST_PROMPTS` or fewer.
+    """
+    if not any(interval.few for interval in intervals):
+        low, high = np.array([(e.low - e.value, e.high - e.value) for e in intervals], dtype=float).T
+        ax.fill_between(n, values + low, values + high, color=color, alpha=0.18, lw=0)
+
+
+def _values(curve: Sequence[Accuracy | BestOfN | RewardAccuracy]) -> tuple[np.ndarray, np.ndarray]:
+    """N and accuracy of each point."""
+    n, values = zip(*((point.n, point.accuracy.value) for point in curve))
+    return np.array(n), np.array(values)
 
 
 def _accuracy_axis(ax: Axes, largest: int) -> None:
@@ -70,43 +80,60 @@ def _accuracy_axis(ax: Axes, largest: int) -> None:
 
 
 def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
-    """Accuracy against N: best-of-N by likelihood and its forecast beyond the pool, any-of-N, one sample, greedy."""
-    n = [point.n for point in summary.best_of_n]
-    _accuracies(ax, summary.pass_at_n, color=GREEN, label="any of N correct (pass@N)")
-    _band(ax, n, [point.accuracy for point in summary.best_of_n], color=BLUE, label="best of N by log-likelihood")
+    """Accuracy against N: best-of-N by likelihood and its forecast beyond the pool, any-of-N, one sample, greedy.
+
+    The band of best-of-N is that of its difference from one sample.
+    """
+    n, accuracy = _values(summary.best_of_n)
+    _curve(ax, *_values(summary.pass_at_n), color=GREEN, label="any of N correct (pass@N)")
+    _curve(ax, n, accuracy, color=BLUE, label="best of N by log-likelihood")
+    _band(ax, n, accuracy, [point.over_sampling for point in summary.best_of_n], color=BLUE)
     if summary.greedy is not None and summary.greedy.accuracy is not None:
         ax.axhline(summary.greedy.accuracy.value, color=ORANGE, ls="--", label="greedy decoding")
     ax.axhline(summary.sampling.accuracy.value, color=GREY, ls=":", label="one sample, temperature 1")
     if summary.forecast:
-        _accuracies(ax, summary.forecast, color=PINK, ls="--", label="predicted beyond the pool")
-    _accuracy_axis(ax, max(n[-1], *(point.n for point in summary.forecast or summary.best_of_n)))
-    _legend_below(ax)
+        further, predicted = _values(summary.forecast)
+        _curve(ax, further, predicted, color=PINK, ls="--", label="predicted beyond the pool, 95 %")
+        _band(ax, further, predicted, [point.accuracy for point in summary.forecast], color=PINK)
+    _accuracy_axis(ax, max(point.n for point in summary.forecast or summary.best_of_n))
+    bands = "band of best of N: 95 %, of its difference from one sample, on the same prompts"
+    _legend_below(ax, bands=bands, few=summary.best_of_n[0].accuracy.few)
     return ax
 
 
 def reward_curves(summary: Summary, ax: Axes) -> Axes:
-    """Accuracy against N of best-of-N by each self-reward and of the votes over answers; any-correct is the skyline."""
+    """Accuracy against N of best-of-N by each self-reward and of the votes over answers; any-correct is the skyline.
+
+    Bands are those of the differences from log-likelihood.
+    """
     colors = itertools.cycle(plt.rcParams["axes.prop_cycle"].by_key()["color"])
     for reward, color in zip(summary.rewards, colors):
         # Rewards often agree: a line of dashes lets the one below be seen.
         style = "-" if reward.name == "log_likelihood" else "--"
-        _accuracies(ax, reward.curve, color=color, label=reward.name.replace("_", " "), ls=style)
-    skyline = [(point.n, point.accuracy.value) for point in summary.pass_at_n]
-    ax.plot(*zip(*skyline), color=GREY, ls=":", label="any correct (skyline)")
-    _accuracy_axis(ax, skyline[-1][0])
-    _legend_below(ax, ncols=3)
+        n, accuracy = _values(reward.curve)
+        _curve(ax, n, accuracy, color=color, label=reward.name.replace("_", " "), ls=style)
+        if reward.over_likelihood is not None:
+            _band(ax, n, accuracy, [point.over_likelihood for point in reward.curve], color=color)
+    n, skyline = _values(summary.pass_at_n)
+    ax.plot(n, skyline, color=GREY, ls=":", label="any correct (skyline)")
+    _accuracy_axis(ax, n[-1])
+    bands = "bands: 95 % for all together, of the difference from log likelihood, on the same prompts"
+    _legend_below(ax, ncols=3, bands=bands, few=summary.pass_at_n[0].accuracy.few)
     return ax
 
 
 def log_likelihood_curve(summary: Summary, ax: Axes) -> Axes:
     """Mean log-likelihood of the best-of-N response against N."""
     n, estimates = zip(*((point.n, point.log_likelihood) for point in summary.best_of_n))
-    _band(ax, n, estimates, color=BLUE, label="best of N by log-likelihood")
+    values = np.array([estimate.value for estimate in estimates])
+    _curve(ax, n, values, color=BLUE, label="best of N by log-likelihood")
+    _band(ax, n, values, estimates, color=BLUE)
     if summary.greedy is not None:
         ax.axhline(summary.greedy.log_likelihood.value, color=ORANGE, ls="--", label="greedy decoding")
     log_n_axis(ax, n[-1])
     ax.set_ylabel("mean log-likelihood [nats]")
-    _legend_below(ax)
+    bands = "band: 95 % over prompts; of the difference from greedy decoding see the text"
+    _legend_below(ax, bands=bands if summary.greedy else "band: 95 % over prompts", few=estimates[0].few)
     return ax
 
 
@@ -137,14 +164,16 @@ def alignment_levels(levels: dict[str, Interval], ax: Axes) -> Axes:
     shown = {name: level for name, level in levels.items() if level.value is not None}
     for y, (name, level) in enumerate(reversed(shown.items())):
         color = ORANGE if name == "within a prompt" else BLUE
-        if level.low is not None:
+        if not level.few:
             ax.plot([level.low, level.high], [y, y], color=color, lw=2.5, alpha=0.5, solid_capstyle="butt")
         ax.plot(level.value, y, "o", color=color)
     ax.axvline(0.5, color=GREY, ls=":", label="knows nothing")
     ax.set_yticks(range(len(shown)), [f"across {name}" if "within" not in name else name for name in reversed(shown)])
     ax.set_ylim(-0.6, len(shown) - 0.4)
     ax.set_xlim(0, 1.02)
-    ax.set_xlabel("probability that the more accurate is the likelier, 95 % interval")
+    ax.set_xlabel(
+        f"probability that the more accurate is the likelier\n(bars: 95 % intervals, of {FEWEST_PROMPTS} prompts or more)"
+    )
     ax.legend(loc="lower left")
     return ax
 

@@ -6,6 +6,10 @@ all follow from these annotations.
 
 JSON has no NaN and no infinity: such a number is None here and ``null`` in the file. In an `Interval` that means too few
 prompts, in a `Range` an end that overflows. A part that a pool says nothing about is None as a whole.
+
+Whatever is compared was measured on the same prompts, so a comparison is the interval of the difference over prompts. Where
+several things are compared with one, their intervals hold together: each is as wide as Bonferroni's inequality asks for.
+A verdict needs an interval that decides (`Interval.direction`) and a pool that bears it (`Summary.unmet`).
 """
 
 from __future__ import annotations
@@ -22,10 +26,12 @@ from sharptheory.files import parse_json
 
 #: Rises whenever a field changes its name, its type or its meaning.
 SCHEMA_VERSION = "4"
-#: Fewer prompts decide nothing: their signs all agree by chance in more than 5 % of cases (``2·2^-n``).
-FEWEST_PROMPTS = 6
+#: Fewer prompts decide nothing: a bootstrap over them says little of where it matters, at the ends of an interval.
+FEWEST_PROMPTS = 20
 #: Above this share of unfinished responses no verdict is given.
 UNFINISHED_LIMIT = 0.2
+#: Above this share there is a warning.
+UNFINISHED_WARNING = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,12 @@ class Interval:
         A bootstrap interval never leaves the range of its data, so that prompts which all point the same way always
         exclude `null`: with fewer than `FEWEST_PROMPTS` that is no evidence, and this is 0.
         """
-        if self.low is None or self.high is None or (self.n_prompts or 0) < FEWEST_PROMPTS:
-            return 0
-        return int(self.low > null) - int(self.high < null)
+        return 0 if self.low is None or self.few else int(self.low > null) - int(self.high < null)
+
+    @property
+    def few(self) -> bool:
+        """Whether its prompts are fewer than `FEWEST_PROMPTS`, too few to decide anything."""
+        return (self.n_prompts or 0) < FEWEST_PROMPTS
 
     @property
     def point(self) -> bool:
@@ -70,6 +79,7 @@ class Sampling:
     n_samples_max: Annotated[int, "samples of the prompt that has most"]
     n_responses: Annotated[int, "samples of all prompts"]
     n_graded_prompts: Annotated[int, "prompts all of whose samples are known to be correct or not"]
+    n_mixed_prompts: Annotated[int, "graded prompts with correct and incorrect samples: only on them selection matters"]
     accuracy: Annotated[Interval | None, "accuracy of one sample; null if nothing is graded"]
     log_likelihood: Annotated[Interval, "mean log-likelihood of one sample [nats]"]
     unfinished: Annotated[float | None, "share of samples cut by the length budget; null if unknown"]
@@ -90,6 +100,7 @@ class BestOfN:
 
     n: Annotated[int, "number of responses to select from"]
     accuracy: Annotated[Interval | None, "accuracy on graded prompts; null if nothing is graded"]
+    over_sampling: Annotated[Interval | None, "that accuracy minus one sample's, paired over prompts"]
     log_likelihood: Annotated[Interval, "mean log-likelihood [nats]"]
 
 
@@ -99,6 +110,17 @@ class Accuracy:
 
     n: Annotated[int, "number of responses"]
     accuracy: Annotated[Interval, "accuracy on graded prompts"]
+
+
+@dataclass(frozen=True)
+class RewardAccuracy:
+    """A point of the accuracy curve of a reward."""
+
+    n: Annotated[int, "number of responses"]
+    accuracy: Annotated[Interval, "accuracy on graded prompts"]
+    over_likelihood: Annotated[
+        Interval | None, "minus that of log-likelihood at the same N, paired; all rewards hold together"
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,10 +145,12 @@ class RewardCurve:
     """Accuracy of best-of-N by one self-reward, or of a vote over answers."""
 
     name: Annotated[str, "of the reward or vote"]
-    curve: Annotated[tuple[Accuracy, ...], "at N = 1, 2, 4, …"]
-    over_likelihood: Annotated[
-        Interval | None, "accuracy at the largest N minus that of log-likelihood, paired; all rewards hold together"
-    ]
+    curve: Annotated[tuple[RewardAccuracy, ...], "at N = 1, 2, 4, …"]
+
+    @property
+    def over_likelihood(self) -> Interval | None:
+        """Its accuracy at the largest N minus that of log-likelihood; None for log-likelihood itself."""
+        return self.curve[-1].over_likelihood
 
 
 @dataclass(frozen=True)
@@ -139,6 +163,16 @@ class Check:
     error: Annotated[float | None, "standard error of the difference over prompts; null for a single prompt"]
     agrees: Annotated[bool, "whether they differ by at most 1.96 standard errors"]
 
+    @property
+    def margin(self) -> float | None:
+        """By how much the two may differ and still agree."""
+        return None if self.error is None else 1.96 * self.error
+
+    @property
+    def open(self) -> bool:
+        """Whether some prediction, from 0 to 1, would have disagreed: agreement is worth nothing else."""
+        return self.margin is not None and max(self.measured, 1 - self.measured) > self.margin + 1e-12
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -148,14 +182,19 @@ class Prediction:
     checks: Annotated[tuple[Check, ...], "how well the same method does from a quarter of the pool"]
 
     @property
+    def open_checks(self) -> tuple[Check, ...]:
+        """The checks that could have disagreed."""
+        return tuple(check for check in self.checks if check.open)
+
+    @property
     def agreeing(self) -> int:
-        """How many checks agree."""
-        return sum(check.agrees for check in self.checks)
+        """How many of those agree."""
+        return sum(check.agrees for check in self.open_checks)
 
     @property
     def trusted(self) -> bool:
-        """Whether at least half of the checks agree."""
-        return 2 * self.agreeing >= len(self.checks)
+        """Whether there are checks that could have disagreed, and at least half of them agree."""
+        return 0 < len(self.open_checks) <= 2 * self.agreeing
 
 
 @dataclass(frozen=True)
@@ -220,6 +259,7 @@ class Length:
 
     sampled: Annotated[float, "of one sample, mean"]
     best_of_n: Annotated[float, "of the best of the largest N by log-likelihood, mean"]
+    over_sampling: Annotated[Interval, "the second minus the first, paired over prompts"]
     confound: Annotated[LengthConfound | None, "null if nothing is graded or lengths do not vary inside a prompt"]
 
 
@@ -261,6 +301,27 @@ class HitRates:
     curve: Annotated[tuple[HitRate, ...], "at N = 1, 2, 4, …"]
     disagreements: Annotated[int, "points whose prediction lies outside the measured interval"]
 
+    @property
+    def p_value(self) -> float:
+        """At most the chance, if the law holds, that the rate at N = 1 is as far from it as was measured.
+
+        Bernstein's inequality for a sum of independent samples, whose spread the law gives: it needs no number of samples
+        to hold. The rates at larger N are of the same samples. 1 where the spread is not known (cut at both ends).
+        """
+        point, largest = self.curve[0], self.curve[-1].n
+        measured = point.measured
+        if measured.low <= 0 and measured.high >= 1:
+            return 1.0
+        spread = max(measured.value - measured.low, measured.high - measured.value) / 1.96
+        off, one_sample = abs(measured.value - point.predicted), 1 / (self.n_prompts * largest)
+        scale = spread**2 + one_sample * off / 3
+        return 1.0 if scale == 0 else min(1.0, 2 * math.exp(-(off**2) / (2 * scale)))
+
+    @property
+    def refuted(self) -> bool:
+        """Whether chance does not explain how far the samples are from the law, at 5 %."""
+        return self.p_value < 0.05
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -285,6 +346,7 @@ class Summary:
     pass_at_n: Annotated[tuple[Accuracy, ...] | None, "any of N correct, same N; null if nothing is graded"]
     gain_over_sampling: Annotated[Gain, "best-of-N at the largest N minus one sample"]
     gain_over_greedy: Annotated[Gain | None, "the same minus greedy decoding"]
+    missed: Annotated[Interval | None, "any of the largest N correct, minus best-of-N there, paired over prompts"]
     peak: Annotated[Peak | None, "null if best-of-N is most accurate at the largest N, or nothing is graded"]
     rewards: Annotated[tuple[RewardCurve, ...], "every way to select, log-likelihood first; empty if nothing is graded"]
     prediction: Annotated[Prediction | None, "accuracy beyond the pool; null for fewer than 8 samples per prompt"]
@@ -307,9 +369,23 @@ class Summary:
         return self.sampling.n_graded_prompts > 0
 
     @property
+    def unmet(self) -> tuple[str, ...]:
+        """Which premises of a verdict fail: "unfinished", "mixed prompts", "law".
+
+        More than a share `UNFINISHED_LIMIT` of the samples is cut; fewer than `FEWEST_PROMPTS` prompts have correct and
+        incorrect samples; or the samples contradict the law that their likelihoods imply (`HitRates.refuted`).
+        """
+        fails = {
+            "unfinished": (self.sampling.unfinished or 0.0) > UNFINISHED_LIMIT,
+            "mixed prompts": self.sampling.n_mixed_prompts < FEWEST_PROMPTS,
+            "law": self.hit_rates is not None and self.hit_rates.refuted,
+        }
+        return tuple(premise for premise, failed in fails.items() if failed)
+
+    @property
     def judged(self) -> bool:
-        """Whether there may be verdicts: at most a share `UNFINISHED_LIMIT` of the samples is cut."""
-        return (self.sampling.unfinished or 0.0) <= UNFINISHED_LIMIT
+        """Whether there may be verdicts: no premise fails."""
+        return not self.unmet
 
     @property
     def forecast(self) -> tuple[Accuracy, ...]:

@@ -82,19 +82,23 @@ def diagnose(
     ```
     """
     pool = as_pool(pool)
+    if len(pool.samples) == 0:
+        raise UserError("the pool has no samples; expected one of each prompt at least")
     graded = _graded(pool)
     n = curve_grid(int(pool.sizes.min()))
     log_likelihood = curve(pool, REWARD, REWARD, n)
     accuracy = None if graded is None else curve(graded, REWARD, "correct", n)
+    any_of_n = None if graded is None else pass_at_n(graded, n)
     unidentified = certificate.unidentified(pool)
     proved, rates, refusal = _certified(pool, identified=unidentified is None)
     summary = Summary(
         sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
         greedy=_greedy(pool, accuracy, seed),
         best_of_n=_best_of_n(accuracy, log_likelihood, seed),
-        pass_at_n=None if graded is None else _accuracies(pass_at_n(graded, n), seed),
+        pass_at_n=None if graded is None else _accuracies(any_of_n, seed),
         gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, seed),
         gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
+        missed=None if graded is None else _mean((any_of_n - accuracy).iloc[:, -1], seed, PROPORTION),
         peak=None if accuracy is None else _peak(accuracy, seed),
         rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
         prediction=None if graded is None or refusal or unidentified else _prediction(graded, int(n[-1]), seed),
@@ -150,6 +154,7 @@ def _sampling(
         n_samples_max=int(sizes.max()),
         n_responses=len(pool.samples),
         n_graded_prompts=0 if accuracy is None else len(accuracy),
+        n_mixed_prompts=0 if accuracy is None else int(accuracy[1].between(1e-9, 1 - 1e-9).sum()),
         accuracy=None if accuracy is None else _mean(accuracy[1], seed, PROPORTION),
         log_likelihood=_mean(log_likelihood[1], seed, NEGATIVE),
         unfinished=float(1 - finished.mean()) if len(finished) else None,
@@ -181,8 +186,11 @@ def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | No
 
 def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> tuple[schema.BestOfN, ...]:
     n = log_likelihood.columns
-    accuracies = [None] * len(n) if accuracy is None else _means(accuracy, seed, PROPORTION)
-    return tuple(map(schema.BestOfN, map(int, n), accuracies, _means(log_likelihood, seed, NEGATIVE)))
+    accuracies, over = [[None] * len(n)] * 2
+    if accuracy is not None:
+        accuracies = _means(accuracy, seed, PROPORTION)
+        over = _means(accuracy.sub(accuracy[1], axis=0), seed, DIFFERENCE)
+    return tuple(map(schema.BestOfN, map(int, n), accuracies, over, _means(log_likelihood, seed, NEGATIVE)))
 
 
 def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
@@ -223,13 +231,27 @@ def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) 
     """Every self-reward that the pool supports, the votes, and `rewards`; correctness itself is pass@N."""
     tables = accuracy_curves(graded, n, further=rewards, seed=seed)
     tables.pop("correctness")
-    own = tables[REWARD].iloc[:, -1]
-    over = {
-        name: _mean(table.iloc[:, -1].loc[own.index] - own, seed, DIFFERENCE, comparisons=len(tables) - 1)
+    own = tables[REWARD]
+
+    def over_likelihood(name: str, table: pd.DataFrame) -> list[Interval | None]:
+        if name == REWARD:
+            return [None] * len(table.columns)
+        return _means(table.loc[own.index] - own[table.columns], seed, DIFFERENCE, comparisons=len(tables) - 1)
+
+    return tuple(
+        schema.RewardCurve(
+            name,
+            tuple(
+                map(
+                    schema.RewardAccuracy,
+                    map(int, table.columns),
+                    _means(table, seed, PROPORTION),
+                    over_likelihood(name, table),
+                )
+            ),
+        )
         for name, table in tables.items()
-        if name != REWARD
-    }
-    return tuple(schema.RewardCurve(name, _accuracies(table, seed), over.get(name)) for name, table in tables.items())
+    )
 
 
 def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
@@ -282,13 +304,15 @@ def _dominance(graded: Pool, *, within: bool, seed: int) -> schema.Dominance | N
 
 
 def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> schema.Length:
-    lengths = curve(pool, REWARD, "length", np.unique(ends)).mean()
+    lengths = curve(pool, REWARD, "length", np.unique(ends))
+    over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], seed, ANY)
     found = None if graded is None else alignment.length_confound(graded, seed=seed)
     confound = None
     if found is not None:
         values = {name: _interval(v) if isinstance(v, Estimate) else v for name, v in vars(found).items()}
         confound = schema.LengthConfound(**values)
-    return schema.Length(float(lengths.iloc[0]), float(lengths.iloc[-1]), confound)
+    means = lengths.mean()
+    return schema.Length(float(means.iloc[0]), float(means.iloc[-1]), over, confound)
 
 
 # What the pool proves -------------------------------------------------------------------------------------------------
@@ -358,13 +382,17 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 
 def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
-    confidence = 1 - (1 - CONFIDENCE) / comparisons
-    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=confidence, seed=seed))
+    return _interval(bootstrap_mean(per_prompt, ends=ends, confidence=_together(comparisons), seed=seed))
 
 
-def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float]) -> list[Interval]:
-    """Mean over prompts of each column."""
-    return _intervals(bootstrap_mean(table.to_numpy(dtype=float), ends=ends, seed=seed))
+def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
+    """Mean over prompts of each column, likewise."""
+    values = table.to_numpy(dtype=float)
+    return _intervals(bootstrap_mean(values, ends=ends, confidence=_together(comparisons), seed=seed))
+
+
+def _together(comparisons: int) -> float:
+    return 1 - (1 - CONFIDENCE) / comparisons
 
 
 def _interval(estimate: Estimate) -> Interval:

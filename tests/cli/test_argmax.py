@@ -18,6 +18,7 @@ def test_argmax_certifies_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     assert summary["n_prompts"] == 6 and summary["n_certified"] == table["certified"].sum() > 0
     known = table[table["complete"]]
     assert summary["c_cov_bar"] == np.exp(-table.loc[table["certified"], "log_p"]).mean()
+    assert summary["c_cov_bar_at_least"] == np.exp(-table["log_upper"]).mean() and "on all of them" in printed
     assert (known["log_q"] >= known["log_p"] - 1e-9).all() and (
         known["log_runner_up"].dropna() < known["log_p"].max()
     ).all()
@@ -26,6 +27,11 @@ def test_argmax_certifies_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     (out / "argmax.jsonl").write_text("".join(lines[:4]) + lines[4][:20])
     code, *_ = run(monkeypatch, capsys, *ARGUMENTS, "--out", out)
     assert code == 0 and (out / "argmax.jsonl").read_text().splitlines(keepends=True) == lines
+    # A line of another type is named.
+    row = json.loads(lines[2])
+    (out / "argmax.jsonl").write_text("".join([*lines[:2], json.dumps(row | {"certified": 7}) + "\n", *lines[3:]]))
+    code, _, error = run(monkeypatch, capsys, *ARGUMENTS, "--out", out)
+    assert code == 2 and "argmax.jsonl:3 is damaged; delete the line" in error and error.count("\n") == 1
     code, _, error = run(monkeypatch, capsys, *ARGUMENTS, "--seed", 1, "--out", out)
     assert code == 2 and "holds a different run: seed is 0 there and 1 here" in error
     code, *_ = run(monkeypatch, capsys, *ARGUMENTS, "--seed", 1, "--out", out, "--force")

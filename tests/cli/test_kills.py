@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import multiprocessing
+import os
 import re
 import resource
 import signal
@@ -133,6 +134,20 @@ def test_one_kill_in_the_middle_changes_nothing(command, start, finish, whole, t
     assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
     finish(COMMANDS[command], tmp_path / "cut")
     assert_same(tmp_path / "cut", whole(command)[0])
+
+
+def test_what_is_interrupted_says_what_is_kept(start, finish, whole, tmp_path):
+    process, printed = start((*COMMANDS["argmax"], "--force"), tmp_path / "cut")
+    while process.is_alive() and not any(path.stat().st_size for path in (tmp_path / "cut").glob("argmax.jsonl")):
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGINT)
+    code, error = outcome(process, printed)
+    assert (code, error) == (
+        130,
+        f"interrupted: the run in {tmp_path / 'cut'} is kept, the same command without --force goes on\n",
+    )
+    finish(COMMANDS["argmax"], tmp_path / "cut")
+    assert_same(tmp_path / "cut", whole("argmax")[0])
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,7 @@ from sharptheory.cli import app, limits
 from sharptheory.cli.app import COMMANDS
 from sharptheory.cli.limits import check_size
 from sharptheory.cli.numbers import grid, number
-from sharptheory.cli.options import Options
+from sharptheory.cli.options import Options, _what_is_kept
 from sharptheory.errors import UserError
 from sharptheory.llm.training.config import Config
 from sharptheory.tasks import load_task
@@ -381,3 +381,12 @@ def test_what_is_typed_is_what_runs(tmp_path, monkeypatch, capsys, command, targ
     )
     assert seen["prompts"] == load_task("arithmetic", 2, seed=3, split="train" if config else "test").prompts
     assert {name: seen[name] for name in passed} == passed
+
+
+def test_what_an_interrupted_command_keeps(tmp_path):
+    """What has a run to go on with says so, and how to."""
+    options = Options(model="m", task="t", out=tmp_path)
+    assert _what_is_kept(options) == "no run was begun"
+    (tmp_path / "run.json").write_text("{}")
+    assert _what_is_kept(options) == f"the run in {tmp_path} is kept, the same command goes on"
+    assert _what_is_kept(replace(options, model=None)) == "no run was begun"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sharptheory.errors import UserError
+from sharptheory.measure import alignment
 from sharptheory.measure.alignment import (
     _auc_given_length,
     _differences,
@@ -23,10 +24,12 @@ from sharptheory.measure.alignment import (
     dominance,
     length_confound,
     rank_sum,
+    table_concordance,
 )
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import resampled, tail
+from sharptheory.measure.bootstrap import from_replicates, resampled, tail
 from sharptheory.measure.pool import Pool
+from sharptheory.measure.ranking import rank
 
 
 def pool_of(score, correct, **columns) -> pd.DataFrame:
@@ -116,6 +119,49 @@ def test_methods_level_uses_what_the_pool_has():
     assert estimate.value == concordance(score.mean(axis=0), value.mean(axis=0)) and estimate.low <= estimate.value
 
 
+def test_methods_that_are_equal_up_to_rounding_are_equal():
+    """0.1 + 0.2 is not 0.3: sums in another order are no order of methods."""
+    score = np.array([[-0.1, -0.2, -9.0], [-0.2, -0.1, -9.0], [-0.3, -0.3, -9.0]])
+    accuracy = np.array([[0.1, 0.3, 0.0], [0.2, 0.2, 0.0], [0.3, 0.1, 0.0]])
+    assert len(set(accuracy.sum(axis=0)[:2])) == 2 and across_methods(score, accuracy).value == 1.0
+
+
+def test_a_table_of_counts_has_the_concordance_of_what_it_counts():
+    rng = np.random.default_rng(0)
+    values, scores, weights = rng.integers(0, 4, 50), rng.integers(0, 6, 50), rng.integers(0, 3, 50)
+    table = np.bincount(values * 6 + scores, weights, minlength=24).reshape(4, 6)
+    assert table_concordance(table) == pytest.approx(float(concordance(scores, values, weights)), abs=1e-12)
+    assert np.isnan(table_concordance([[1.0, 2.0], [0.0, 0.0]]))
+
+
+def test_resamples_by_groups_are_those_of_every_pair(monkeypatch):
+    """Pooled AUC on 3,000 different scores in 64 groups, and concordance over prompts without their pairs."""
+    pool = Pool.from_frame(planted(0.5, x=100))
+    weights = resampled(100, resamples=1_000, seed=0)
+    scores, correct = pool.numbers("log_likelihood"), pool["correct"].to_numpy(dtype=bool)
+    loop = [rank_sum(scores, correct, w[pool.prompt]) for w in weights[:200]]
+    exact = from_replicates(rank_sum(scores, correct), np.array(loop), 100)
+    monkeypatch.setattr(alignment, "CELLS", 8 * 100 * 64)  # few groups, and batches of resamples
+    monkeypatch.setattr(alignment, "_resamples", lambda *_: iter([weights[:50], weights[50:200]]))
+    grouped = auc_pooled(pool)
+    assert grouped.value == exact.value
+    assert (grouped.low, grouped.high) == pytest.approx((exact.low, exact.high), abs=2e-4)
+    monkeypatch.undo()
+    pairs = across_prompts(pool)
+    monkeypatch.setattr(alignment, "MANY_PROMPTS", 50)
+    grouped = across_prompts(pool)
+    assert grouped.value == pytest.approx(float(pairs.value), abs=1e-12)
+    assert (grouped.low, grouped.high) == pytest.approx((pairs.low, pairs.high), abs=2e-3)
+
+
+def test_resamples_of_many_prompts_come_in_batches(monkeypatch):
+    monkeypatch.setattr(alignment, "CELLS", 400)
+    batches = list(alignment._resamples(30, 20, 1))
+    weights = np.concatenate(batches)
+    assert len(batches) > 1 and weights.shape == (20, 30) and (weights.sum(axis=1) == 30).all()
+    assert weights.var() == pytest.approx(1, abs=0.25) and len(np.unique(weights, axis=0)) == 20
+
+
 def test_nothing_to_compare_is_nan():
     pool = pool_of(np.zeros((3, 4)), np.ones((3, 4), dtype=bool))
     assert np.isnan(across_prompts(pool).value) and np.isnan(alignment_levels(pool)["within a prompt"].value)
@@ -197,9 +243,10 @@ def test_dominance_is_found_on_six_prompts(within):
 def test_sign_flips_are_all_or_random():
     signs = np.concatenate(list(_sign_flips(3, 100, 0)))
     assert sorted(map(tuple, signs)) == sorted(itertools.product([-1, 1], repeat=3)) and signs[0].tolist() == [1, 1, 1]
-    signs = np.concatenate(list(_sign_flips(40, 100, 0)))
+    signs = np.concatenate(list(_sign_flips(40, 100, 0, batch=16)), axis=1)
     assert signs.shape == (101, 40) and (signs[0] == 1).all() and set(np.unique(signs)) == {-1, 1}
-    assert not np.array_equal(signs, np.concatenate(list(_sign_flips(40, 100, 1))))
+    assert not np.array_equal(signs, np.concatenate(list(_sign_flips(40, 100, 1, batch=16)), axis=1))
+    assert not np.array_equal(signs[:, :16], signs[:, 16:32])
 
 
 @pytest.mark.parametrize("within", [True, False])
@@ -209,7 +256,12 @@ def test_curves_of_the_prompts_average_to_the_difference_of_the_laws(within):
     cumulative = counts.cumsum(axis=2)
     pooled = cumulative.sum(axis=1) / counts.sum(axis=(1, 2))[:, None]
     laws = (cumulative / cumulative[..., -1:]).mean(axis=1) if within else pooled
-    np.testing.assert_allclose(_differences(cumulative, within=within).mean(axis=0), laws[0] - laws[1], atol=1e-12)
+    found = (
+        _differences(cumulative).mean(axis=0)
+        if within
+        else _differences(cumulative, cumulative.sum(axis=1)).sum(axis=0)
+    )
+    np.testing.assert_allclose(found, laws[0] - laws[1], atol=1e-12)
 
 
 def auc_coverage(n_prompts: int, worlds: int) -> np.ndarray:
@@ -286,8 +338,8 @@ def test_auc_at_equal_length_counts_pairs_of_similar_length(rows):
         for (a, s, right), (b, t, wrong) in itertools.product(rows, rows)
         if right and not wrong and max(a, b) <= 1.1 * max(min(a, b), 1) + 1e-9
     ]
-    value = _auc_given_length(pd.DataFrame({"length": length, "score": score, "correct": correct}))
-    assert value == pytest.approx(np.mean(pairs)) if pairs else value is None
+    [value] = _auc_given_length(rank(score.astype(float), np.array([0, len(rows)])), length, correct)
+    assert value == pytest.approx(np.mean(pairs)) if pairs else np.isnan(value)
 
 
 def test_scores_that_cannot_be_ranked_are_refused():

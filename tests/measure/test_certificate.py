@@ -13,11 +13,10 @@ from sharptheory.measure.certificate import (
     argmax_hit_rates,
     c_cov_bar_bound,
     coverage_certificate,
-    distinct_responses,
     mean_at_least,
-    response_keys,
 )
 from sharptheory.measure.prediction import calibration, predict_best_of_n, predict_power, predicted_curve
+from sharptheory.measure.responses import distinct_responses, response_keys
 from tests.conftest import pool_from_table
 
 tables = st.lists(st.floats(1e-6, 1), min_size=1, max_size=8).map(lambda row: np.array(row) / np.sum(row))
@@ -37,6 +36,97 @@ def test_certificate_brackets_the_maximum(probs, m, seed, identified_by):
     assert row["log_p_high"] >= log_max - 1e-9
     if row["certified"]:
         assert row["log_p_low"] == pytest.approx(log_max, abs=1e-9)
+
+
+def noisy_pool(log_likelihoods, tokens):
+    return pd.DataFrame({"prompt_id": 0, "tokens": [[int(t)] for t in tokens], "log_likelihood": log_likelihoods})
+
+
+def with_errors(probs, m, seed, tau):
+    """m samples with errors within τ on their scores; the first response is scored τ/2 to either side of the truth."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.choice(len(probs), size=m, p=probs)
+    errors = rng.uniform(-tau, tau, m)
+    tokens[1], errors[:2] = tokens[0], (-tau / 2, tau / 2)
+    return tokens, noisy_pool(np.minimum(np.log(probs)[tokens] + errors, 0.0), tokens)
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables, st.integers(2, 30), st.integers(0, 2**32 - 1), st.floats(2e-4, 0.5), st.booleans())
+def test_certificate_of_noisy_scores_brackets_the_maximum(probs, m, seed, tau, shown):
+    """Errors up to τ break nothing, whether the pool shows τ or the caller says it; what is certified is the argmax."""
+    tokens, pool = with_errors(probs, m, seed, tau)
+    try:
+        row = coverage_certificate(pool, noise=0.0 if shown else tau).iloc[0]
+    except UserError as refusal:
+        assert "total probability" in str(refusal)  # the masses add up to more than 1 by more than the scatter
+        return
+    log_max = np.log(probs.max())
+    assert row["log_p_low"] <= log_max + 1e-9 and row["log_p_high"] >= log_max - 1e-9
+    if row["certified"]:
+        assert probs[tokens[pool["log_likelihood"].argmax()]] >= probs.max() * (1 - 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables, st.integers(2, 30), st.integers(0, 2**32 - 1), st.floats(2e-4, 0.3))
+def test_noise_of_responses_that_cannot_be_recognised_is_carried(probs, m, seed, tau):
+    _, pool = with_errors(probs, m, seed, tau)
+    try:
+        row = coverage_certificate(pool.drop(columns="tokens"), noise=tau).iloc[0]
+    except UserError:
+        return
+    assert row["log_p_low"] <= np.log(probs.max()) + 1e-9 and row["log_p_high"] >= np.log(probs.max()) - 1e-9
+
+
+@pytest.mark.parametrize(
+    "probs, tau, certified",
+    [([0.55, 0.45], 0.05, True), ([0.55, 0.45], 0.15, False), ([0.5, 0.5], 0.05, False), ([0.5, 0.5], 5e-5, True)],
+)
+def test_responses_that_noise_may_reorder_certify_no_argmax(probs, tau, certified):
+    """.55 and .45 are told apart by noise of .05, not of .15; ties are told by none beyond rounding."""
+    pool = noisy_pool(np.log(np.repeat(probs, 2)) + np.array([0, -tau, 0, 0]), [1, 1, 2, 2])
+    assert coverage_certificate(pool)["certified"][0] == certified
+    single = noisy_pool(np.log(probs), [1, 2])
+    assert (
+        coverage_certificate(single)["certified"][0]
+        and coverage_certificate(single, noise=tau)["certified"][0] == certified
+    )
+
+
+def test_upper_end_allows_for_errors_upwards():
+    """p̂ = .5 read off scores that err by .1 may be .55; what the others are known to have limits it too."""
+    [row] = coverage_certificate(noisy_pool(np.log([0.5, 0.5, 0.1]), [1, 1, 2]), noise=0.1).itertuples()
+    assert np.exp(row.log_p_high) == pytest.approx(0.5 * np.exp(0.1))
+    [row] = coverage_certificate(noisy_pool(np.log([0.95, 0.05]), [1, 2]), noise=0.3).itertuples()
+    assert np.exp(row.log_p_high) == pytest.approx(1 - 0.05 * np.exp(-0.3)) and row.certified
+
+
+def test_noise_that_one_prompt_shows_holds_for_all():
+    """A prompt without repeated responses is scored by the same engine."""
+    steady = noisy_pool(np.log([0.55, 0.45]), [1, 2]).assign(prompt_id=1)
+    assert coverage_certificate(steady)["certified"][1]
+    pool = pd.concat([noisy_pool(np.log([0.6, 0.5]), [1, 1]), steady])
+    assert not coverage_certificate(pool)["certified"][1]
+
+
+@pytest.mark.parametrize("noise", [-0.1, np.inf, np.nan])
+def test_noise_is_a_number_of_nats(noise):
+    with pytest.raises(UserError, match=r"noise=.*; expected a number in \[0, inf\)"):
+        coverage_certificate(noisy_pool([-1.0], [1]), noise=noise)
+
+
+def test_hits_of_noisy_scores_are_hits_of_the_likeliest():
+    """`log_q` and the hits count one response, however far below its score the certificate is."""
+    pool = noisy_pool(np.log([0.8, 0.8, 0.78, 0.78, 0.8, 0.2, 0.79, 0.2]), [1, 1, 1, 1, 1, 2, 1, 2])
+    rates = argmax_hit_rates(pool)
+    np.testing.assert_allclose(rates.mass, [0.8])
+    assert rates.measured.value[0] == pytest.approx(0.5)
+
+
+def test_distinct_responses_are_listed_with_their_likelihoods():
+    pool = pd.DataFrame({"prompt_id": ["p", "p", "p", "q"], "response": ["b", "a", "b", "a"],
+                         "log_likelihood": [-2.0, -1.0, -2.0, -0.5], "finished": [True, True, True, True]})  # fmt: skip
+    assert distinct_responses(pool).to_dict() == {("p", 0): -2.0, ("p", 1): -1.0, ("q", 1): -0.5}
 
 
 def test_what_scores_scatter_by_is_not_certified():

@@ -97,7 +97,7 @@ def assert_same(result, other) -> None:
             assert_same(one, another)
     elif dataclasses.is_dataclass(result) and not callable(result):
         assert_same(vars(result), vars(other))
-    elif isinstance(result, (np.ndarray, float)):
+    elif isinstance(result, (np.ndarray, float, pd.Index)):
         np.testing.assert_array_equal(result, other)
     else:
         assert result == other
@@ -184,7 +184,8 @@ def erratic() -> pd.DataFrame:
     return rows.assign(response=[f"r{i}" for i in range(105)])
 
 
-@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "plan"}))
+# The majority vote of so small a pool is exact.
+@pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "majority_curve", "plan"}))
 def test_the_seed_decides_all_that_is_random(name, erratic):
     """The same seed, the same numbers; of several seeds some move each interval."""
     function = FUNCTIONS[name]

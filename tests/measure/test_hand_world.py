@@ -99,11 +99,9 @@ def test_borda_vote(world):
     by_prompt(selection.borda_curve(world, [4], p=2), sharp=[0], hurt=[1], unseen=[1])  # 16 > 4 + 1, 16 > 9 + 4 + 1
 
 
-def test_votes_of_a_large_pool_are_counted_at_few_n(world, monkeypatch):
-    """Every N up to a limit, and the largest."""
-    monkeypatch.setattr(selection, "MAJORITY_LIMIT", 2)
+def test_votes_have_every_n_that_the_rewards_have(world):
     curves = selection.accuracy_curves(world, N)
-    assert curves["majority"].columns.tolist() == [1, 2, 4] and curves["log_likelihood"].columns.tolist() == N
+    assert curves["majority"].columns.tolist() == N and curves["log_likelihood"].columns.tolist() == N
     assert "Borda vote by self-certainty" in curves and "answer_share" not in curves
     assert list(selection.accuracy_curves(world.assign(answer=None), [1])) == [
         "log_likelihood", "length_normalized", "self_certainty", "correctness"]  # fmt: skip

@@ -224,7 +224,7 @@ def test_files_of_all_kinds_hold_the_same_pool(tmp_path, pool):
 
 def test_a_folder_is_no_pool(tmp_path):
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(UserError, match=r"a\.csv does not exist \(it is a folder\)"):
+    with pytest.raises(UserError, match=r"a\.csv does not exist \(it is a folder, without"):
         read_pool(tmp_path / "a.csv")
 
 

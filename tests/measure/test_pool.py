@@ -42,10 +42,22 @@ def test_invalid_pools_are_refused_by_row_and_column(changes, message):
         Pool.from_frame(small_pool(**changes))
 
 
-@pytest.mark.parametrize("column", ["prompt_id", "log_likelihood"])
-def test_missing_columns_are_named(column):
-    with pytest.raises(UserError, match=f"column '{column}' is missing; found"):
-        Pool.from_frame(small_pool().drop(columns=column))
+def test_a_missing_prompt_id_is_named():
+    with pytest.raises(UserError, match="column 'prompt_id' is missing; found sample_id, log_likelihood, correct"):
+        Pool.from_frame(small_pool().drop(columns="prompt_id"))
+
+
+def test_log_likelihoods_may_be_unknown_of_all_samples_and_not_of_some():
+    assert "log_likelihood" not in Pool.from_frame(small_pool().drop(columns="log_likelihood"))
+    assert "log_likelihood" not in Pool.from_frame(small_pool(log_likelihood=[None] * 4))
+    with pytest.raises(UserError, match="row 1, column 'log_likelihood': found nan"):
+        Pool.from_frame(small_pool(log_likelihood=[-1.0, None, -3.0, -0.5]))
+
+
+def test_notes_of_a_reader_stay_with_the_pool():
+    pool = Pool.from_frame(small_pool())
+    pool = Pool(pool.samples, pool.greedy, ("a note",))
+    assert pool.assign(x=1).notes == pool.take([True, False, True, True]).notes == ("a note",)
 
 
 def test_empty_pool_is_refused():

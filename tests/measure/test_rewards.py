@@ -8,7 +8,7 @@ import pytest
 
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.rewards import REWARDS, available, load_reward, selecting
+from sharptheory.measure.rewards import REWARDS, available, column_rewards, load_reward, selecting
 
 
 def test_rewards_by_hand(pool):
@@ -35,6 +35,58 @@ def test_every_reward_ranks_a_curve(pool):
         accuracy = curve(pool, reward, "correct", [1, 4])
         np.testing.assert_allclose(accuracy[1], [0.5, 0.75])
         assert accuracy.loc[0, 4] == (0 if reward.name == "log_likelihood" else pytest.approx(1))
+
+
+# Columns as rewards ---------------------------------------------------------------------------------------------------
+
+
+def test_further_numbers_of_a_pool_are_rewards_unless_they_number_or_cannot_select(pool):
+    further = pool.assign(
+        judge=[0.1, 0.9, 0.3, 0.2, 1, 2, 3, 4.5],
+        seed=[5, 2, 7, 1, 5, 2, 7, 1],
+        doc_id=list(range(8)),
+        tries=[0, 1, 2, 3, 0, 1, 2, 3],
+        difficulty=[0.5] * 4 + [0.7] * 4,
+        temperature=1.0,
+        gaps=[None, *range(7)],
+        nothing=np.nan,
+        limit=[np.inf, *range(7)],
+        score=pool["correct"].astype(float),
+        text=["a"] * 8,
+        flag=[True, False] * 4,
+        centred=[-1.0, 2, 0, 0, 0, 0, 1, 0],
+    )
+    rewards, left_out = column_rewards(further)
+    assert names(rewards) == ["judge", "centred"] and rewards[0](further).tolist() == further["judge"].tolist()
+    assert left_out == {
+        "seed": "an identifier",
+        "doc_id": "an identifier",
+        "tries": "a counter",
+        "difficulty": "the same for all samples of a prompt",
+        "temperature": "the same for all samples of a prompt",
+        "gaps": "known of 87.5% of the samples",
+        "nothing": "known of no sample",
+        "limit": "known of 87.5% of the samples",
+        "score": "the grade itself",
+    }
+
+
+def test_without_likelihoods_length_is_what_is_left_to_select_by(pool):
+    bare = pool.drop(columns="log_likelihood")
+    assert names(available(bare)) == ["answer_share", "self_certainty", "correctness"]
+    (brevity,), left_out = column_rewards(bare)
+    assert brevity.name == "brevity" and brevity(bare).tolist() == (-bare["length"]).tolist() and left_out == {}
+    assert column_rewards(pool)[0] == []
+    with pytest.raises(UserError, match="reward 'log_likelihood' needs column 'log_likelihood', which is missing"):
+        curve(bare, "log_likelihood", "correct", [1])
+
+
+def test_a_column_is_named_as_a_reward(pool):
+    judged = pool.assign(judge=range(8))
+    assert load_reward("judge", columns=list(judged))(judged).tolist() == list(range(8))
+    assert load_reward("log_likelihood", columns=list(judged)) is REWARDS["log_likelihood"]
+    with pytest.raises(UserError, match=r"column 'answer' holds .* values; expected numbers"):
+        load_reward("answer", columns=list(judged))(judged)
 
 
 # Rewards of one's own -------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
 from sharptheory.measure.selection import borda, borda_curve, majority_accuracy, majority_curve
@@ -46,6 +48,35 @@ def test_majority_of_a_large_pool_and_its_limits():
     ]
     with pytest.raises(UserError, match="n=65"):
         majority_accuracy(answers, answers == "a", np.array([65]))
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=4, max_size=7), min_size=1, max_size=4), st.integers(0, 4))
+def test_the_votes_of_many_prompts_are_those_of_each(prompts, gold):
+    """Ragged prompts, equal problems, silence (0) and answers that are sometimes right."""
+    rows = [(x, str(a) if a else None, a == gold or (a == 2 and j % 2 == 0)) for x, answers in enumerate(prompts)
+            for j, a in enumerate(answers)]  # fmt: skip
+    pool = pd.DataFrame(rows, columns=["prompt_id", "answer", "correct"]).assign(log_likelihood=-1.0)
+    n = np.arange(1, min(map(len, prompts)) + 1)
+    table = majority_curve(pool, n)
+    for x, rows in pool.groupby("prompt_id"):
+        share = rows["correct"].groupby(rows["answer"]).mean()
+        answers = [None if a != a else a for a in rows["answer"]]
+        right = [0.0 if a is None else share[a] for a in answers]
+        np.testing.assert_allclose(table.loc[x], [enumerate_majority(answers, right, k) for k in n], atol=1e-12)
+
+
+def test_a_vote_beyond_the_budget_is_sampled_and_says_so():
+    rng = np.random.default_rng(0)
+    answers = rng.integers(0, 4, size=(30, 200))
+    pool = pd.DataFrame({"prompt_id": np.repeat(np.arange(30), 200), "answer": answers.ravel().astype(str),
+                         "correct": answers.ravel() == 1, "log_likelihood": -1.0})  # fmt: skip
+    n = [64, 100, 128, 200]
+    exact, sampled, other = (majority_curve(pool, n, budget=b, seed=s) for b, s in ((np.inf, 0), (0, 0), (0, 1)))
+    assert exact.attrs["sampled"] == {} and list(sampled.attrs["sampled"]) == [100, 128]
+    np.testing.assert_array_equal(exact[[64, 200]], sampled[[64, 200]])
+    for k, error in sampled.attrs["sampled"].items():
+        assert 0 < error < 0.01 and abs(sampled[k].mean() - exact[k].mean()) < 4 * error
+        assert not sampled[k].equals(other[k])
 
 
 def test_borda_is_majority_at_0_and_best_of_n_at_infinity(pool):

@@ -22,6 +22,7 @@ from sharptheory.report.schema import (
     Peak,
     Prediction,
     Range,
+    RewardAccuracy,
     RewardCurve,
     RewardEfficiency,
     Summary,
@@ -38,7 +39,8 @@ def texts(pool: pd.DataFrame, **options) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def hand() -> Summary:
-    return diagnose(hand_pool()).summary
+    """Three times the eight prompts by hand: enough for a verdict, and every mean as before."""
+    return diagnose(hand_pool(n_prompts=24, likely_right=21, greedy_right=6)).summary
 
 
 def changed(summary: Summary, part: str, **values) -> Summary:
@@ -59,14 +61,19 @@ def test_accuracy_by_hand(hand):
     assert text.startswith("One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [")
     assert "Sharpening pays: +43.8 [" in text
     assert "Best-of-2 is better than greedy decoding (25.0 %): +62.5 [" in text
-    assert "Another" not in text and "peaks" not in text and "expect" not in text
+    assert "another" not in text and "peaks" not in text and "expect" not in text
 
 
 def test_accuracy_by_hand_where_likelihood_prefers_wrong_responses():
-    text = texts(hand_pool(likely_right=0, unlikely_right=8, greedy_right=8))["accuracy"]
+    text = texts(hand_pool(n_prompts=24, likely_right=0, unlikely_right=24, greedy_right=24))["accuracy"]
     assert "Bad news: sharpening hurts by -50.0 (the same on every prompt) points" in text
-    assert "Best-of-2 is worse than greedy decoding (100.0 %): -100.0 [-100.0, -26.1] points." in text
-    assert "Another 100.0 points have a correct response among the 2 that likelihood does not pick." in text
+    assert (
+        "Best-of-2 is worse than greedy decoding (100.0 %): -100.0 [-100.0, -71.5] points." in text
+    )  # 2 · .025^{1/24} - 1
+    assert (
+        "On another +100.0 [+85.8, +100.0] points there is a correct response among the 2 that likelihood does not pick."
+        in text
+    )
 
 
 def test_likelihood_by_hand(hand):
@@ -74,18 +81,18 @@ def test_likelihood_by_hand(hand):
     assert findings(hand)["likelihood"] == (
         "The log-likelihood of the best of 2 is -1.20 nats on average, +0.55 (the same on every prompt) over one sample. "
         "Against greedy decoding that is +1.10 (the same on every prompt) nats. "
-        "Its responses have 2.0 tokens against 3.0. "
-        "Short responses are winning (33 % shorter): likelihood sums over tokens, so check that the gain is not brevity; a "
-        "length-normalised reward is the usual remedy. "
-        "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.26]; with length regressed "
+        "Its responses have 2.0 tokens against 3.0, a difference of -1.0 (the same on every prompt). "
+        "Short responses are selected (33 % shorter): likelihood sums over tokens, so check that what it selects is not "
+        "brevity; a length-normalised reward is the usual remedy. "
+        "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.72]; with length regressed "
         "out, best-of-N is right on 43.8 %."
     )
 
 
 def test_alignment_by_hand(hand):
     assert findings(hand)["alignment"].startswith(
-        "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 [0.59, 1.00] "
-        "(7 prompts with both). Likelihood knows which responses are right: the premise of sharpening holds here."
+        "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 [0.84, 1.00] "
+        "(21 prompts with both): likelihood knows which responses are right, and the premise of sharpening holds here."
     )
 
 
@@ -93,9 +100,9 @@ def test_coverage_by_hand(hand):
     assert findings(hand)["coverage"] == (
         "The most likely response is certified, by this pool alone, on 0.0 % of the prompts. The coverage coefficient, the "
         "mean of 1/p*, is between 1.7 and 3.3 on these prompts; where in between, more samples would tell. Over all prompts "
-        "of this kind it is at least 1.4, with 95 % confidence; no sample of prompts can bound it from above. On 100.0 % of "
-        "the prompts even the likeliest response sampled has probability below one in the number of samples: on those, the "
-        "samples are too few to expect the argmax among them."
+        "of this kind it is at least 1.5, with 95 % confidence; no sample of prompts can bound it from above. On 100.0 % of "
+        "the prompts even the likeliest response sampled has probability below one in the number of samples: too few to "
+        "expect the argmax among them."
     )
 
 
@@ -106,14 +113,14 @@ def test_headline_by_hand(hand):
         "AUC of likelihood, within prompts", "AUC of likelihood, pooled", "argmax certified on",
         "coverage coefficient, mean of 1/p*", "the same on all such prompts", "unfinished responses",
     ]  # fmt: skip
-    assert rows["prompts × samples"] == "8 × 2" and rows["unfinished responses"] == "unknown"
+    assert rows["prompts × samples"] == "24 × 2" and rows["unfinished responses"] == "unknown"
     assert rows["one sample"].startswith("43.8 % [") and rows["greedy decoding"].startswith("25.0 % [")
     assert rows["best of 2 by log-likelihood"].startswith("87.5 % [")
     assert (
         rows["coverage coefficient, mean of 1/p*"]
         == "between 1.7 and 3.3 on these prompts (what the samples leave open)"
     )
-    assert rows["the same on all such prompts"] == "at least 1.4, with 95 % confidence"
+    assert rows["the same on all such prompts"] == "at least 1.5, with 95 % confidence"
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------
@@ -127,10 +134,12 @@ SAME = Interval(0.0, 0.0, 0.0, 50)
     [
         (UP, "Sharpening pays: +10.0 [+5.0, +15.0] points over sampling."),
         (DOWN, "Bad news: sharpening hurts by -10.0 [-15.0, -5.0] points"),
-        (OPEN, "The gain, +1.0 [-4.0, +6.0] points, is not distinguishable from none."),
-        (SAME, "On every prompt that is exactly as often as one sample: selection changes nothing."),
-        (dataclasses.replace(UP, n_prompts=5), "is not distinguishable from none"),
-        (Interval(0.1, None, None, 1), "With a single prompt there is no interval, so no conclusion."),
+        (OPEN, "That sharpening pays is not shown, nor that it does not: +1.0 [-4.0, +6.0] points over sampling."),
+        (
+            SAME,
+            "On every prompt that is exactly as often as one sample: selection changes nothing, and with 95 % confidence on "
+            "at least 94 % of all such prompts.",  # .05^{1/50}
+        ),
     ],
 )
 def test_verdict_on_sharpening(hand, gain, sentence):
@@ -143,7 +152,15 @@ def test_verdict_on_sharpening(hand, gain, sentence):
         (UP, "Best-of-2 is better than greedy decoding (25.0 %): +10.0 [+5.0, +15.0] points."),
         (DOWN, "Best-of-2 is worse than greedy decoding (25.0 %): -10.0 [-15.0, -5.0] points."),
         (OPEN, "Best-of-2 is not distinguishable from greedy decoding (25.0 %): +1.0 [-4.0, +6.0] points."),
-        (SAME, "Best-of-2 is right on the same prompts as greedy decoding (25.0 %)."),
+        (
+            SAME,
+            "Best-of-2 is right on the same prompts as greedy decoding (25.0 %), and with 95 % confidence on at least 94 % of "
+            "all such prompts.",
+        ),
+        (
+            dataclasses.replace(UP, n_prompts=19),
+            "Against greedy decoding (25.0 %) best-of-2 has +10.0 [+5.0, +15.0] points: 19 prompts decide nothing, 20 are needed.",
+        ),
     ],
 )
 def test_verdict_against_greedy(hand, gain, sentence):
@@ -153,18 +170,28 @@ def test_verdict_against_greedy(hand, gain, sentence):
 @pytest.mark.parametrize(
     ("within", "sentence"),
     [
-        (Interval(0.8, 0.7, 0.9, 50), "Likelihood knows which responses are right"),
-        (Interval(0.2, 0.1, 0.3, 50), "Likelihood is anti-aligned with correctness"),
-        (Interval(0.5, 0.47, 0.53, 500), "That is close to a coin flip: sharpening has little to work with."),
-        (Interval(0.65, 0.49, 0.79, 15), "These prompts are too few to tell it from a coin flip."),
-        (Interval(0.9, None, None, 1), "One prompt is too few for a conclusion."),
+        (Interval(0.8, 0.7, 0.9, 50), "with both): likelihood knows which responses are right, and the premise of"),
+        (Interval(0.8, 0.5004, 0.9, 50), "0.8000 [0.5004, 0.9000] (50 prompts with both): likelihood knows"),
+        (
+            Interval(0.2, 0.1, 0.3, 50),
+            "likelihood is anti-aligned with correctness; the likelier a response, the more probably",
+        ),
+        (
+            Interval(0.5, 0.47, 0.53, 500),
+            "all of that is between 0.45 and 0.55, close to a coin flip, and sharpening has little to work with.",
+        ),
+        (
+            Interval(0.65, 0.49, 0.79, 25),
+            "it is not shown that likelihood knows which responses are right, nor that it does not.",
+        ),
+        (Interval(0.8, 0.7, 0.9, 19), "(19 prompts with both): 19 prompts decide nothing, 20 are needed."),
         (Interval(None, None, None, 0), "No prompt has both correct and incorrect responses"),
     ],
 )
 def test_verdict_on_alignment(hand, within, sentence):
     text = findings(changed(hand, "alignment", within=within))["alignment"]
     assert sentence in text
-    assert ("knows which" in text) + ("anti-aligned" in text) + ("coin flip" in text) <= 1
+    assert ("likelihood knows" in text) + ("anti-aligned" in text) + ("coin flip" in text) <= 1
 
 
 @pytest.mark.parametrize(
@@ -186,12 +213,35 @@ def test_a_forecast_that_its_own_check_does_not_bear_out_is_withheld(hand, agree
     text = findings(dataclasses.replace(hand, prediction=Prediction((point,), checks)))["accuracy"]
     assert ("With N = 512 expect 60.0 % [50.0 %, 70.0 %]" in text) == stated
     assert ("No forecast for larger N" in text) != stated and f"{agreeing} of 5 values of N" in text
+    assert ("where up to 19.6 points more or less would count as agreement." in text) == stated
+
+
+def test_a_forecast_that_nothing_could_have_contradicted_is_withheld(hand):
+    """With errors of .3 everything from 0 to 1 agrees with a measured half, and not with nine tenths."""
+    point = Accuracy(512, Interval(0.6, 0.0, 1.0, 50))
+
+    def said(*checks: Check) -> str:
+        return findings(dataclasses.replace(hand, prediction=Prediction((point,), checks)))["accuracy"]
+
+    empty, open_ = Check(1, 0.5, 0.5, 0.3, True), Check(2, 0.9, 0.9, 0.3, True)
+    assert said(empty, Check(2, 0.5, 0.5, None, False)).endswith(
+        "No forecast for larger N: these samples are too few to tell whether predicting in the same way from a quarter of "
+        "these samples agrees with the rest."
+    )
+    assert said(empty, open_).endswith(
+        "With N = 512 expect 60.0 % [0.0 %, 100.0 %]; predicting in the same way from a quarter of these samples agrees "
+        "with the rest at 1 of 1 value of N, where 58.8 points more or less would count as agreement."
+    )
 
 
 def test_a_peak_is_said_only_with_evidence():
     assert (
         "Accuracy peaks at N = 4 (73.1 %), +73.1 (the same on every prompt) points above N = 16"
-        in (texts(peaked(8, others=0))["accuracy"])
+        in (texts(peaked(20, others=0))["accuracy"])
+    )
+    few = texts(peaked(19, others=0))["accuracy"]
+    assert (
+        "peaks" not in few and "19 prompts have both correct and incorrect responses, and fewer than 20 decide" in few
     )
     assert "peaks" not in texts(peaked(2, others=38))["accuracy"]
 
@@ -200,10 +250,10 @@ def test_a_peak_is_said_only_with_evidence():
 
 
 def test_a_reward_is_better_by_paired_differences():
-    """Sixteen prompts of twenty against ten of the same: both intervals overlap, the difference is clear."""
-    pool = hand_pool(n_prompts=20, likely_right=10).query("source != 'greedy'").drop(columns="length")
+    """32 prompts of forty against twenty of the same: both intervals overlap, the difference is clear."""
+    pool = hand_pool(n_prompts=40, likely_right=20).query("source != 'greedy'").drop(columns="length")
     second = pool["response"] == "b"
-    pool.loc[second, "correct"] = pool.loc[second, "prompt_id"].between(10, 15)
+    pool.loc[second, "correct"] = pool.loc[second, "prompt_id"].between(20, 31)
     better = Reward("knows_more", lambda pool: pool["correct"].astype(float))
     worse = Reward("knows_less", lambda pool: -pool["correct"].astype(float))
     same = Reward("alike", lambda pool: pool["log_likelihood"])
@@ -219,7 +269,12 @@ def test_a_reward_is_better_by_paired_differences():
 def test_rewards_without_a_conclusion():
     assert "rewards" not in texts(hand_pool()[["prompt_id", "log_likelihood", "correct"]])
     one = texts(hand_pool(n_prompts=1, likely_right=1))["rewards"]
-    assert "With a single prompt there is no interval" in one and "than log-likelihood" not in one
+    assert one == (
+        "At N = 2: log likelihood 100.0 %, length normalized 0.0 %. No verdict: 1 prompt has both correct and incorrect "
+        "responses, and fewer than 20 decide nothing (take more prompts, or more samples of each)."
+    )
+    alike = texts(hand_pool(likely_right=8, unlikely_right=8))["rewards"]
+    assert alike.endswith("Every response is correct, so there is nothing for any selection to improve.")
 
 
 # What keeps a verdict back --------------------------------------------------------------------------------------------
@@ -232,9 +287,36 @@ def test_unfinished_responses_are_warned_about_and_judged_only_if_few(hand, unfi
     text = findings(changed(hand, "sampling", unfinished=unfinished))
     assert (f"Warning: {100 * unfinished:.1f} % of the responses were cut" in text["likelihood"]) == warned
     assert ("Sharpening pays" in text["accuracy"]) == judged and ("greedy decoding" in text["accuracy"]) == judged
-    assert ("No verdict on sharpening" in text["accuracy"]) != judged
-    assert ("Likelihood knows" in text["alignment"]) == judged and ("No verdict" in text["alignment"]) != judged
+    assert (f"No verdict: {100 * unfinished:.1f} % of the responses were cut" in text["accuracy"]) != judged
+    assert ("likelihood knows" in text["alignment"]) == judged and ("No verdict" in text["alignment"]) != judged
     assert ("log-likelihood:" in text["rewards"]) == judged and ("No verdict" in text["rewards"]) != judged
+
+
+def test_every_premise_that_fails_is_named_with_its_remedy(hand):
+    """At N = 1 the law says .5 and the samples .8, on 50 prompts with four held-out samples each."""
+    off = rates((0.5, Interval(0.8, 0.75, 0.85, 50)), n_prompts=50, n_samples=200, disagreements=1)
+    summary = changed(dataclasses.replace(hand, hit_rates=off), "sampling", unfinished=0.25, n_mixed_prompts=19)
+    assert summary.unmet == ("unfinished", "mixed prompts", "law") and not summary.judged
+    law = (
+        "one sample is the most likely response on 80.0 % where its likelihood says 50.0 %, which is not chance (p < 0.001): "
+        "these samples do not follow their log-likelihoods (another temperature, top-p or prompt template?)"
+    )
+    whole_ = (
+        "No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither likelihoods nor grades "
+        "are those of whole responses (raise --max-new-tokens); 19 prompts have both correct and incorrect responses, and fewer "
+        f"than 20 decide nothing (take more prompts, or more samples of each); {law}."
+    )
+    text = findings(summary)
+    assert all(whole_ in text[chapter] for chapter in ("accuracy", "rewards", "alignment"))
+    assert not any(
+        word in " ".join(text.values()) for word in ("Sharpening pays", "etter than", "knows which", "dominate")
+    )
+    only = dataclasses.replace(hand, hit_rates=off)
+    assert only.unmet == ("law",) and f"No verdict: {law}." in findings(only)["accuracy"]
+    assert text["theory"].endswith(
+        "1 of 1 measured points lie outside their 95 % interval, more than chance explains (p < 0.001 at N = 1; neighbours "
+        "share their samples)."
+    )
 
 
 def test_unknown_is_not_zero():
@@ -259,7 +341,11 @@ def test_unanimous_pools(answer):
     summary = diagnose(table_pool(aligned=1.0).assign(correct=answer)).summary
     text = findings(summary)
     assert f"Every response is {'correct' if answer else 'incorrect'}" in text["accuracy"]
-    assert "points" not in text["accuracy"] and "No prompt has both" in text["alignment"]
+    assert (
+        "points" not in text["accuracy"]
+        and "No verdict" not in text["accuracy"]
+        and "No prompt has both" in text["alignment"]
+    )
     last = summary.best_of_n[-1].accuracy
     assert (0.8 < last.low < 1) if answer else (0 < last.high < 0.2)
 
@@ -276,7 +362,10 @@ def test_good_bad_and_no_news_on_larger_pools():
 
 
 def test_one_prompt_or_one_sample_concludes_nothing():
-    assert "no conclusion" in texts(table_pool(aligned=1.0, n_prompts=1))["accuracy"]
+    assert (
+        "(no interval: one prompt) points. No verdict: 1 prompt has both correct and incorrect responses, and fewer than 20"
+        in texts(table_pool(aligned=1.0, n_prompts=1))["accuracy"]
+    )
     one = texts(table_pool(aligned=1.0, m=1))
     assert "best-of-N needs more samples" in one["accuracy"] and "nothing to select" in one["likelihood"]
     assert "take more samples" in one["theory"]
@@ -284,7 +373,10 @@ def test_one_prompt_or_one_sample_concludes_nothing():
 
 def test_an_ungraded_pool_is_about_likelihood_alone():
     summary = diagnose(table_pool(aligned=1.0).drop(columns="correct")).summary
-    assert set(findings(summary)) == {"likelihood", "coverage", "theory", "cost"}
+    assert set(findings(summary)) == {"likelihood", "alignment", "coverage", "theory", "cost"}
+    assert findings(summary)["alignment"] == (
+        "None of these samples is known to be correct or not, so likelihood cannot be compared with correctness."
+    )
     assert not any("best of" in name or "AUC" in name for name, _ in headline(summary))
 
 
@@ -300,7 +392,10 @@ def test_unreadable_answers_are_said(hand):
 def test_the_law_is_judged_by_its_points():
     summary = diagnose(table_pool(aligned=1.0)).summary
     assert "Every measured point agrees" in findings(changed(summary, "hit_rates", disagreements=0))["theory"]
-    assert "2 of 5 measured points lie outside" in findings(changed(summary, "hit_rates", disagreements=2))["theory"]
+    assert (
+        "2 of 5 measured points lie outside their 95 % interval, which may be chance (p = 1.000 at N = 1; neighbours"
+        in findings(changed(summary, "hit_rates", disagreements=2))["theory"]
+    )
 
 
 def rates(*points: tuple[float, Interval], n_prompts: int = 4, n_samples: int = 16, disagreements: int = 0) -> HitRates:
@@ -352,7 +447,7 @@ def test_a_forecast_that_does_not_begin_at_the_measured_curve_says_by_how_much(h
     def said(first: float) -> str:
         curve = tuple(Accuracy(n, Interval(value, 0.5, 0.9, 50)) for n, value in ((2, first), (16, 0.9)))
         text = findings(dataclasses.replace(hand, prediction=Prediction(curve, checks)))["accuracy"]
-        return text.partition("1 of 1 values of N.")[2].strip()
+        return text.partition("would count as agreement.")[2].strip()
 
     assert said(0.8) == (
         "At N = 2 it says 80.0 % where the samples themselves have 87.5 %: it is made from the likelihoods of few samples, "
@@ -386,7 +481,10 @@ def with_ends(summary: Summary) -> Summary:
     one, two = summary.best_of_n
     ends = (dataclasses.replace(one, accuracy=accuracy(0.4375)), dataclasses.replace(two, accuracy=accuracy(0.875)))
     passed = tuple(dataclasses.replace(point, accuracy=accuracy(0.9375)) for point in summary.pass_at_n)
-    return gaining(dataclasses.replace(summary, best_of_n=ends, pass_at_n=passed), sampling=UP, greedy=DOWN)
+    missed = Interval(0.0625, 0.01, 0.12, 50)
+    return gaining(
+        dataclasses.replace(summary, best_of_n=ends, pass_at_n=passed, missed=missed), sampling=UP, greedy=DOWN
+    )
 
 
 def test_the_paragraph_on_accuracy(hand):
@@ -394,12 +492,12 @@ def test_the_paragraph_on_accuracy(hand):
     assert whole(summary, "accuracy") == (
         "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. Sharpening pays: +10.0 "
         "[+5.0, +15.0] points over sampling. Best-of-2 is worse than greedy decoding (25.0 %): -10.0 [-15.0, -5.0] points. "
-        "Another 6.2 points have a correct response among the 2 that likelihood does not pick."
+        "On another +6.2 [+1.0, +12.0] points there is a correct response among the 2 that likelihood does not pick."
     )
     assert whole(changed(summary, "sampling", unfinished=0.25), "accuracy") == (
-        "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. No verdict on sharpening: "
-        "25.0 % of the responses were cut by the length budget, and above 20 % neither likelihoods nor grades are those of whole "
-        "responses. Another 6.2 points have a correct response among the 2 that likelihood does not pick."
+        "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. The difference is +10.0 "
+        "[+5.0, +15.0] points. No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither "
+        "likelihoods nor grades are those of whole responses (raise --max-new-tokens)."
     )
     without = dataclasses.replace(summary, gain_over_greedy=None)
     assert "greedy" not in whole(without, "accuracy")
@@ -424,15 +522,10 @@ def test_the_paragraph_on_accuracy_where_all_responses_are_alike(hand, value, ki
     )
 
 
-def test_what_likelihood_leaves_is_said_above_two_points(hand):
-    last = hand.best_of_n[-1].accuracy.value
-    for left, said in ((0.0199, False), (0.0201, True)):
-        points_ = (
-            *hand.pass_at_n[:-1],
-            dataclasses.replace(hand.pass_at_n[-1], accuracy=Interval(last + left, 0.0, 1.0, 8)),
-        )
-        text = whole(dataclasses.replace(hand, pass_at_n=points_), "accuracy")
-        assert ("Another 2.0 points have a correct response" in text) == said
+def test_what_likelihood_misses_is_said_where_it_is_shown(hand):
+    said = lambda missed: "On another" in whole(dataclasses.replace(hand, missed=missed), "accuracy")  # noqa: E731
+    assert said(Interval(0.01, 0.001, 0.02, 50)) and not said(Interval(0.3, 0.0, 0.6, 50))
+    assert not said(Interval(0.3, 0.1, 0.6, 19))
 
 
 def test_the_sentence_on_unreadable_answers(hand):
@@ -454,11 +547,19 @@ def test_the_sentence_on_a_peak(hand):
 
 def test_the_paragraph_on_likelihood(hand):
     length = dataclasses.replace(hand.length, confound=None)
-    brief = dataclasses.replace(hand, length=length)
+    brief = changed(dataclasses.replace(hand, length=length), "length", over_sampling=Interval(-0.6, -0.8, -0.4, 50))
     assert whole(changed(brief, "length", best_of_n=2.41), "likelihood").endswith(
-        "Its responses have 2.4 tokens against 3.0."
+        "Its responses have 2.4 tokens against 3.0, a difference of -0.6 [-0.8, -0.4]."
     )
-    assert "Short responses are winning (20 % shorter)" in whole(changed(brief, "length", best_of_n=2.39), "likelihood")
+    short = changed(brief, "length", best_of_n=2.39)
+    assert "Short responses are selected (20 % shorter)" in whole(short, "likelihood")
+    open_ = changed(short, "length", over_sampling=Interval(-0.6, -1.3, 0.1, 50))
+    assert whole(open_, "likelihood").endswith(
+        "Its responses have 2.4 tokens against 3.0, a difference of -0.6 [-1.3, +0.1]."
+    )
+    assert whole(changed(brief, "length", over_sampling=SAME), "likelihood").endswith(
+        "Its responses are as long as those of one sample, 3.0 tokens on average."
+    )
     for none in (None, dataclasses.replace(length, sampled=0.0)):
         assert "tokens" not in whole(dataclasses.replace(hand, length=none), "likelihood")
     assert "greedy" not in whole(dataclasses.replace(hand, gain_over_greedy=None, length=None), "likelihood")
@@ -487,7 +588,7 @@ def test_the_sentence_on_length(hand):
     unknown, part = Interval(None, None, None, 0), Interval(0.75, 0.7, 0.8, 50)
     rest = "with length regressed out, best-of-N is right on 43.8 %."
     assert said(auc_given_length=part) == (
-        "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.26]; among responses of one length "
+        "Within a prompt log-likelihood correlates with length by -1.00 [-1.00, -0.72]; among responses of one length "
         f"its AUC is 0.75 [0.70, 0.80]; {rest}"
     )
     assert said(correlation=unknown) == f"W{rest[1:]}"
@@ -503,31 +604,31 @@ def test_the_paragraph_on_alignment(hand):
     summary = changed(hand, "alignment", within=part, pooled=UP, dominance_within=dominance)
     assert whole(summary, "alignment") == (
         "Within a prompt, a correct response is likelier than a wrong one with probability 0.75 [0.70, 0.80] (50 prompts with "
-        "both). Likelihood knows which responses are right: the premise of sharpening holds here. Pooled over prompts it is 0.10 "
-        "[0.05, 0.15], which also rewards knowing which prompts are easy. The likelihoods of correct responses stochastically "
+        "both): likelihood knows which responses are right, and the premise of sharpening holds here. Pooled over prompts it is "
+        "0.10 [0.05, 0.15], which also rewards knowing which prompts are easy. The likelihoods of correct responses stochastically "
         "dominate those of wrong ones within prompts (p < 0.001 for, p = 0.250 against)."
     )
     assert "dominate" not in whole(changed(summary, "alignment", dominance_within=None), "alignment")
     cut = whole(changed(summary, "sampling", unfinished=0.3), "alignment")
-    assert "No verdict: too many responses were cut by the length budget." in cut and "dominate" not in cut
+    assert "(50 prompts with both). No verdict: 30.0 % of the responses were cut" in cut and "dominate" not in cut
     unknown = changed(summary, "alignment", within=Interval(None, None, None, 0))
     assert whole(unknown, "alignment") == (
         "No prompt has both correct and incorrect responses, so likelihood cannot be compared with correctness within prompts."
     )
-    assert "alignment" not in findings(dataclasses.replace(summary, alignment=None))
+    assert "None of these samples" in whole(dataclasses.replace(summary, alignment=None), "alignment")
     for low, high, flat in ((0.45, 0.55, True), (0.449, 0.55, False), (0.45, 0.551, False)):
         text = whole(changed(summary, "alignment", within=Interval(0.5, low, high, 50)), "alignment")
-        assert ("That is close to a coin flip" in text) == flat != ("too few to tell it" in text)
+        assert ("close to a coin flip" in text) == flat != ("it is not shown that likelihood knows" in text)
 
 
 def test_the_paragraph_and_table_on_what_rewards_are_worth(hand):
     worth = (
         "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 for a "
-        "reward that says nothing. Best-of-2 by log-likelihood gains +10.0 [+5.0, +15.0] points over one sample, which is what its "
-        "AUC means; selecting by correctness would gain +1.0 [-4.0, +6.0]."
+        "reward that says nothing. Best-of-2 by log-likelihood adds +10.0 [+5.0, +15.0] points to one sample, which is what its "
+        "AUC means; selecting by correctness would add +1.0 [-4.0, +6.0]."
     )
     slopes = (
-        " To first order a tilt by log-likelihood gains -10.0 [-15.0, -5.0] points of accuracy per √(2 nat) of divergence from the "
+        " To first order a tilt by log-likelihood adds -10.0 [-15.0, -5.0] points of accuracy per √(2 nat) of divergence from the "
         "model, and one by correctness +1.0 [-4.0, +6.0]."
     )
     one = Interval(1.0, 0.9, 1.0, 50)
@@ -536,7 +637,7 @@ def test_the_paragraph_and_table_on_what_rewards_are_worth(hand):
     summary = changed(hand, "alignment", efficiency=rows)
     assert whole(summary, "efficiency") == worth + slopes
     header, table = efficiency_table(summary)
-    assert header == ("reward", "correlation within prompts", "best-of-2 gains [points]", "gain per √(2 nat) [points]")
+    assert header == ("reward", "correlation within prompts", "best-of-2 adds [points]", "a tilt adds per √(2 nat) [points]")
     assert table == [
         ("log likelihood", "0.10 [0.05, 0.15]", "+10.0 [+5.0, +15.0]", "-10.0 [-15.0, -5.0]"),
         ("p true", "0.00 (the same on every prompt)", "-10.0 [-15.0, -5.0]", "+10.0 [+5.0, +15.0]"),
@@ -585,24 +686,22 @@ def test_the_paragraph_on_levels(hand):
 
 
 def test_the_paragraph_on_rewards(hand):
-    curve = lambda value: (Accuracy(2, Interval(value, 0.0, 1.0, 50)),)  # noqa: E731
+    def reward(name: str, value: float, over: Interval | None) -> RewardCurve:
+        return RewardCurve(name, (RewardAccuracy(2, Interval(value, 0.0, 1.0, 50), over),))
+
     rewards = (
-        RewardCurve("log_likelihood", curve(0.5), None), RewardCurve("p_true", curve(0.6), UP),
-        RewardCurve("majority", curve(0.7), UP), RewardCurve("mine", curve(0.4), DOWN), RewardCurve("other", curve(0.5), OPEN),
+        reward("log_likelihood", 0.5, None), reward("p_true", 0.6, UP), reward("majority", 0.7, UP),
+        reward("mine", 0.4, DOWN), reward("other", 0.5, OPEN),
     )  # fmt: skip
     first = "At N = 2: log likelihood 50.0 %, p true 60.0 %, majority 70.0 %, mine 40.0 %, other 50.0 %."
     summary = dataclasses.replace(hand, rewards=rewards)
     assert whole(summary, "rewards") == (
         f"{first} Better than log-likelihood: p true by +10.0 [+5.0, +15.0] and majority by +10.0 [+5.0, +15.0]. Worse than "
         "log-likelihood: mine by -10.0 [-15.0, -5.0]. Not distinguishable from log-likelihood: other +1.0 [-4.0, +6.0]. "
-        "Differences are in points, paired over prompts, with intervals that hold for all of them together."
+        "Differences are in points, paired over prompts, with 95 % intervals that hold for all of them together."
     )
     cut = whole(changed(summary, "sampling", unfinished=0.3), "rewards")
-    assert cut == f"{first} No verdict: too many responses were cut by the length budget."
-    one = tuple(dataclasses.replace(each, over_likelihood=Interval(0.1, None, None, 1)) for each in rewards[1:])
-    assert whole(dataclasses.replace(summary, rewards=(rewards[0], *one)), "rewards") == (
-        f"{first} With a single prompt there is no interval, so no conclusion."
-    )
+    assert cut.startswith(f"{first} No verdict: 30.0 % of the responses were cut") and "log-likelihood:" not in cut
     assert "rewards" not in findings(dataclasses.replace(summary, rewards=rewards[:1]))
     assert "rewards" in findings(dataclasses.replace(summary, rewards=rewards[:2]))
     assert "rewards" not in findings(dataclasses.replace(summary, best_of_n=hand.best_of_n[:1]))
@@ -612,28 +711,55 @@ def test_the_paragraphs_on_coverage_and_theory(hand):
     known = (
         "The most likely response is certified, by this pool alone, on 0.0 % of the prompts. The coverage coefficient, the mean of "
         "1/p*, is between 1.7 and 3.3 on these prompts; where in between, more samples would tell. Over all prompts of this kind "
-        "it is at least 1.4, with 95 % confidence; no sample of prompts can bound it from above. "
+        "it is at least 1.5, with 95 % confidence; no sample of prompts can bound it from above. "
     )
-    enough = "On most prompts these samples are enough to expect the likeliest response among them."
-    assert whole(changed(hand, "coverage", undersampled=0.05), "coverage") == known + enough
-    assert whole(changed(hand, "coverage", undersampled=0.051), "coverage").startswith(
-        f"{known}On 5.1 % of the prompts even "
+    enough = "these samples are enough to expect the likeliest response among them."
+    all_, some = changed(hand, "coverage", undersampled=0.0), changed(hand, "coverage", undersampled=0.051)
+    few = (
+        "even the likeliest response sampled has probability below one in the number of samples: too few to expect the argmax "
+        "among them."
     )
+    assert whole(all_, "coverage") == f"{known}On every prompt {enough}"
+    assert whole(some, "coverage") == f"{known}On 5.1 % of the prompts {few}"
+    assert whole(changed(all_, "sampling", n_prompts=1), "coverage") == f"{known}On the prompt {enough}"
+    assert whole(changed(some, "sampling", n_prompts=1), "coverage") == f"{known}On the prompt {few}"
+    endless = changed(hand, "coverage", coefficient=Range(1.7, None), log_coefficient_high=None)
+    assert (
+        "is between 1.7 and ∞ (a prompt without a finished response) on these prompts; its upper end is finite only once every "
+        "prompt has a finished response, so raise --max-new-tokens." in whole(endless, "coverage")
+    )
+    exact = changed(hand, "coverage", coefficient=Range(2.01, 2.03))
+    assert "the mean of 1/p*, is 2.0 on these prompts. Over all" in whole(exact, "coverage")
+    assert ("coverage coefficient, mean of 1/p*", "2.0 on these prompts") in headline(exact)
     assert whole(dataclasses.replace(hand, hit_rates=None), "theory") == (
         "No prompt has its argmax certified by half of its samples, so the exact law cannot be compared with a measurement: take "
         "more samples, or use a model or task with shorter responses."
     )
+    cut = changed(dataclasses.replace(hand, hit_rates=None), "sampling", unfinished=0.051)
+    assert whole(cut, "theory").endswith(
+        "with a measurement: raise --max-new-tokens, 5.1 % of the responses were cut, or use a model or task with shorter "
+        "responses."
+    )
+    assert "take more samples" in whole(changed(cut, "sampling", unfinished=0.05), "theory")
     refused = dataclasses.replace(hand, coverage=None, coverage_refused="because", cost=())
     assert whole(refused, "coverage") == (
         "These are not log-likelihoods of responses sampled at temperature 1, so coverage is left out, and with it the test of the "
         "exact law, the prediction and the costs: because."
     )
     assert whole(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW), disagreements=1)), "theory").endswith(
-        "1 of 1 measured points lie outside their 95 % interval (neighbours share their samples)."
+        "1 of 1 measured points lie outside their 95 % interval, which may be chance (p = 1.000 at N = 1; neighbours share "
+        "their samples)."
     )
     assert "theory" not in findings(refused) and "cost" not in findings(refused)
     without = tuple(dataclasses.replace(each, tokens=None) for each in hand.cost)
     assert "100 to 200 responses (Theorem 4.1′)." in whole(dataclasses.replace(hand, cost=without), "cost")
+    assert "∞" not in whole(hand, "cost")
+    for part in ("prompts", "responses", "tokens"):
+        endless = (dataclasses.replace(hand.cost[0], **{part: Range(1.0, None)}), *hand.cost[1:])
+        assert whole(dataclasses.replace(hand, cost=endless), "cost").endswith(
+            "∞ is for the prompts without a finished response, whose p* has no lower bound: raise --max-new-tokens. These are "
+            "guarantees for the worst case; their ratios are what to read."
+        )
 
 
 def test_the_sentence_on_a_forecast(hand):
@@ -643,7 +769,7 @@ def test_the_sentence_on_a_forecast(hand):
     said = lambda *checks: whole(dataclasses.replace(hand, prediction=Prediction(curve, checks)), "accuracy")  # noqa: E731
     assert said(check, check, wrong).endswith(
         "With N = 2,048 expect 90.0 % [80.0 %, 95.0 %]; predicting in the same way from a quarter of these samples agrees with the "
-        "rest at 2 of 3 values of N."
+        "rest at 2 of 3 values of N, where up to 19.6 points more or less would count as agreement."
     )
     assert said(check, wrong, wrong).endswith(
         "No forecast for larger N: predicting in the same way from a quarter of these samples agrees with the rest at only 1 of 3 "
@@ -655,7 +781,9 @@ def test_the_numbers_to_see_first(hand):
     summary = with_ends(hand)
     part = Interval(0.75, 0.7, 0.8, 50)
     summary = changed(summary, "alignment", within=part, pooled=Interval(0.85, 0.8, 0.9, 50))
-    summary = changed(summary, "sampling", accuracy=part, unfinished=0.125, n_prompts=1_000, n_samples=2_000)
+    summary = changed(
+        summary, "sampling", accuracy=part, unfinished=0.125, n_prompts=1_000, n_samples=2_000, n_samples_max=2_000
+    )
     summary = changed(summary, "greedy", accuracy=Interval(0.25, 0.1, 0.4, 50))
     summary = changed(summary, "coverage", certified=0.5, at_least=1_234.5)
     rows = [
@@ -672,6 +800,8 @@ def test_the_numbers_to_see_first(hand):
         ("unfinished responses", "12.5 %"),
     ]
     assert headline(summary) == rows
+    ragged = changed(summary, "sampling", n_samples=2, n_samples_max=1_500, n_responses=12_345)
+    assert headline(ragged)[0] == ("prompts × samples", "1,000 × 2 to 1,500, 12,345 in all")
     assert headline(dataclasses.replace(summary, greedy=None)) == [*rows[:2], *rows[3:]]
     assert headline(changed(summary, "greedy", accuracy=None)) == [*rows[:2], *rows[3:]]
     unknown = changed(summary, "alignment", within=Interval(None, None, None, 0))
@@ -690,7 +820,8 @@ def test_estimates_in_words():
     assert span(Interval(0.8, None, None, 1)) == "0.80 (no interval: one prompt)"
     assert share(Interval(0.8, None, None, 1)) == "80.0 %"
     assert points(Interval(0.0, 0.0, 0.0, 9)) == "+0.0 (the same on every prompt)"
-    assert points(Interval(-1e-9, -1e-4, 1e-4, 9)) == "+0.0 [+0.0, +0.0]"
+    assert points(Interval(-1e-9, -1e-4, 1e-4, 9)) == "+0.00 [-0.01, +0.01]"
+    assert share(Interval(0.5, 0.5, 0.5, 9)) == "50.0 % (the same on every prompt)"
     assert span(Interval(None, None, None, 0)) == "unknown" and share(Interval(None, None, None, 0)) == "n/a"
     assert (
         span(Interval(0.5, 0.5, 0.5, 9), alike="so") == "0.50 (so)"
@@ -708,6 +839,7 @@ def test_estimates_in_words():
         (1_234.56, 999_999.0, None, "between 1,234.6 and 999,999.0"),
         (None, None, 1e4, "between ∞ and 10^4342.9"),
         (2.2, 1e6, np.log(1e6), "between 2.2 and 10^6.0"),
+        (2.2, 2.24, np.log(2.24), "2.2"),
         (2.2, None, None, "between 2.2 and ∞ (a prompt without a finished response)"),
     ],
 )
@@ -743,5 +875,24 @@ def test_amounts_and_lists_in_words():
 
 def test_what_likelihood_leaves_is_that_of_the_largest_n():
     """Sixteen samples of which the likeliest is wrong and eight are right: at N = 2 some are found, at N = 16 none."""
-    text = texts(peaked(8, others=0))["accuracy"]
-    assert "Another 100.0 points have a correct response among the 16 that likelihood does not pick." in text
+    text = texts(peaked(20, others=0))["accuracy"]
+    assert (
+        "On another +100.0 [+83.2, +100.0] points there is a correct response among the 16 that likelihood does not pick."
+        in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "words"),
+    [
+        (0.4996, 0.61, 0.5, "0.5500 [0.4996, 0.6100]"),
+        (0.5, 0.61, 0.5, "0.55 [0.50, 0.61]"),
+        (0.004, 0.61, 0.5, "0.55 [0.00, 0.61]"),
+        (0.004, 0.61, 0.0, "0.550 [0.004, 0.610]"),
+        (0.5501, 0.5502, 0.5, "0.5500 [0.5501, 0.5502]"),
+        (0.55, 0.55, 0.0, "0.55 (the same on every prompt)"),
+        (0.55, 0.55, 0.549, "0.550 (the same on every prompt)"),
+    ],
+)
+def test_an_interval_is_shown_in_the_digits_that_bear_its_verdict(low, high, null, words):
+    assert span(Interval(0.55, low, high, 50), null=null) == words

@@ -26,7 +26,7 @@ def ax():
 
 @pytest.fixture(scope="module")
 def summary():
-    return diagnose(table_pool(aligned=0.8, n_prompts=20, m=16)).summary
+    return diagnose(table_pool(aligned=0.8, n_prompts=24, m=16)).summary
 
 
 def line(ax, label: str) -> tuple[np.ndarray, np.ndarray]:
@@ -44,10 +44,12 @@ def bands(ax) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     return found
 
 
-def assert_shows(ax, label: str, n, estimates: list[Interval]) -> None:
+def assert_shows(ax, label: str, n, estimates: list[Interval], over: list[Interval] | None = None) -> None:
+    """A line of estimates, and a band of their intervals; of those of their differences from another line, if given."""
     x, y = line(ax, label)
     assert x.tolist() == list(n) and y == pytest.approx([each.value for each in estimates])
-    low, high = [each.low for each in estimates], [each.high for each in estimates]
+    from_ = [0.0] * len(y) if over is None else y - [each.value for each in over]
+    low, high = (from_ + np.array([getattr(each, end) for each in over or estimates]) for end in ("low", "high"))
     close = lambda one, other: one.shape == (len(other),) and np.allclose(one, other)  # noqa: E731
     assert any(close(band[1], low) and close(band[2], high) for band in bands(ax)), label
 
@@ -55,8 +57,13 @@ def assert_shows(ax, label: str, n, estimates: list[Interval]) -> None:
 def test_accuracy_curve(ax, summary):
     plots.accuracy_curve(summary, ax)
     n = [point.n for point in summary.best_of_n]
-    assert_shows(ax, "best of N by log-likelihood", n, [point.accuracy for point in summary.best_of_n])
-    assert_shows(ax, "any of N correct (pass@N)", n, [point.accuracy for point in summary.pass_at_n])
+    over = [point.over_sampling for point in summary.best_of_n]
+    assert_shows(ax, "best of N by log-likelihood", n, [point.accuracy for point in summary.best_of_n], over)
+    assert line(ax, "any of N correct (pass@N)")[1].tolist() == [point.accuracy.value for point in summary.pass_at_n]
+    assert len(bands(ax)) == 1
+    (_, low, high), (one,) = bands(ax)[0], set(line(ax, "one sample, temperature 1")[1])
+    assert low[0] == high[0] == pytest.approx(one), "at N = 1 there is no difference"
+    assert (low[-1] > one) == (summary.gain_over_sampling.accuracy.low > 0), "the band misses the line where it is one"
     assert set(line(ax, "one sample, temperature 1")[1]) == {summary.sampling.accuracy.value}
     assert not any(each.get_label() == "greedy decoding" for each in ax.get_lines())
 
@@ -73,9 +80,9 @@ def test_only_a_trusted_prediction_is_plotted(ax, summary, agrees):
     plots.accuracy_curve(dataclasses.replace(summary, prediction=Prediction(summary.prediction.curve, checks)), ax)
     if agrees:
         points = summary.prediction.curve
-        assert_shows(ax, "predicted beyond the pool", [16, 32, 64, 128], [point.accuracy for point in points])
+        assert_shows(ax, "predicted beyond the pool, 95 %", [16, 32, 64, 128], [point.accuracy for point in points])
     else:
-        assert "predicted beyond the pool" not in [each.get_label() for each in ax.get_lines()]
+        assert "predicted beyond the pool, 95 %" not in [each.get_label() for each in ax.get_lines()]
     assert (ax.get_xlim()[1] > 100) == agrees
 
 
@@ -108,12 +115,41 @@ def test_the_legend_hides_no_curve(summary):
 
 
 def test_reward_curves(ax):
-    summary = diagnose(hand_pool()).summary
+    summary = diagnose(hand_pool(n_prompts=24, likely_right=21)).summary
     plots.reward_curves(summary, ax)
-    for label, reward in zip(("log likelihood", "length normalized"), summary.rewards):
-        assert_shows(ax, label, [1, 2], [point.accuracy for point in reward.curve])
+    _, normalized = summary.rewards
+    over = [point.over_likelihood for point in normalized.curve]
+    assert_shows(ax, "length normalized", [1, 2], [point.accuracy for point in normalized.curve], over)
+    assert line(ax, "log likelihood")[1] == pytest.approx([7 / 16, 7 / 8]) and len(bands(ax)) == 1
     assert line(ax, "any correct (skyline)")[1] == pytest.approx([7 / 16, 7 / 8])
     assert len(ax.get_lines()) == 3
+
+
+def test_few_prompts_have_no_bands(ax):
+    """Nor bars, and the legend says why."""
+    for n_prompts, shown in ((19, 0), (20, 1)):
+        summary = diagnose(hand_pool(n_prompts=n_prompts)).summary
+        for draw, title in (
+            (plots.accuracy_curve, "band of best of N: 95 %, of its difference from one sample, on the same prompts"),
+            (
+                plots.reward_curves,
+                "bands: 95 % for all together, of the difference from log likelihood, on the same prompts",
+            ),
+            (
+                plots.log_likelihood_curve,
+                "band: 95 % over prompts; of the difference from greedy decoding see the text",
+            ),
+        ):
+            ax.clear()
+            draw(summary, ax)
+            assert len(bands(ax)) == shown
+            assert ax.get_legend().get_title().get_text() == (title if shown else "no bands: fewer than 20 prompts")
+        ax.clear()
+        levels = {"prompts": Interval(0.9, 0.8, 0.95, n_prompts)}
+        assert len(plots.alignment_levels(levels, ax).get_lines()) == 2 + shown
+    ax.clear()
+    plots.log_likelihood_curve(dataclasses.replace(summary, greedy=None), ax)
+    assert ax.get_legend().get_title().get_text() == "band: 95 % over prompts"
 
 
 def test_log_likelihood_curve(ax):
@@ -247,10 +283,10 @@ N = "N, responses per prompt"
 
 
 def test_looks_of_accuracy_and_rewards(ax):
-    pool = table_pool(aligned=0.8, n_prompts=20, m=16)
+    pool = table_pool(aligned=0.8, n_prompts=24, m=16)
     greedy = pool.drop_duplicates("prompt_id").assign(sample_id=-1, source="greedy")
     summary = diagnose(pd.concat([pool, greedy])).summary
-    check = dataclasses.replace(summary.prediction.checks[0], agrees=True)
+    check = dataclasses.replace(summary.prediction.checks[0], agrees=True, error=0.01)
     summary = dataclasses.replace(summary, prediction=Prediction(summary.prediction.curve, (check,)))
     plots.accuracy_curve(summary, ax)
     assert lines(ax) == {
@@ -258,12 +294,12 @@ def test_looks_of_accuracy_and_rewards(ax):
         "best of N by log-likelihood": (plots.BLUE, "-", "None"),
         "greedy decoding": (plots.ORANGE, "--", "None"),
         "one sample, temperature 1": (plots.GREY, ":", "None"),
-        "predicted beyond the pool": (plots.PINK, "--", "None"),
+        "predicted beyond the pool, 95 %": (plots.PINK, "--", "None"),
     }
     assert legend(ax) == list(lines(ax)) and ax.get_legend()._ncols == 2
     assert axes(ax) == (N, "accuracy", "log", (0, 1.02), "50%") and ax.get_xlim()[1] == pytest.approx(128 * 1.08)
-    assert [band.get_alpha() for band in ax.collections] == [0.18] * 3 and len(bands(ax)) == 3
-    for band, color in zip(ax.collections, (plots.GREEN, plots.BLUE, plots.PINK)):
+    assert [band.get_alpha() for band in ax.collections] == [0.18] * 2 and len(bands(ax)) == 2
+    for band, color in zip(ax.collections, (plots.BLUE, plots.PINK)):
         assert (
             band.get_facecolor()[0][:3] == pytest.approx(matplotlib.colors.to_rgb(color)) and band.get_linewidth() == 0
         )
@@ -336,7 +372,9 @@ def test_looks_of_alignment_levels(ax):
         (plots.ORANGE, "o"), (plots.BLUE, "None"), (plots.BLUE, "o"),
     ]  # fmt: skip
     assert lines(ax)["knows nothing"] == (plots.GREY, ":", "None") and set(line(ax, "knows nothing")[0]) == {0.5}
-    assert ax.get_xlabel() == "probability that the more accurate is the likelier, 95 % interval"
+    assert ax.get_xlabel() == (
+        "probability that the more accurate is the likelier\n(bars: 95 % intervals, of 20 prompts or more)"
+    )
     assert ax.get_xlim() == (0, 1.02) and ax.get_ylim() == (-0.6, 1.6) and legend(ax) == ["knows nothing"]
     assert ax.get_yticks().tolist() == [0, 1]
 

@@ -17,19 +17,20 @@ COUNT, INVERSE = (0, math.inf), (1, math.inf)
 #: Where each number of the schema lies. A new field needs a line here.
 RANGES = {
     "Sampling": {"n_prompts": COUNT, "n_samples": COUNT, "n_samples_max": COUNT, "n_responses": COUNT,
-                 "n_graded_prompts": COUNT, "accuracy": SHARE, "log_likelihood": LOG, "unfinished": SHARE,
+                 "n_graded_prompts": COUNT, "n_mixed_prompts": COUNT, "accuracy": SHARE, "log_likelihood": LOG, "unfinished": SHARE,
                  "unreadable": SHARE},
     "Greedy": {"accuracy": SHARE, "log_likelihood": LOG},
-    "BestOfN": {"n": COUNT, "accuracy": SHARE, "log_likelihood": LOG},
+    "BestOfN": {"n": COUNT, "accuracy": SHARE, "over_sampling": DIFFERENCE, "log_likelihood": LOG},
     "Accuracy": {"n": COUNT, "accuracy": SHARE},
+    "RewardAccuracy": {"n": COUNT, "accuracy": SHARE, "over_likelihood": DIFFERENCE},
+    "Summary": {"missed": SHARE},
     "Peak": {"n": COUNT, "accuracy": SHARE, "over_last": DIFFERENCE},
-    "RewardCurve": {"over_likelihood": DIFFERENCE},
     "Check": {"n": COUNT, "predicted": SHARE, "measured": SHARE, "error": POSITIVE},
     "Alignment": {"within": SHARE, "pooled": SHARE, "levels": SHARE},
     "RewardEfficiency": {"correlation": DIFFERENCE, "slope": DIFFERENCE, "shared_slope": DIFFERENCE,
                          "best_of_two": DIFFERENCE},
     "Dominance": {"above": SHARE, "p_above": SHARE, "below": SHARE, "p_below": SHARE, "n_prompts": COUNT},
-    "Length": {"sampled": POSITIVE, "best_of_n": POSITIVE},
+    "Length": {"sampled": POSITIVE, "best_of_n": POSITIVE, "over_sampling": ANY},
     "LengthConfound": {"correlation": DIFFERENCE, "auc": SHARE, "auc_given_length": SHARE, "accuracy": SHARE,
                        "accuracy_adjusted": SHARE, "slope": ANY, "n_prompts": COUNT},
     "Coverage": {"certified": SHARE, "coefficient": INVERSE, "log_coefficient_high": POSITIVE, "at_least": INVERSE,
@@ -96,7 +97,7 @@ def test_every_number_of_few_prompts_is_in_its_range(n_prompts):
     for m in (2, 8, 9):
         seen |= walked(diagnose(pool_of_everything(n_prompts, m, rng)).summary)
     assert {"summary.gain_over_greedy.accuracy", "summary.prediction.curve.accuracy", "summary.coverage.high_estimate",
-            "summary.length.confound.correlation", "summary.rewards.over_likelihood"} <= seen  # fmt: skip
+            "summary.length.confound.correlation", "summary.rewards.curve.over_likelihood", "summary.missed"} <= seen  # fmt: skip
 
 
 @pytest.mark.parametrize("n_prompts", [2, 5])

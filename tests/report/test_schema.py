@@ -12,8 +12,18 @@ import pytest
 import sharptheory as st
 from experiments import tables
 from sharptheory.errors import UserError
-from sharptheory.report.schema import Interval, Prediction, Summary, field_list, json_schema
+from sharptheory.report.schema import (
+    Check,
+    HitRate,
+    HitRates,
+    Interval,
+    Prediction,
+    Summary,
+    field_list,
+    json_schema,
+)
 from sharptheory.report.summary import diagnose
+from tests.conftest import pool_from_table
 from tests.report.pools import hand_pool, table_pool
 
 ROOT = Path(__file__).parents[2]
@@ -128,11 +138,11 @@ def test_no_number_of_a_file_is_nan_or_infinite():
 @pytest.mark.parametrize(
     ("low", "high", "n_prompts", "null", "direction"),
     [
-        (0.1, 0.2, 6, 0.0, 1),
-        (-0.2, -0.1, 6, 0.0, -1),
+        (0.1, 0.2, 20, 0.0, 1),
+        (-0.2, -0.1, 20, 0.0, -1),
         (-0.1, 0.1, 100, 0.0, 0),
         (0.0, 0.1, 100, 0.0, 0),
-        (0.1, 0.2, 5, 0.0, 0),
+        (0.1, 0.2, 19, 0.0, 0),
         (None, None, 1, 0.0, 0),
         (0.55, 0.6, 50, 0.5, 1),
         (0.4, 0.45, 50, 0.5, -1),
@@ -144,13 +154,77 @@ def test_an_interval_decides_only_what_it_excludes_on_enough_prompts(low, high, 
 
 
 def test_a_prediction_is_trusted_if_half_of_its_checks_agree():
-    summary = diagnose(KINDS["graded"]()).summary
-    check = summary.prediction.checks[0]
+    summary = diagnose(table_pool(aligned=0.8, n_prompts=24, m=8)).summary
+    assert summary.judged
+    check = Check(1, 0.5, 0.5, 0.1, agrees=True)
     for agreeing, total, trusted in ((0, 5, False), (2, 5, False), (3, 5, True), (1, 4, False), (2, 4, True)):
         checks = tuple(dataclasses.replace(check, agrees=i < agreeing) for i in range(total))
         prediction = Prediction(summary.prediction.curve, checks)
         assert prediction.agreeing == agreeing and prediction.trusted == trusted
         assert bool(dataclasses.replace(summary, prediction=prediction).forecast) == trusted
+        cut = dataclasses.replace(summary.sampling, unfinished=0.21)
+        assert dataclasses.replace(summary, prediction=prediction, sampling=cut).forecast == ()
+
+
+@pytest.mark.parametrize(
+    ("measured", "error", "open_"),
+    [
+        (0.5, 0.25, True),
+        (0.5, 0.26, False),
+        (0.3, 0.26, True),
+        (0.7, 0.35, True),
+        (0.7, 0.36, False),
+        (0.5, None, False),
+    ],
+)
+def test_a_check_counts_only_if_something_could_have_contradicted_it(measured, error, open_):
+    """1.96 standard errors against the farthest that a prediction could be off."""
+    check = Check(1, measured, measured, error, agrees=True)
+    prediction = Prediction((), (check,))
+    assert check.open == open_ == prediction.trusted and prediction.agreeing == len(prediction.open_checks) == open_
+
+
+def rates(measured: float, half_width: float, *, n_prompts: int, largest: int) -> HitRates:
+    """Of a law of one half at N = 1."""
+    ends = Interval(measured, max(measured - half_width, 0.0), min(measured + half_width, 1.0), n_prompts)
+    last = HitRate(largest, 0.9, Interval(0.9, 0.8, 1.0, n_prompts))
+    return HitRates(n_prompts, n_prompts * largest, (HitRate(1, 0.5, ends), last), 0)
+
+
+def test_the_law_is_refuted_by_bernsteins_inequality():
+    """``2 exp(-t²/(2(σ² + bt/3)))`` with t = .2, σ = .05, b = 1/(10·8)."""
+    found = rates(0.7, 1.96 * 0.05, n_prompts=10, largest=8)
+    assert found.p_value == pytest.approx(2 * np.exp(-(0.2**2) / (2 * (0.05**2 + 0.2 / 80 / 3))))
+    assert found.refuted
+    assert rates(0.3, 1.96 * 0.05, n_prompts=10, largest=8).p_value == pytest.approx(found.p_value)
+    assert rates(0.5, 0.0, n_prompts=10, largest=8).p_value == 1.0 == rates(0.51, 0.1, n_prompts=10, largest=8).p_value
+    assert not rates(0.6, 1.96 * 0.05, n_prompts=10, largest=8).refuted
+    assert rates(1.0, 1.5, n_prompts=1, largest=1).p_value == 1.0, "cut at both ends: the spread is not known"
+    cut = rates(0.95, 1.96 * 0.1, n_prompts=10, largest=8)  # cut above, so the other side is the half width
+    assert cut.p_value == pytest.approx(2 * np.exp(-(0.45**2) / (2 * (0.1**2 + 0.45 / 80 / 3))))
+
+
+def test_the_law_holds_its_level_where_it_is_true():
+    """Samples of a law are called others in at most 5 % of pools, also where a miss is rare and nothing is normal."""
+    rng, n_prompts, m = np.random.default_rng(0), 10, 4
+    for q in (0.5, 0.9, 0.99):
+        spread, refuted = np.sqrt(q * (1 - q) / (n_prompts * m)), []
+        for measured in rng.binomial(n_prompts * m, q, size=2_000) / (n_prompts * m):
+            ends = Interval(measured, max(measured - 1.96 * spread, 0), min(measured + 1.96 * spread, 1), n_prompts)
+            points = (HitRate(1, q, ends), HitRate(m, 1.0, Interval(1.0, 1.0, 1.0, n_prompts)))
+            refuted.append(HitRates(n_prompts, n_prompts * m, points, 0).refuted)
+        assert np.mean(refuted) <= 0.05
+
+
+def test_likelihoods_of_another_temperature_refute_the_law():
+    """Likelihoods of the model, samples of its square: the likeliest response comes up too often."""
+    rng = np.random.default_rng(0)
+    probs = np.sort(rng.dirichlet(np.full(4, 1.0), size=60), axis=1)[:, ::-1]
+    sharp = probs**2 / (probs**2).sum(axis=1, keepdims=True)
+    for sampled, unmet in ((probs, ()), (sharp, ("law",))):
+        pool = pool_from_table(sampled, 16, rng, correct=np.arange(4) == rng.integers(0, 4, size=60)[:, None])
+        pool["log_likelihood"] = np.log(probs[pool["prompt_id"], [y for (y,) in pool["tokens"]]])
+        assert diagnose(pool).summary.unmet == unmet
 
 
 def test_a_whole_number_is_a_number():
@@ -191,8 +265,18 @@ def test_an_interval_without_width_is_a_point():
     assert Interval(0.5, 0.4, 0.6, None).direction() == 0
 
 
-@pytest.mark.parametrize(("unfinished", "judged"), [(None, True), (0.2, True), (0.2001, False)])
-def test_a_verdict_needs_whole_responses(unfinished, judged):
+@pytest.mark.parametrize(
+    ("unfinished", "n_mixed", "unmet"),
+    [
+        (None, 20, ()),
+        (0.2, 20, ()),
+        (0.2001, 20, ("unfinished",)),
+        (0.0, 19, ("mixed prompts",)),
+        (0.3, 0, ("unfinished", "mixed prompts")),
+    ],
+)
+def test_a_verdict_needs_whole_responses_and_prompts_that_decide(unfinished, n_mixed, unmet):
     summary = diagnose(hand_pool()).summary
-    summary = dataclasses.replace(summary, sampling=dataclasses.replace(summary.sampling, unfinished=unfinished))
-    assert summary.judged == judged
+    sampling = dataclasses.replace(summary.sampling, unfinished=unfinished, n_mixed_prompts=n_mixed)
+    summary = dataclasses.replace(summary, sampling=sampling)
+    assert summary.unmet == unmet and summary.judged == (not unmet)

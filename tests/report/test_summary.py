@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sharptheory.errors import UserError
 from sharptheory.measure import alignment, certificate, prediction
 from sharptheory.measure.best_of_n import curve
 from sharptheory.measure.bootstrap import PROPORTION, Estimate, bootstrap_mean
@@ -35,6 +36,12 @@ def test_by_hand():
     assert summary.greedy.log_likelihood.value == pytest.approx(np.log(UNLIKELY))
     assert one.log_likelihood.value == pytest.approx((np.log(LIKELY) + np.log(UNLIKELY)) / 2)
     assert two.log_likelihood.value == pytest.approx(np.log(LIKELY))
+
+
+def test_a_pool_without_samples_is_refused():
+    pool = Pool.from_frame(hand_pool())
+    with pytest.raises(UserError, match="the pool has no samples"):
+        diagnose(pool.take([False] * len(pool.samples)))
 
 
 def test_gains_by_hand():
@@ -122,7 +129,7 @@ def peaked(n_prompts: int, *, others: int) -> pd.DataFrame:
 
 def test_a_peak_by_hand():
     """``(C(15,N) - C(7,N))/C(16,N)`` is largest at N = 4 among powers of two: 1330/1820; at N = 16 nothing is right."""
-    peak = diagnose(peaked(8, others=0)).summary.peak
+    peak = diagnose(peaked(20, others=0)).summary.peak
     assert peak.n == 4 and peak.accuracy == pytest.approx(1330 / 1820)
     assert peak.over_last.value == pytest.approx(1330 / 1820) and peak.over_last.direction() == 1
 

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import percent, points, share
-from sharptheory.report.schema import UNFINISHED_LIMIT, Summary
+from sharptheory.report.findings.premises import few, no_verdict, unanimous
+from sharptheory.report.findings.words import count, elsewhere, no_difference, percent, points, share
+from sharptheory.report.schema import Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
     sampling, last = summary.sampling, summary.best_of_n[-1]
     one = f"One sample is right on {percent(sampling.accuracy.value)} of prompts"
     if last.n == 1:
-        return [f"{one}; best-of-N needs more samples.", _same_grade(summary), _unread(summary)]
-    sentences = [f"{one}; the most likely of {last.n} on {share(last.accuracy)}."]
-    if same := _same_grade(summary):
-        sentences += [same]
-    elif not summary.judged:
-        sentences += [
-            f"No verdict on sharpening: {percent(sampling.unfinished)} of the responses were cut by the length budget, and "
-            f"above {100 * UNFINISHED_LIMIT:.0f} % neither likelihoods nor grades are those of whole responses."
-        ]
-    else:
-        sentences += [_verdict(summary), _against_greedy(summary), _peak(summary), _forecast(summary)]
-    return [*sentences, _left(summary), _unread(summary)]
+        return [f"{one}; best-of-N needs more samples.", unanimous(summary), _unread(summary)]
+    selected = f"{one}; the most likely of {last.n} on {share(last.accuracy)}."
+    if same := unanimous(summary):
+        return [selected, same, _unread(summary)]
+    if failed := no_verdict(summary):
+        return [selected, _difference(summary), failed, _unread(summary)]
+    verdicts = (_verdict, _against_greedy, _peak, _forecast, _missed)
+    return [selected, *(verdict(summary) for verdict in verdicts), _unread(summary)]
 
 
-def _same_grade(summary: Summary) -> str | None:
-    if summary.sampling.accuracy.value not in (0.0, 1.0):
-        return None
-    kind = "correct" if summary.sampling.accuracy.value else "incorrect"
-    return f"Every response is {kind}, so there is nothing for any selection to improve."
+def _difference(summary: Summary) -> str:
+    return f"The difference is {points(summary.gain_over_sampling.accuracy)} points."
 
 
 def _verdict(summary: Summary) -> str:
     gain = summary.gain_over_sampling.accuracy
-    if gain.low is None:
-        return "With a single prompt there is no interval, so no conclusion."
     if gain.direction() > 0:
         return f"Sharpening pays: {points(gain)} points over sampling."
     if gain.direction() < 0:
@@ -42,20 +34,22 @@ def _verdict(summary: Summary) -> str:
             f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses here, and "
             "training on its own best-of-N would make it worse."
         )
-    if gain.point and abs(gain.value) < 1e-12:
-        return "On every prompt that is exactly as often as one sample: selection changes nothing."
-    return f"The gain, {points(gain)} points, is not distinguishable from none."
+    if no_difference(gain):
+        return f"On every prompt that is exactly as often as one sample: selection changes nothing{elsewhere(gain)}."
+    return f"That sharpening pays is not shown, nor that it does not: {points(gain)} points over sampling."
 
 
 def _against_greedy(summary: Summary) -> str | None:
     over = None if summary.gain_over_greedy is None else summary.gain_over_greedy.accuracy
     if over is None or over.low is None:
         return None
-    n, greedy = summary.best_of_n[-1].n, percent(summary.greedy.accuracy.value)
-    if over.point and abs(over.value) < 1e-12:
-        return f"Best-of-{n} is right on the same prompts as greedy decoding ({greedy})."
+    n, greedy = summary.best_of_n[-1].n, f"greedy decoding ({percent(summary.greedy.accuracy.value)})"
+    if no_difference(over):
+        return f"Best-of-{n} is right on the same prompts as {greedy}{elsewhere(over)}."
+    if over.few:
+        return f"Against {greedy} best-of-{n} has {points(over)} points: {few(over)}."
     verdict = {1: "better than", -1: "worse than", 0: "not distinguishable from"}[over.direction()]
-    return f"Best-of-{n} is {verdict} greedy decoding ({greedy}): {points(over)} points."
+    return f"Best-of-{n} is {verdict} {greedy}: {points(over)} points."
 
 
 def _peak(summary: Summary) -> str | None:
@@ -70,16 +64,17 @@ def _peak(summary: Summary) -> str | None:
 def _forecast(summary: Summary) -> str | None:
     if summary.prediction is None:
         return None
-    agree, checks = summary.prediction.agreeing, len(summary.prediction.checks)
+    agree, checks = summary.prediction.agreeing, summary.prediction.open_checks
+    by = "predicting in the same way from a quarter of these samples"
+    if not checks:
+        return f"No forecast for larger N: these samples are too few to tell whether {by} agrees with the rest."
+    at = f"{agree} of {count(len(checks), 'value')} of N"
     if not summary.forecast:
-        return (
-            f"No forecast for larger N: predicting in the same way from a quarter of these samples agrees with the rest at "
-            f"only {agree} of {checks} values of N."
-        )
-    further = summary.forecast[-1]
+        return f"No forecast for larger N: {by} agrees with the rest at only {at}."
+    further, margin = summary.forecast[-1], 100 * max(check.margin for check in checks)
     return (
-        f"With N = {further.n:,} expect {share(further.accuracy)}; predicting in the same way from a quarter of these "
-        f"samples agrees with the rest at {agree} of {checks} values of N.{_offset(summary)}"
+        f"With N = {further.n:,} expect {share(further.accuracy)}; {by} agrees with the rest at {at}, where "
+        f"{'up to ' if len(checks) > 1 else ''}{margin:.1f} points more or less would count as agreement.{_offset(summary)}"
     )
 
 
@@ -96,12 +91,14 @@ def _offset(summary: Summary) -> str:
     )
 
 
-def _left(summary: Summary) -> str | None:
-    last = summary.best_of_n[-1]
-    left = summary.pass_at_n[-1].accuracy.value - last.accuracy.value
-    if left <= 0.02:
+def _missed(summary: Summary) -> str | None:
+    """What a better selection could still gain; it is never negative, so that only whether it is above 0 is open."""
+    if summary.missed.direction() <= 0:
         return None
-    return f"Another {100 * left:.1f} points have a correct response among the {last.n} that likelihood does not pick."
+    return (
+        f"On another {points(summary.missed)} points there is a correct response among the {summary.best_of_n[-1].n} that "
+        "likelihood does not pick."
+    )
 
 
 def _unread(summary: Summary) -> str | None:

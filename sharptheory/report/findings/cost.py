@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.words import amount
-from sharptheory.report.schema import Summary
+from sharptheory.report.schema import Cost, Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
@@ -19,5 +19,12 @@ def sentences(summary: Summary) -> list[str | None]:
         "log(|Π|/ρ), the size of the policy class and the failure probability, over the range that the samples leave to the "
         "coverage coefficient:",
         *rows,
+        "∞ is for the prompts without a finished response, whose p* has no lower bound: raise --max-new-tokens."
+        if any(_endless(cost) for cost in summary.cost)
+        else None,
         "These are guarantees for the worst case; their ratios are what to read.",
     ]
+
+
+def _endless(cost: Cost) -> bool:
+    return any(between is not None and between.high is None for between in (cost.prompts, cost.responses, cost.tokens))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.words import coverage_range, percent
-from sharptheory.report.schema import Range, Summary
+from sharptheory.report.schema import Coverage, Range, Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
@@ -13,31 +13,43 @@ def sentences(summary: Summary) -> list[str | None]:
             "These are not log-likelihoods of responses sampled at temperature 1, so coverage is left out, and with it the "
             f"test of the exact law, the prediction and the costs: {summary.coverage_refused}."
         ]
-    proved = [
+    return [
         f"The most likely response is certified, by this pool alone, on {percent(coverage.certified)} of the prompts.",
-        f"The coverage coefficient, the mean of 1/p*, is {coverage_range(coverage)} on these prompts; where in "
-        "between, more samples would tell.",
+        f"The coverage coefficient, the mean of 1/p*, is {coverage_range(coverage)} on these prompts{_between(coverage)}.",
         f"Over all prompts of this kind it is at least {coverage.at_least:,.1f}, with 95 % confidence; no sample of prompts "
         "can bound it from above.",
+        _entropy(coverage.renyi_2),
+        _enough(summary),
     ]
-    if _tells(coverage.renyi_2):
-        between = coverage.renyi_2
-        proved.append(
-            f"The order-2 Rényi entropy, minus the logarithm of the probability that two samples of a prompt are equal, is between "
-            f"{between.low:.2f} and {between.high:.2f} nats on average over these prompts, with certainty."
-        )
-    if coverage.undersampled > 0.05:
-        proved.append(
-            f"On {percent(coverage.undersampled)} of the prompts even the likeliest response sampled has probability below "
-            f"one in the number of samples: on those, the samples are too few to expect the argmax among them."
-        )
-    else:
-        proved.append("On most prompts these samples are enough to expect the likeliest response among them.")
-    return proved
 
 
-def _tells(entropy: Range | None) -> bool:
-    """Whether the ends of an entropy are within a factor of two."""
+def _entropy(between: Range | None) -> str | None:
+    """Of order 2, where the samples leave less than a factor of two open."""
+    if between is None or between.low is None or between.high is None or 2 * between.low < between.high:
+        return None
     return (
-        entropy is not None and entropy.high is not None and entropy.low is not None and 2 * entropy.low >= entropy.high
+        "The order-2 Rényi entropy, minus the logarithm of the probability that two samples of a prompt are equal, is between "
+        f"{between.low:.2f} and {between.high:.2f} nats on average over these prompts, with certainty."
     )
+
+
+def _between(coverage: Coverage) -> str:
+    """What would narrow its range: more samples do not finish a response that is cut."""
+    if coverage.log_coefficient_high is None:
+        return "; its upper end is finite only once every prompt has a finished response, so raise --max-new-tokens"
+    if not coverage_range(coverage).startswith("between"):
+        return ""
+    return "; where in between, more samples would tell"
+
+
+def _enough(summary: Summary) -> str:
+    """Whether the argmax may be expected among the samples."""
+    few, n_prompts = summary.coverage.undersampled, summary.sampling.n_prompts
+    if few:
+        where = "On the prompt" if n_prompts == 1 else f"On {percent(few)} of the prompts"
+        return (
+            f"{where} even the likeliest response sampled has probability below one in the number of samples: too few to "
+            "expect the argmax among them."
+        )
+    where = "On the prompt" if n_prompts == 1 else "On every prompt"
+    return f"{where} these samples are enough to expect the likeliest response among them."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import percent, span
-from sharptheory.report.schema import Summary
+from sharptheory.report.findings.words import no_difference, percent, span
+from sharptheory.report.schema import UNFINISHED_WARNING, Summary
 
-UNFINISHED_WARNING = 0.05
+#: Responses that are shorter by this share call for a look at brevity.
+BREVITY = 0.2
 
 
 def sentences(summary: Summary) -> list[str | None]:
@@ -33,12 +34,17 @@ def _brevity(summary: Summary) -> list[str]:
     length = summary.length
     if length is None or not length.sampled:
         return []
-    sentences = [f"Its responses have {length.best_of_n:.1f} tokens against {length.sampled:.1f}."]
+    if no_difference(length.over_sampling):
+        return [f"Its responses are as long as those of one sample, {length.sampled:.1f} tokens on average."]
+    sentences = [
+        f"Its responses have {length.best_of_n:.1f} tokens against {length.sampled:.1f}, a difference of "
+        f"{span(length.over_sampling, digits=1, sign=True)}."
+    ]
     shorter = 1 - length.best_of_n / length.sampled
-    if shorter > 0.2:
+    if length.over_sampling.direction() < 0 and shorter > BREVITY:
         sentences.append(
-            f"Short responses are winning ({100 * shorter:.0f} % shorter): likelihood sums over tokens, so check that the gain is "
-            "not brevity; a length-normalised reward is the usual remedy."
+            f"Short responses are selected ({100 * shorter:.0f} % shorter): likelihood sums over tokens, so check that what it "
+            "selects is not brevity; a length-normalised reward is the usual remedy."
         )
     return sentences
 

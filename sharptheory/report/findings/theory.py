@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import count
-from sharptheory.report.schema import HitRate, HitRates, Summary
+from sharptheory.report.findings.premises import chance
+from sharptheory.report.findings.words import count, percent
+from sharptheory.report.schema import UNFINISHED_WARNING, HitRate, HitRates, Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
@@ -15,7 +16,7 @@ def sentences(summary: Summary) -> list[str | None]:
     if rates is None:
         return [
             "No prompt has its argmax certified by half of its samples, so the exact law cannot be compared with a "
-            "measurement: take more samples, or use a model or task with shorter responses."
+            f"measurement: {_remedy(summary)}, or use a model or task with shorter responses."
         ]
     sampling = summary.sampling
     if sampling.n_samples == sampling.n_samples_max:
@@ -29,10 +30,22 @@ def sentences(summary: Summary) -> list[str | None]:
     ]
 
 
+def _remedy(summary: Summary) -> str:
+    """Of responses that are cut none is certified, however many there are."""
+    unfinished = summary.sampling.unfinished or 0.0
+    if unfinished <= UNFINISHED_WARNING:
+        return "take more samples"
+    return f"raise --max-new-tokens, {percent(unfinished)} of the responses were cut"
+
+
 def _agrees(rates: HitRates) -> str:
     off, total, open_ = rates.disagreements, len(rates.curve), sum(map(_contestable, rates.curve))
     if off:
-        return f"{off} of {total} measured points lie outside their 95 % interval (neighbours share their samples)."
+        worth = "more than chance explains" if rates.refuted else "which may be chance"
+        return (
+            f"{off} of {total} measured points lie outside their 95 % interval, {worth} ({chance(rates.p_value)} at N = 1; "
+            "neighbours share their samples)."
+        )
     if open_ == 0:
         return "That says nothing: so few samples cannot disagree with it, whatever they are."
     agree = "Every measured point agrees with the exact law within its 95 % interval"

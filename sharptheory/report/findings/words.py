@@ -16,6 +16,8 @@ def share(estimate: Interval) -> str:
     """``61.0 % [51.0 %, 70.0 %]``."""
     if estimate.value is None or estimate.low is None:
         return percent(estimate.value)
+    if estimate.point:
+        return f"{percent(estimate.value)} (the same on every prompt)"
     return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
 
 
@@ -25,16 +27,23 @@ def span(
     scale: float = 1.0,
     digits: int = 2,
     sign: bool = False,
+    null: float = 0.0,
     alike: str = "the same on every prompt",
 ) -> str:
-    """``0.80 [0.77, 0.83]``; in words where there is no interval, or one without width."""
-    form = f"{{:{'+' if sign else ''}.{digits}f}}"
+    """``0.80 [0.77, 0.83]``; in words where there is no interval, or one without width.
+
+    Args:
+        null: what a verdict asks the interval to exclude: the ends are shown in the digits that tell them from it.
+    """
     # Adding 0 turns -0.0 into 0.0.
-    show = lambda number: form.format(round(scale * number, digits) + 0.0)  # noqa: E731
+    show = lambda number: f"{round(scale * number, digits) + 0.0:{'+' if sign else ''}.{digits}f}"  # noqa: E731
     if estimate.value is None:
         return "unknown"
     if estimate.low is None:
         return f"{show(estimate.value)} (no interval: one prompt)"
+    told = [(estimate.low, null), (estimate.high, null)] + [(estimate.low, estimate.high)] * (not estimate.point)
+    while any(show(one) == show(other) for one, other in told if scale * abs(one - other) > 1e-9):
+        digits += 1
     if estimate.point:
         return f"{show(estimate.value)} ({alike})"
     return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"
@@ -45,8 +54,19 @@ def points(difference: Interval) -> str:
     return span(difference, scale=100, digits=1, sign=True)
 
 
+def no_difference(difference: Interval) -> bool:
+    """Whether two things are equal on every prompt."""
+    return difference.point and abs(difference.value) <= 1e-12
+
+
+def elsewhere(difference: Interval) -> str:
+    """What prompts that show no difference say of others: where X show none, ``0.05^{1/X}`` of all do, at 95 %."""
+    equal = 0.05 ** (1 / difference.n_prompts)
+    return f", and with 95 % confidence on at least {100 * equal:.0f} % of all such prompts"
+
+
 def coverage_range(coverage: Coverage) -> str:
-    """``between 2.2 and 8.0``, readable where an end overflows."""
+    """``between 2.2 and 8.0``, readable where an end overflows; one number where both ends show the same."""
     low, high = coverage.coefficient.low, coverage.coefficient.high
     if high is not None and high < 1e6:
         upper = f"{high:,.1f}"
@@ -54,7 +74,8 @@ def coverage_range(coverage: Coverage) -> str:
         upper = f"10^{coverage.log_coefficient_high / math.log(10):.1f}"
     else:
         upper = "∞ (a prompt without a finished response)"
-    return f"between {'∞' if low is None else f'{low:,.1f}'} and {upper}"
+    lower = "∞" if low is None else f"{low:,.1f}"
+    return lower if lower == upper else f"between {lower} and {upper}"
 
 
 def amount(between: Range) -> str:
@@ -92,6 +113,10 @@ def listed(items: Iterable[str]) -> str:
     """``a, b and c``."""
     *first, last = items
     return f"{', '.join(first)} and {last}" if first else last
+
+
+#: How several things are compared with one, everywhere.
+TOGETHER = "in points, paired over prompts, with 95 % intervals that hold for all of them together"
 
 
 def named(reward: RewardCurve) -> str:

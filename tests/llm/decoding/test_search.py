@@ -149,14 +149,16 @@ def test_a_summary_of_a_task_by_hand():
     """Two complete prompts with margins 1 and 3, one certified, one neither; the second has no gold answer."""
     table = pd.DataFrame({
         "certified": [True, True, True, False], "complete": [True, True, False, False],
-        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
-        "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]), "greedy_is_argmax": [True, False, False, True],
+        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_upper": np.log([0.5, 0.4, 0.2, 0.125]),
+        "log_q": np.log([0.8, 0.4, np.nan, np.nan]), "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]),
+        "greedy_is_argmax": [True, False, False, True],
         "correct": pd.array([True, None, True, False], dtype="boolean"),
         "greedy_correct": pd.array([True, None, False, False], dtype="boolean"), "expanded": [1, 2, 4, 9],
     })  # fmt: skip
     assert summarize(table, 0.5) == pytest.approx({
         "n_prompts": 4, "n_certified": 3, "n_complete": 2, "n_margins": 2, "n_graded": 3, "n_certified_graded": 2,
-        "gamma": 0.5, "c_cov_bar": (2 + 2.5 + 5) / 3, "c_cov_gamma": (1.25 + 2.5) / 2, "margin": 1.0, "median_margin": 2.0,
+        "gamma": 0.5, "c_cov_bar": (2 + 2.5 + 5) / 3, "c_cov_gamma": (1.25 + 2.5) / 2,
+        "c_cov_bar_at_least": (2 + 2.5 + 5 + 8) / 4, "margin": 1.0, "median_margin": 2.0,
         "greedy_is_argmax": 1 / 3, "argmax_accuracy": 1.0, "greedy_accuracy_certified": 1 / 2, "greedy_accuracy": 1 / 3,
         "median_expanded": 3.0, "max_expanded": 9,
     })  # fmt: skip
@@ -165,4 +167,5 @@ def test_a_summary_of_a_task_by_hand():
         nothing["margin"] is nothing["c_cov_bar"] is nothing["greedy_is_argmax"] is nothing["argmax_accuracy"] is None
     )
     assert nothing["n_certified"] == nothing["n_certified_graded"] == nothing["n_margins"] == 0
+    assert nothing["c_cov_bar_at_least"] == pytest.approx(8.0)
     assert nothing["greedy_accuracy"] == 0.0 and nothing["n_graded"] == 1

@@ -1,0 +1,52 @@
+"""What a verdict rests on: which of it fails, in words that every chapter uses."""
+
+from __future__ import annotations
+
+from sharptheory.report.findings.words import count, percent
+from sharptheory.report.schema import FEWEST_PROMPTS, UNFINISHED_LIMIT, Interval, Summary
+
+
+def no_verdict(summary: Summary) -> str | None:
+    """Which premises fail, each with its remedy; None where there may be verdicts."""
+    if summary.judged:
+        return None
+    return f"No verdict: {'; '.join(_reason(summary, premise) for premise in summary.unmet)}."
+
+
+def _reason(summary: Summary, premise: str) -> str:
+    match premise:
+        case "unfinished":
+            return (
+                f"{percent(summary.sampling.unfinished)} of the responses were cut by the length budget, more than "
+                f"{100 * UNFINISHED_LIMIT:.0f} %, and neither likelihoods nor grades are those of whole responses (raise "
+                "--max-new-tokens)"
+            )
+        case "mixed prompts":
+            mixed = summary.sampling.n_mixed_prompts
+            return (
+                f"{count(mixed, 'prompt')} {'has' if mixed == 1 else 'have'} both correct and incorrect responses, and fewer "
+                f"than {FEWEST_PROMPTS} decide nothing (take more prompts, or more samples of each)"
+            )
+    rates = summary.hit_rates
+    return (
+        f"one sample is the most likely response on {percent(rates.curve[0].measured.value)} where its likelihood says "
+        f"{percent(rates.curve[0].predicted)}, which is not chance ({chance(rates.p_value)}): these samples do not follow "
+        "their log-likelihoods (another temperature, top-p or prompt template?)"
+    )
+
+
+def unanimous(summary: Summary) -> str | None:
+    """That all responses have one grade, which leaves nothing to judge."""
+    if summary.sampling.accuracy is None or summary.sampling.accuracy.value not in (0.0, 1.0):
+        return None
+    kind = "correct" if summary.sampling.accuracy.value else "incorrect"
+    return f"Every response is {kind}, so there is nothing for any selection to improve."
+
+
+def few(difference: Interval) -> str:
+    """Why an interval decides nothing, wherever it lies: its prompts are too few."""
+    return f"{count(difference.n_prompts, 'prompt')} decide nothing, {FEWEST_PROMPTS} are needed"
+
+
+def chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
