@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments import record
 from sharptheory.learners import Simplex, adaptive_sharpening
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.oracle import TableOracle
 from sharptheory.theory import bounds, laws
 from sharptheory.theory.policies import TabularPolicy
@@ -38,7 +38,7 @@ def compute(config: Config) -> pd.DataFrame:
             ).queries
             for seed in range(config.runs)
         ]
-        estimate = bootstrap_mean(np.array(spent, dtype=float), resamples=500)
+        estimate = mean_over_prompts(np.array(spent, dtype=float))
         bound = float(bounds.adaptive_stopping(max_prob, 1, threshold))
         rows.append(
             ("samples", max_prob, exact, float(estimate.value), float(estimate.low), float(estimate.high), bound)

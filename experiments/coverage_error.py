@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 
 from experiments import record
 from sharptheory.learners import FiniteClass
-from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, mean_over_prompts
 from sharptheory.theory import bounds, laws
 from sharptheory.theory.coverage import coverage_coefficient, missing_mass
 from sharptheory.theory.policies import TabularPolicy
@@ -56,7 +56,7 @@ def compute(config: Config) -> pd.DataFrame:
                 scores = members.members.reshape(config.members, -1)
                 counts = rng.multinomial(n, joint / joint.sum(), size=config.replications).astype(float)
                 chosen = np.argmax(counts @ np.maximum(scores, -1e4).T, axis=1)
-                estimate = bootstrap_mean(np.array(bad)[chosen], ends=PROPORTION, resamples=500)
+                estimate = mean_over_prompts(np.array(bad)[chosen], ends=PROPORTION)
                 n_star = n_responses / laws.stopping_threshold(config.delta)
                 bound = bounds.sft_bad_prompts(
                     n, n_star, delta=config.delta, rho=config.rho, coverage=actual, log_class=members.log_size

@@ -33,7 +33,7 @@ def compute(config: Config) -> pd.DataFrame:
         task = load_task(task_name, config.n_prompts, seed=config.seed)
         oracle = HuggingFaceOracle(model, tokenizer, max_new_tokens=task.max_new_tokens, statistics=("self_certainty",))
         table = compare_task(oracle, task, Path(tempfile.mkdtemp()), n=config.n_samples, seed=config.seed)
-        tables.append(summarize(table, seed=config.seed).assign(model=name))
+        tables.append(summarize(table).assign(model=name))
     return pd.concat(tables, ignore_index=True)
 
 

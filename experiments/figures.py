@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.drawing import FIGURES as DRAW
-from experiments.drawing import paper, theory, training  # noqa: F401  (they register their figures)
+from experiments.drawing import calibration, paper, theory, training  # noqa: F401  (they register their figures)
 from experiments.record import RESULTS
 from sharptheory.report import plots as plotting
 
@@ -25,8 +25,9 @@ CHAPTERS = {
     "What sharpening costs, and when it fails": (
         "laws", "minimax", "coverage_error", "adaptive", "margin", "separation", "realizability", "greedy", "bon_aware", "iterated",
         "reward_error", "errata"),
-    "At inference": ("paper_lift", "paper_curves", "paper_likelihood", "paper_rewards", "decoding"),
+    "At inference": ("paper_lift", "paper_curves", "paper_likelihood", "paper_rewards", "answer_mass", "decoding", "pool_size"),
     "By training": ("sharpening", "methods", "limits", "amortisation", "diversity", "training_cost"),
+    "How sure the numbers are": ("calibration",),
 }  # fmt: skip
 
 

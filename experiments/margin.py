@@ -11,7 +11,7 @@ import pandas as pd
 from experiments import record
 from sharptheory.learners import FiniteClass
 from sharptheory.learners.simulate import dpo_errors, sft_errors
-from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, mean_over_prompts
 from sharptheory.theory import bounds, laws
 from sharptheory.theory.coverage import c_cov_bar, margin, missing_mass
 from sharptheory.theory.policies import TabularPolicy
@@ -36,7 +36,7 @@ def compute(config: Config) -> pd.DataFrame:
         rest = (0.6 - second) / (config.n_responses - 2)
         policy = TabularPolicy.from_probs([[0.4, second] + [rest] * (config.n_responses - 2)] * config.n_prompts)
         sharp = bounds.tilt_for_sharpness_exact(margin(policy), config.n_responses, config.delta)
-        sft = bootstrap_mean(
+        sft = mean_over_prompts(
             sft_errors(policy, config.n, 16, delta=config.delta, replications=config.replications, rng=rng),
             ends=PROPORTION,
         )
@@ -50,7 +50,7 @@ def compute(config: Config) -> pd.DataFrame:
             errors = dpo_errors(
                 policy, members, config.n, beta, delta=config.delta, replications=config.replications, rng=rng
             )
-            estimate = bootstrap_mean(errors, ends=PROPORTION)
+            estimate = mean_over_prompts(errors, ends=PROPORTION)
             concentration = float(np.exp(2 * target - policy.log_probs).sum(axis=1).max())
             e = bounds.dpo_disagreement(config.n, members.log_size, 0.05)
             s2 = bounds.dpo_bad_prompts(

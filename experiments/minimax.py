@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments import record
 from sharptheory.learners.simulate import sft_errors
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.theory import families
 from sharptheory.theory.tables import sample_complexity
 
@@ -45,7 +45,7 @@ def compute(config: Config) -> pd.DataFrame:
             replications=config.replications,
             rng=rng,
         )
-        estimate = bootstrap_mean(errors, resamples=1_000)
+        estimate = mean_over_prompts(errors)
         measured.append(("SFT-Sharpening, simulated", "measured", float(estimate.value), config.coverage, config.dim, 0.5,
                          costs[family], float(estimate.low), float(estimate.high)))  # fmt: skip
     return pd.concat([table, pd.DataFrame(measured, columns=table.columns)], ignore_index=True)

@@ -23,7 +23,7 @@ from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_trans
 from sharptheory.llm.sampling import sample_pool
 from sharptheory.measure.alignment import auc_within, dominance
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import ANY, PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, PROPORTION, mean_over_prompts
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.tasks import load_task
@@ -150,7 +150,7 @@ def findings(pool: Pool, greedy: pd.DataFrame, seed: int) -> pd.DataFrame:
         _finding(f"accuracy has saturated by N = {some}", NEGLIGIBLE - (accuracy[last] - accuracy[some]), seed)
         | _estimate("value", accuracy[last] - accuracy[some], seed=seed),
     ]
-    within = auc_within(pool, seed=seed)
+    within = auc_within(pool)
     test = dominance(pool, within=True, seed=seed)
     verdict = (
         "not shown" if test is None else "held" if test.holds else "contrary" if within.high < 0.5 else "not shown"
@@ -170,7 +170,7 @@ def _finding(name: str, per_prompt: pd.Series, seed: int, *, unit: str = "points
 
 
 def _estimate(name: str, per_prompt, *, ends: tuple[float, float] = ANY, seed: int) -> dict:
-    return bootstrap_mean(np.asarray(per_prompt, dtype=float), ends=ends, seed=seed).columns(name)
+    return mean_over_prompts(np.asarray(per_prompt, dtype=float), ends=ends).columns(name)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 
 from experiments import record
 from sharptheory.learners import LinearClass, xpo_sharpening
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.oracle import TableOracle
 from sharptheory.theory import laws
 from sharptheory.theory.coverage import coverage_coefficient, margin
@@ -48,7 +48,7 @@ def compute(config: Config) -> pd.DataFrame:
             theta = np.linalg.lstsq(config.beta * differences, (1 + config.beta) * logs, rcond=None)[0]
             recovered = max(recovered, float(np.abs(theta - (1 + 1 / config.beta) * points[0]).max()))
             spent.append(2 * len(differences))
-        estimate = bootstrap_mean(np.array(spent, dtype=float), resamples=500)
+        estimate = mean_over_prompts(np.array(spent, dtype=float))
         sft = coverage * laws.stopping_threshold(config.delta)
         xpo = xpo_on(points, base, config) if d <= config.xpo_up_to else (np.nan, np.nan)
         measured = (float(estimate.value), float(estimate.low), float(estimate.high))

@@ -30,7 +30,7 @@ from sharptheory.llm.engines.loading import fingerprint, load_model, quiet_trans
 from sharptheory.llm.training.config import Config as Training
 from sharptheory.llm.training.sharpen import sharpen, training_seconds
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, mean_over_prompts
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.runs import write
@@ -152,7 +152,11 @@ def study(config: Config, problem: Problem, seed: int, work: Path) -> pd.DataFra
         last = table[table["panel"] == "training"].iloc[-1]
         print(
             f"{problem}, seed {seed}, {name}: accuracy {last['base_sampled_accuracy']:.3f} → {last['accuracy']:.3f}, "
-            f"gap closed {last['gap_closed']:.0%} [{last['gap_closed_low']:.0%}, {last['gap_closed_high']:.0%}]",
+            + (
+                f"gap closed {last['gap_closed']:.0%} [{last['gap_closed_low']:.0%}, {last['gap_closed_high']:.0%}]"
+                if np.isfinite(last["gap_closed_low"])
+                else "no gap shown"
+            ),
             flush=True,
         )
     return pd.concat(tables, ignore_index=True)
@@ -273,7 +277,7 @@ class Study:
             for kind, reward in (("pass", "correct"), ("best_of_k", "log_likelihood")):
                 values = curve(pool, reward, "correct", sizes)
                 for k in sizes:
-                    estimate = bootstrap_mean(values[k].to_numpy(), ends=PROPORTION, seed=self.seed)
+                    estimate = mean_over_prompts(values[k].to_numpy(), ends=PROPORTION)
                     rows.append(dict(policy=policy, kind=kind, k=int(k), **estimate.columns("value")))
         return pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"}).assign(panel="pass@k")
 

@@ -12,15 +12,18 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from experiments.drawing.training import final
+from experiments.drawing.calibration import KINDS, kind
+from experiments.drawing.training import closed, final
 from experiments.record import RESULTS
 from sharptheory.report.findings import headline
 from sharptheory.report.schema import Summary, field_list, json_schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/paper.md")
+STATISTICS_PAGE = "docs/statistics.md"
 SUMMARY_PAGE = "docs/summary.md"
 TESTING_PAGE = "docs/testing.md"
 SCHEMA = ROOT / "docs/summary.schema.json"
@@ -65,7 +68,10 @@ def verdict(row) -> str:
 
 
 def table_1(results: Path) -> Table:
-    """SFT-Sharpening against greedy decoding and one sample of the base model, mean ± standard deviation over seeds."""
+    """SFT-Sharpening against greedy decoding and one sample of the base model, mean ± standard deviation over seeds.
+
+    The share of the gap is by the prompts of all seeds, with its 95 % interval.
+    """
     rows = final(pd.read_parquet(results / "sharpening.parquet"))
     rows = rows[rows["cell"] == "full"]
     lines = []
@@ -74,7 +80,7 @@ def table_1(results: Path) -> Table:
         likelihood = part["log_likelihood"] - part["base_greedy_log_likelihood"]
         lines.append([
             model, plus(100 * (part["accuracy"] / greedy - 1), "%"), plus(100 * (part["accuracy"] / sampled - 1), "%"),
-            plus(100 * part["gap_closed"], "%"), plus(likelihood, "nats", digits=2),
+            closed(part), plus(likelihood, "nats", digits=2),
             plus(part["log_likelihood"] - part["base_sampled_log_likelihood"], "nats", digits=2),
         ])  # fmt: skip
     header = ["model", "accuracy over greedy", "accuracy over one sample", "gap to best-of-N closed",
@@ -92,10 +98,13 @@ def trained(results: Path) -> Table:
     rows = final(pd.read_parquet(results / "sharpening.parquet"))
     rows = rows[rows["cell"] == "full"].sort_values("seed")
     listed = lambda values: " / ".join(f"{100 * value:.0f}" for value in values) + " %"  # noqa: E731
-    columns = ("base_sampled_accuracy", "base_greedy_accuracy", "base_best_of_n_accuracy", "accuracy", "gap_closed")
+    columns = ("base_sampled_accuracy", "base_greedy_accuracy", "base_best_of_n_accuracy", "accuracy")
     return (
-        ["by seed", "one sample, before", "greedy", "best of 50", "one sample, trained", "gap closed"],
-        [[model, *(listed(part[c]) for c in columns)] for model, part in rows.groupby("model", sort=False)],
+        ["by seed", "one sample, before", "greedy", "best of 50", "one sample, trained", "gap closed, all seeds"],
+        [
+            [model, *(listed(part[c]) for c in columns), closed(part)]
+            for model, part in rows.groupby("model", sort=False)
+        ],
     )
 
 
@@ -107,11 +116,11 @@ def settings(results: Path) -> Table:
         tokens = (part["sampling_tokens"] + part["training_tokens"]).mean()
         seconds = (part["sampling_seconds"] + part["training_seconds"]).mean()
         lines.append([
-            model, f"`{setting}`", " / ".join(f"{100 * value:.0f}" for value in part["gap_closed"]) + " %",
+            model, f"`{setting}`", closed(part),
             f"{100 * part['accuracy'].mean():.1f} %", f"{part['log_likelihood'].mean():.2f}",
             f"{100 * part['argmax_mass'].mean():.0f} %", f"{part['entropy'].mean():.2f}", f"{tokens / 1e6:.1f}", f"{seconds:.0f}",
         ])  # fmt: skip
-    header = ["model", "setting", "gap closed, by seed", "accuracy", "log π_base", "mass on argmax", "entropy", "10⁶ tokens",
+    header = ["model", "setting", "gap closed", "accuracy", "log π_base", "mass on argmax", "entropy", "10⁶ tokens",
               "seconds"]  # fmt: skip
     return header, lines
 
@@ -140,7 +149,30 @@ def mutants(_: Path) -> Table:
     return ["room", "possible faults", "tried", "noticed", "share"], rows
 
 
+def calibration(results: Path) -> Table:
+    """Coverage of every interval in each world, by the number of prompts; beside it, what resampling gives at 100."""
+    table = pd.read_parquet(results / "calibration.parquet")
+    sizes = sorted(table["n_prompts"].unique())
+    at = table.set_index(["world", "quantity", "n_prompts"])
+    listed = lambda values: " / ".join("–" if np.isnan(v) else f"{100 * v:.1f}" for v in values)  # noqa: E731
+    worlds = list(dict.fromkeys(table["world"]))
+    rows = []
+    for quantity, (name, _) in KINDS.items():
+        columns = [listed(at["coverage"].get((world, quantity, n), np.nan) for n in sizes) for world in worlds]
+        before = listed(at["percentile"].get((world, quantity, 100), np.nan) for world in worlds)
+        rows.append([name, kind(quantity), *columns, "" if set(before) <= set("– /") else before])
+    numbers = " / ".join(f"{n:,}" for n in sizes)
+    header = [
+        "quantity",
+        "interval",
+        *(f"{world}: {numbers} prompts" for world in worlds),
+        f"resampled, 100 prompts: {', '.join(worlds)}",
+    ]
+    return header, rows
+
+
 TABLES = {
+    "calibration": calibration,
     "mutants": mutants,
     "speed": speed,
     "first-light": first_light,
@@ -163,7 +195,7 @@ def filled(text: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    for page in (*PAGES, SUMMARY_PAGE, TESTING_PAGE):
+    for page in (*PAGES, STATISTICS_PAGE, SUMMARY_PAGE, TESTING_PAGE):
         path = ROOT / page
         path.write_text(filled(path.read_text()))
         print(path)

@@ -90,22 +90,38 @@ def fill_pool(
         report(len(done), total)
         prompts = [task.prompts[i] for i in numbers]
         for ids, responses in oracle.sample_groups(prompts, n, seed=seed, numbers=numbers, first=first, skip=done):
-            rows = [
-                _row(oracle, task, i, j, response)
-                for i, row in zip(ids, responses)
-                for j, response in enumerate(row, first)
-            ]
-            if first == 0:
-                greedy = oracle.greedy([task.prompts[i] for i in ids])
-                rows += [_row(oracle, task, i, -1, response) for i, response in zip(ids, greedy)]
-            if judge:
-                asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
-                rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
+            rows = pool_rows(oracle, task, ids, responses, first=first, judge=judge)
             store.write(pd.DataFrame(rows).astype({"correct": "boolean", "answer": "string", "unreadable": "string"}))
             done |= set(ids)
             report(len(done), total)
     report(total, total)
     return store.finish()
+
+
+def pool_rows(
+    oracle: TextOracle,
+    task: Task,
+    ids: Sequence[int],
+    responses: Sequence[Sequence[Response]],
+    *,
+    first: int,
+    judge: bool,
+) -> list[dict]:
+    """Rows of the pool for samples of some prompts, graded and judged; with the first sample comes the greedy response.
+
+    Args:
+        ids: numbers of the prompts. responses: to each. first: number of the first of them. judge: as `sample_pool`.
+    """
+    rows = [
+        _row(oracle, task, i, j, response) for i, row in zip(ids, responses) for j, response in enumerate(row, first)
+    ]
+    if first == 0:
+        greedy = oracle.greedy([task.prompts[i] for i in ids])
+        rows += [_row(oracle, task, i, -1, response) for i, response in zip(ids, greedy)]
+    if judge:
+        asked = oracle.p_true([row["prompt"] for row in rows], [row["response"] for row in rows])
+        rows = [row | {"p_true": value} for row, value in zip(rows, asked.tolist())]
+    return rows
 
 
 def _jobs(stages: Sequence[dict]) -> Iterator[tuple[range, int, int]]:

@@ -7,8 +7,9 @@ from sharptheory.errors import UserError
 from sharptheory.learners import bon_aware, simulate
 from sharptheory.measure import rewards
 from sharptheory.measure.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
+from sharptheory.measure.answers import answer_policy
 from sharptheory.measure.best_of_n import best_of_n_curve, best_of_n_weights, curve, pass_at_n
-from sharptheory.measure.bootstrap import Estimate, bootstrap, bootstrap_mean
+from sharptheory.measure.bootstrap import Estimate, bootstrap, mean_over_prompts
 from sharptheory.measure.certificate import (
     CoverageBound,
     HitRates,
@@ -24,6 +25,13 @@ from sharptheory.measure.power_bounds import matched_power, power_certificate, p
 from sharptheory.measure.prediction import predict_best_of_n
 from sharptheory.measure.rewards import Reward, load_reward
 from sharptheory.measure.selection import accuracy_curves, majority_curve
+from sharptheory.measure.self_consistency import (
+    answer_certificate,
+    answer_mass_curve,
+    counted_coverage,
+    limit_accuracy,
+    plurality_rates,
+)
 from sharptheory.oracle import CountingOracle, Oracle, Response, TableOracle
 from sharptheory.report.html import write_report
 from sharptheory.report.schema import Summary
@@ -54,6 +62,9 @@ __all__ = [
     "__version__",
     "accuracy_curves",
     "alignment_levels",
+    "answer_certificate",
+    "answer_mass_curve",
+    "answer_policy",
     "argmax_hit_rates",
     "auc_pooled",
     "auc_within",
@@ -61,10 +72,10 @@ __all__ = [
     "best_of_n_weights",
     "bon_aware",
     "bootstrap",
-    "bootstrap_mean",
     "bounds",
     "c_cov_bar_bound",
     "checks",
+    "counted_coverage",
     "coverage",
     "coverage_certificate",
     "curve",
@@ -77,12 +88,15 @@ __all__ = [
     "laws",
     "learners",
     "length_confound",
+    "limit_accuracy",
     "load_reward",
     "majority",
     "majority_curve",
     "matched_power",
+    "mean_over_prompts",
     "pass_at_n",
     "plan",
+    "plurality_rates",
     "power_certificate",
     "power_mean_bounds",
     "predict_best_of_n",

@@ -58,7 +58,7 @@ def heat(ax: Axes, rows: pd.DataFrame, column: str, *, form: str, diverging: boo
             text += f"\n{row['certified']:.0%} certified"
         elif f"{column}_low" in row:
             low, high = (form.format(scale * row[f"{column}_{side}"]) for side in ("low", "high"))
-            text += f"\n[{low}, {high}]"
+            text += "\non every prompt" if row[f"{column}_low"] == row[f"{column}_high"] else f"\n[{low}, {high}]"
         color = "white" if abs(value) > (0.75 if diverging else 0.6) * largest else "black"
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
 
@@ -86,7 +86,7 @@ def paper_lift(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes) -> No
 
 
 @figure(
-    "Up to the trained length, other self-rewards gain no more than likelihood",
+    "What other ways to use 50 samples gain over greedy decoding",
     "The same for other ways to use 50 samples (the paper's Fig. 2): best-of-50 by length-normalised log-likelihood and majority "
     "vote, in points over greedy decoding; coverage, whether any of 50 is correct; and greedy accuracy itself.",
     data="paper",
@@ -176,3 +176,27 @@ def paper_likelihood(table: pd.DataFrame, left: Axes, middle: Axes, right: Axes)
     right.axvline(0.5, color=GREY, ls=":")
     right.set(xlabel="AUC within prompts", xlim=(0.3, 1))
     right.set_title("Does likelihood know?")
+
+
+@figure(
+    "Votes by answer mass beat the majority vote, most where samples are few",
+    "Accuracy of the majority vote, of votes that weigh each distinct response by its probability (seen mass, or "
+    "Horvitz-Thompson), and of best-of-N by log-likelihood, on the same pools; bands are 95 % intervals over 256 prompts. The "
+    "mass of a response is known once it was seen, its share of the samples is not.",
+)
+def answer_mass(table: pd.DataFrame, left: Axes, right: Axes) -> None:
+    styles = {
+        "majority vote": (GREY, "-"), "answer mass, seen": (GREEN, "--"), "answer mass, Horvitz-Thompson": (ORANGE, "-"),
+        "best of N by log-likelihood": (BLUE, ":"),
+    }  # fmt: skip
+    for ax, (model, rows) in zip((left, right), table.groupby("model", sort=False)):
+        for method, (color, ls) in styles.items():
+            each = rows[rows["method"] == method]
+            ax.plot(each["n"], each["accuracy"], color=color, ls=ls, label=method, marker="o", ms=3)
+            if method in ("majority vote", "answer mass, Horvitz-Thompson"):
+                ax.fill_between(each["n"], each["accuracy_low"], each["accuracy_high"], color=color, alpha=0.15, lw=0)
+        plotting.log_n_axis(ax, int(rows["n"].max()))
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.set_title(model, fontsize=10)
+    left.set_ylabel("accuracy")
+    right.legend(loc="lower right", fontsize=8)

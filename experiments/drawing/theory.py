@@ -280,3 +280,25 @@ def errata(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_yticks(range(len(rows)), rows["name"])
     ax.set(xscale="log", xlim=(floor / 1.3, 40), xlabel="value on the counterexample", ylim=(-0.6, len(rows) + 0.6))
     ax.legend(loc="upper left", fontsize=8, ncols=2)
+
+
+@figure(
+    "What a diagnosis costs grows no faster than its samples",
+    "Processor seconds and peak memory of `sharptheory diagnose --pool`, report included, for pools of every shape, answers, "
+    "lengths, text and token ids among their columns. Below 100,000 rows it is the start and the figures that cost; above, the "
+    "slope on logarithmic axes stays at or below 1, whatever the shape.",
+)
+def pool_size(table: pd.DataFrame, left: Axes, right: Axes) -> None:
+    for (shape, rows), color, marker in zip(
+        table.groupby("shape", sort=False), (BLUE, ORANGE, GREEN, PINK), ("o", "s", "^", "D")
+    ):
+        large = rows[rows["rows"] >= 100_000]
+        slope = np.polyfit(np.log(large["rows"]), np.log(large["seconds"]), 1)[0]
+        label = f"{shape}: slope {slope:.2f} from 100,000"
+        left.plot(rows["rows"], rows["seconds"], color=color, marker=marker, label=label)
+        right.plot(rows["rows"], rows["gigabytes"], color=color, marker=marker)
+    first = table[table["shape"] == table["shape"].iloc[0]]
+    left.plot(first["rows"], first["read_and_sort"], color=GREY, ls="--", label="reading the numbers and one sort")
+    for ax, what in ((left, "processor seconds"), (right, "peak memory [GB]")):
+        ax.set(xscale="log", yscale="log", xlabel="rows of the pool", ylabel=what)
+    left.legend(fontsize=8)

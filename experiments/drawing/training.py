@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -23,12 +24,35 @@ def final(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(rows: pd.DataFrame, column: str, by: str = "cell") -> pd.DataFrame:
-    """Mean, least and largest value over seeds; of a single seed its interval over prompts."""
-    summary = rows.groupby(by, sort=False)[column].agg(mean="mean", low="min", high="max", seeds="size")
-    if f"{column}_low" in rows:
-        single = rows.groupby(by, sort=False)[[f"{column}_low", f"{column}_high"]].mean()[summary["seeds"] == 1]
-        summary.loc[single.index, ["low", "high"]] = single.to_numpy()
-    return summary
+    """Mean, least and largest value over seeds."""
+    return rows.groupby(by, sort=False)[column].agg(mean="mean", low="min", high="max")
+
+
+def gap_closed(rows: pd.DataFrame, by: str = "cell") -> pd.DataFrame:
+    """Share of the gap closed by the prompts of all seeds together, with its 95 % interval: columns mean, low and high.
+
+    The ratio of the mean gain to the mean gap, so that a seed counts by its gap. Seeds have prompts of their own, so what
+    each seed's interval leaves on either side of its share adds in quadrature. NaN limits where a seed shows no gap.
+    """
+    gap = rows["base_best_of_n_accuracy"] - rows["base_sampled_accuracy"]
+    table = pd.DataFrame({
+        by: rows[by], "gap": gap, "gain": rows["accuracy"] - rows["base_sampled_accuracy"],
+        "below": (gap * (rows["gap_closed"] - rows["gap_closed_low"])) ** 2,
+        "above": (gap * (rows["gap_closed_high"] - rows["gap_closed"])) ** 2,
+    })  # fmt: skip
+    sums = table.groupby(by, sort=False).agg(lambda column: column.sum(skipna=False))
+    mean = sums["gain"] / sums["gap"]
+    return pd.DataFrame({
+        "mean": mean, "low": mean - sums["below"] ** 0.5 / sums["gap"], "high": mean + sums["above"] ** 0.5 / sums["gap"],
+    })  # fmt: skip
+
+
+def closed(rows: pd.DataFrame) -> str:
+    """Share of the gap closed with its interval, by the prompts of all seeds of one setting."""
+    [share] = gap_closed(rows).itertuples()
+    if np.isnan(share.low):
+        return "no gap shown"
+    return f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 def factor(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -68,13 +92,15 @@ def spread(ax: Axes, x, summary: pd.DataFrame, **style) -> None:
 @figure(
     "Trained on best-of-50, one sample keeps two fifths to a half of what best-of-50 gains",
     "SFT-Sharpening of both shipped models with N = 50, temperature 1, on held-out prompts (a line per seed, bands: 95 % intervals "
-    "over prompts). Training takes over a good part of what best-of-50 gains at inference (dashed), and the log-likelihood of "
+    "over prompts). Training takes over a good part of what best-of-50 gains at inference (dashed; the share by the prompts of all "
+    "seeds, with its 95 % interval), and the log-likelihood of "
     "the samples under the base model rises with it (right: mean over seeds; dashed: best-of-50 of the base model).",
     width=4.6,
     panels=lambda table: (1, table["model"].nunique() + 1),
 )
 def sharpening(table: pd.DataFrame, *axes: Axes) -> None:
     *each, right = axes
+    last = final(table)
     table = table[(table["panel"] == "training") & (table["cell"] == "full")]
     for ax, color, (model, rows) in zip(each, cycle(COLORS), table.groupby("model", sort=False)):
         for seed, line in rows.groupby("seed"):
@@ -91,7 +117,7 @@ def sharpening(table: pd.DataFrame, *axes: Axes) -> None:
             ax.axhline(rows[f"base_{kind}_accuracy"].mean(), color=GREY, ls=style, label=label)
         ax.set(xlabel="epoch", ylabel="accuracy of one sample")
         percent(ax.yaxis)
-        ax.set_title(model)
+        ax.set_title(f"{model}: {closed(last[(last['cell'] == 'full') & (last['model'] == model)])} of the gap")
         mean = rows.groupby("epoch")[["log_likelihood", "base_best_of_n_log_likelihood"]].mean()
         right.plot(mean.index, mean["log_likelihood"], "o-", color=color, label=model)
         right.axhline(mean["base_best_of_n_log_likelihood"].iloc[0], color=color, ls="--")
@@ -125,8 +151,9 @@ def setting_name(row) -> str:
 @figure(
     "Five responses per prompt are enough, and likelihood teaches more than correctness",
     "One change at a time from SFT-Sharpening with N = 50 on a part of the training prompts (arithmetic-1m 1,000, multihop-1m "
-    "500): mean over seeds, bars from the worst seed to the best. Left: N = 1 trains on plain samples. Right: rewards and "
-    "methods; those marked verified (squares) are the control that sees whether an answer is correct.",
+    "500): share of the gap by the prompts of all seeds, with 95 % intervals. Left: N = 1 trains on plain samples. Right: "
+    "rewards and methods; those marked verified (squares) are the control that sees whether an answer is correct. Most "
+    "intervals of multihop-1m include 0.",
     data="sharpening",
     width=5.4,
     height=4.6,
@@ -134,14 +161,14 @@ def setting_name(row) -> str:
 def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     order = None
     for shift, (color, model, rows) in enumerate(models(final(table))):
-        curve = over_seeds(rows[rows["cell"].str.startswith("N=")].sort_values("responses"), "gap_closed", "responses")
+        curve = gap_closed(rows[rows["cell"].str.startswith("N=")].sort_values("responses"), "responses")
         spread(left, curve.index, curve, color=color, label=model)
         log_ticks(left, curve.index)
         settings = pd.concat([factor(rows, name) for name in ("reward", "method", "beta")]).drop_duplicates(
             ["cell", "seed"]
         )
         settings = settings.assign(name=[setting_name(row) for row in settings.itertuples()])
-        summary = over_seeds(settings, "gap_closed", "name")
+        summary = gap_closed(settings, "name")
         if order is None:
             order = list(summary["mean"].sort_values().index)
         for name, row in summary.iterrows():
@@ -163,9 +190,9 @@ def methods(table: pd.DataFrame, left: Axes, right: Axes) -> None:
 @figure(
     "Prompts limit what training gains, up to a few thousand; not epochs, rate or capacity",
     "What limits SFT-Sharpening with N = 50: the share of the gap to best-of-50 that one sample has closed, changing one thing "
-    "at a time; mean over seeds, bars from the worst to the best; adapters at a rate of 1e-3. Diamond: as many sampled "
+    "at a time, by the prompts of all seeds, with 95 % intervals; adapters at a rate of 1e-3. Diamond: as many sampled "
     "responses as the circle before it, of four times the prompts with a quarter of the N "
-    "(one seed, 95 % interval). Epochs, rate and capacity: "
+    "(one seed). Epochs, rate and capacity: "
     "arithmetic-1m, 1,000 prompts. Held-out accuracy grows with the number of training prompts more than with anything else.",
     data="sharpening",
     width=3.4,
@@ -175,10 +202,10 @@ def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: A
     studied, sizes = models(final(table)), []
     for color, model, rows in studied:
         settings = pd.concat([factor(rows, "prompts"), rows[rows["cell"] == "full"]]).sort_values("n_prompts")
-        summary = over_seeds(settings, "gap_closed", "n_prompts")
+        summary = gap_closed(settings, "n_prompts")
         spread(prompts, summary.index, summary, color=color, label=model)
         sizes += list(summary.index)
-        more = over_seeds(rows[rows["cell"].str.startswith("spread=")], "gap_closed", "n_prompts")
+        more = gap_closed(rows[rows["cell"].str.startswith("spread=")], "n_prompts")
         if len(more):
             spread(prompts, more.index, more, fmt="D", color=color, mfc="white", label=f"{model}, N = 12")
             sizes += list(more.index)
@@ -190,11 +217,11 @@ def limits(table: pd.DataFrame, prompts: Axes, epochs: Axes, rate: Axes, rank: A
         (epochs, "epochs", "epoch", "epochs"),
         (rate, "rate", "learning_rate", "peak learning rate"),
     ):
-        summary = over_seeds(factor(rows, name).sort_values(column), "gap_closed", column)
+        summary = gap_closed(factor(rows, name).sort_values(column), column)
         spread(ax, summary.index, summary)
         log_ticks(ax, summary.index)
         ax.set_xlabel(label)
-    summary = over_seeds(factor(rows, "rank").sort_values("lora_rank"), "gap_closed", "lora_rank")
+    summary = gap_closed(factor(rows, "rank").sort_values("lora_rank"), "lora_rank")
     summary = pd.concat([summary.drop(0), summary.loc[[0]]])
     spread(rank, range(len(summary)), summary)
     rank.set_xticks(range(len(summary)), [f"rank {r:g}" if r else "all" for r in summary.index])
@@ -269,9 +296,9 @@ def diversity(table: pd.DataFrame, *axes: Axes) -> None:
 @figure(
     "SFT on few responses per prompt gains most per token",
     "What each method gains and costs, sampling and training together, in forward tokens (a backward pass counts as two forward "
-    "passes) and, in the legend, seconds on one CPU core (arithmetic-1m with 1,000 prompts / multihop-1m with 500); mean over "
-    "seeds, bars from the worst seed to the best (4 × all prompts: "
-    "one seed, 95 % interval). Verified methods (squares) see whether an answer is correct.",
+    "passes) and, in the legend, seconds on one CPU core (arithmetic-1m with 1,000 prompts / multihop-1m with 500); shares by the "
+    "prompts of all seeds, with 95 % intervals (4 × all prompts: one seed). Verified methods (squares) see whether an answer is "
+    "correct.",
     data="sharpening",
     width=5.6,
     height=4.6,
@@ -294,7 +321,7 @@ def training_cost(table: pd.DataFrame, *axes: Axes) -> None:
                 continue
             took = " / ".join(f"{value:,.0f}" for value in seconds.loc[name].dropna())
             style = dict(fmt="s" if "verified" in name else "o", color=color, label=f"{name} ({took} s)")
-            spread(ax, [settings["tokens"].mean()], over_seeds(settings, "gap_closed"), **style)
+            spread(ax, [settings["tokens"].mean()], gap_closed(settings), **style)
         ax.set_xscale("log")
         ax.axhline(0, color=GREY, ls=":")
         ax.set(xlabel="forward tokens", title=model)

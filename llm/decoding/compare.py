@@ -16,7 +16,8 @@ from sharptheory.llm.decoding.search import find_argmax
 from sharptheory.llm.sampling import GROWS, fill_pool, first_prompts, pool_facts
 from sharptheory.measure.alignment import across_methods
 from sharptheory.measure.best_of_n import adaptive_weights, curve, doubling_grid
-from sharptheory.measure.bootstrap import ENDS, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, CONFIDENCE, DIFFERENCE, ENDS, Estimate, mean_over_prompts
+from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.prediction import predict_power
 from sharptheory.measure.rewards import selecting
@@ -78,7 +79,7 @@ def compare_task(
         within the pool (else the best of the pool counts). The tilted law of each α, estimated from the pool, has no cost.
     """
     report = progress or (lambda *_: None)
-    decoders = _Decoders(list(beams), list(alphas), list(particles), list(steps), budget, seed)
+    decoders = Decoders(list(beams), list(alphas), list(particles), list(steps), budget, seed)
     facts = pool_facts(oracle, task, n, seed=seed, judge=judge, identity=identity)
     facts |= {"content": "comparison", **asdict(decoders)}
     with claim(folder, facts, grows=GROWS, sized=partial(first_prompts, task), force=force) as run:
@@ -91,7 +92,7 @@ def compare_task(
 
 
 def decode(
-    run: Run, oracle: TextOracle, task: Task, decoders: _Decoders, *, progress: Callable[[int, int], None]
+    run: Run, oracle: TextOracle, task: Task, decoders: Decoders, *, progress: Callable[[int, int], None]
 ) -> pd.DataFrame:
     """Rows of the methods that decode anew; a line of ``decodings.jsonl`` has those of the prompts decoded together."""
     with run.lines("decodings.jsonl", {"prompts": (list,), "rows": (list,)}) as lines:
@@ -208,7 +209,7 @@ def tilted(pool: Pool, alphas: Sequence[float]) -> Iterator[pd.DataFrame]:
 
 
 @dataclass(frozen=True)
-class _Decoders:
+class Decoders:
     """Beam search, power sampling and argmax search; each starts with an empty tree of prefixes, as a user would."""
 
     beams: list[int]
@@ -286,15 +287,28 @@ def alignment(table: pd.DataFrame, *, seed: int = 0) -> Estimate | None:
     return across_methods(likelihood[shared].to_numpy(), accuracy[shared].to_numpy(), seed=seed)
 
 
+def n_mixed(table: pd.DataFrame) -> int:
+    """On how many prompts samples are correct and incorrect, so that it matters how one selects."""
+    accuracy = table.loc[(table["method"] == "sampling") & (table["setting"] == "1"), "accuracy"]
+    return int(accuracy.between(1e-9, 1 - 1e-9).sum())
+
+
+def cut_share(folder: Path) -> float:
+    """Share of the pool of a comparison that the length budget has cut, and whose likelihoods are those of prefixes."""
+    return float(1 - read_pool(folder / "pool.parquet").finished.mean())
+
+
 def n_certified(table: pd.DataFrame) -> int:
     """On how many prompts the argmax search proved its response to be the argmax."""
     return int(table["certified"].eq(True).sum())
 
 
 def counted(summary: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The summary, and on how many prompts of a setting a search was certified (`n_certified`) and a rule `n_stopped`.
+    """The summary, and on how many prompts of a setting its method is what it is called.
 
-    Missing where a method has nothing to certify, or no rule to stop.
+    `n_certified`: the argmax search proved its response to be the argmax; `n_stopped`: adaptive best-of-N stopped by
+    itself within the pool. Missing of other methods. Both are at most `n_prompts`, those on which the method found a
+    finished response, which the means of its row are over.
     """
     groups = table.groupby(["method", "setting"], sort=False)
     counts = pd.DataFrame({
@@ -304,16 +318,39 @@ def counted(summary: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return summary.merge(counts.reset_index(), on=["method", "setting"], how="left")
 
 
-def summarize(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Means over prompts per method and setting, with bootstrap intervals."""
+#: The method that every other one is compared with, and its setting.
+BASELINE = ("greedy", "")
+
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over prompts per method and setting, with bootstrap intervals, and their differences from greedy decoding.
+
+    ``accuracy_over_greedy`` and ``log_likelihood_over_greedy`` are over the prompts that both have, paired; their
+    intervals hold together for all methods (Bonferroni). Missing for greedy decoding itself and where nothing is known.
+    """
+    groups = dict(list(table.set_index("prompt_id").groupby(["method", "setting"], sort=False)))
+    greedy = groups.get(BASELINE)
     rows = []
-    for (method, setting), group in table.groupby(["method", "setting"], sort=False):
+    for (method, setting), group in groups.items():
         row = {"method": method, "setting": setting, "n_prompts": len(group)}
         row["forward_tokens"] = group["forward_tokens"].mean()
         for column in ("accuracy", "log_likelihood"):
-            values = group[column].dropna().to_numpy()
-            unknown = Estimate(np.nan, np.nan, np.nan)
-            estimate = bootstrap_mean(values, ends=ENDS[column], seed=seed) if len(values) else unknown
-            row |= estimate.columns(column)
+            row |= _mean(group[column], ends=ENDS[column]).columns(column)
+            over = Estimate.unknown()
+            if greedy is not None and (method, setting) != BASELINE:
+                # Of a group whose values are all unknown there is nothing to compare.
+                others = sum(each[column].notna().any() for key, each in groups.items() if key != BASELINE)
+                over = _mean(
+                    group[column] - greedy[column],
+                    ends=DIFFERENCE if column == "accuracy" else ANY,
+                    confidence=1 - (1 - CONFIDENCE) / max(others, 1),
+                )
+            row |= over.columns(f"{column}_over_greedy")
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _mean(per_prompt: pd.Series, **options) -> Estimate:
+    """Over the prompts with a value."""
+    known = per_prompt.dropna().to_numpy(dtype=float)
+    return mean_over_prompts(known, **options) if len(known) else Estimate.unknown()

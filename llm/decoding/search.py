@@ -112,14 +112,14 @@ def search_task(
         for i in range(len(task.prompts)):
             report(i, len(task.prompts))
             if i not in done:
-                lines.write(_search(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
+                lines.write(search_row(oracle, task, i, gamma=gamma, budget=budget, samples=samples, seed=seed + i))
         report(len(task.prompts), len(task.prompts))
     found = {row["prompt_id"]: row for row in lines.rows}
     rows = pd.DataFrame([found[i] for i in range(len(task.prompts))], columns=list(ROW))
     return rows.astype({"correct": "boolean", "greedy_correct": "boolean"})
 
 
-def _search(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
+def search_row(oracle: TextOracle, task: Task, i: int, *, gamma: float, **options) -> dict:
     """The row of prompt i."""
     # Two responses at least: the runner-up gives the margin.
     found = find_argmax(oracle, task.prompts[i], gamma=gamma, keep=2, **options)

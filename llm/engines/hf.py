@@ -188,7 +188,7 @@ class HuggingFaceOracle:
             raise UserError(f"n={n} samples per prompt; expected at least 1")
         encoded = self.encode(prompts)
         numbers = range(len(prompts)) if numbers is None else numbers
-        for group in self._same_length_groups(encoded, n):
+        for group in self.same_length_groups(encoded, n):
             ids = [numbers[i] for i in group]
             if not skip.issuperset(ids):
                 uniforms = np.stack([_uniforms(seed, i, range(first, first + n), self.max_new_tokens) for i in ids])
@@ -197,13 +197,13 @@ class HuggingFaceOracle:
     def greedy(self, prompts: Sequence[str]) -> list[Response]:
         """Token-wise greedy decoding, one response per prompt."""
         encoded, responses = self.encode(prompts), [None] * len(prompts)
-        for ids in self._same_length_groups(encoded, 1):
+        for ids in self.same_length_groups(encoded, 1):
             for i, row in zip(ids, self._generate([encoded[i] for i in ids], None)):
                 responses[i] = row[0]
         return responses
 
-    def _same_length_groups(self, encoded: list[list[int]], n: int) -> Iterator[list[int]]:
-        """Prompts of equal length share a batch: no padding, so no masks and no padding noise."""
+    def same_length_groups(self, encoded: list[list[int]], n: int) -> Iterator[list[int]]:
+        """The prompts that share a batch, by number: of equal length, so no padding, no masks and no padding noise."""
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         start = 0
         while start < len(order):

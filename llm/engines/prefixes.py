@@ -10,6 +10,9 @@ import torch
 from sharptheory.llm.engines.cache import GrowingLayer, new_cache
 from sharptheory.llm.engines.logits import refuse_nan
 
+#: Bytes that a tree of prefixes may keep by default.
+TREE_BYTES = 2**31
+
 
 class PrefixTree:
     """A language model as a lazily explored tree of prefixes, for searches and samplers that jump about in it.
@@ -35,7 +38,7 @@ class PrefixTree:
         *,
         cached: bool = True,
         remember: bool = True,
-        max_bytes: int = 2**31,
+        max_bytes: int = TREE_BYTES,
     ):
         self.oracle, self.prompts = oracle, oracle.encode(prompts)
         # Other layers (sliding windows, linear attention) do not keep every token's keys and values.

@@ -21,6 +21,8 @@ METHODS: dict[str, str] = {
 }
 PAIRS = ("dpo", "xpo")
 BEST_OF_N_AWARE = ("bon-sft", "bon-rlb", "bon-rlb-p")
+#: Setting → the methods that it is of; other settings are of all.
+OF_METHODS = {"n": BEST_OF_N_AWARE, "beta": PAIRS, "delta": ("adaptive-sft",), "optimism": ("xpo",)}
 #: What training calls the reward `answer_share`: selecting by it is learning the majority answer.
 MAJORITY = "majority"
 

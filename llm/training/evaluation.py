@@ -8,16 +8,7 @@ import pandas as pd
 from sharptheory.llm.engines.hf import HuggingFaceOracle
 from sharptheory.llm.training.pools import Evaluate, score
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import (
-    ENDS,
-    PROPORTION,
-    RESAMPLES,
-    Estimate,
-    bootstrap_mean,
-    from_replicates,
-    resampled,
-    tail,
-)
+from sharptheory.measure.bootstrap import ENDS, PROPORTION, Estimate, mean_over_prompts, ratio_of_means
 from sharptheory.measure.pool import Pool
 from sharptheory.oracle import Response
 from sharptheory.tasks import Task
@@ -25,7 +16,7 @@ from sharptheory.tasks import Task
 #: Missing masses δ of Definition 3.1 at which prompts count as sharpened.
 DELTAS = (0.5, 0.1)
 #: Means of every evaluation, of those with gold answers, and of those with certified argmaxes.
-OF_SAMPLES = ("log_likelihood", "entropy", "distinct", "length")
+OF_SAMPLES = ("log_likelihood", "entropy", "distinct", "length", "unfinished")
 OF_ANSWERS = ("accuracy", "pass_at_n", "gap_closed")
 OF_ARGMAX = ("argmax_mass", *(f"sharpened_{delta:g}" for delta in DELTAS))
 
@@ -39,7 +30,7 @@ class Evaluation:
         n: samples per prompt.
         baseline: pool of the base model on the same prompts: where the gap to its best-of-N begins and ends.
         argmax: of `search_task` on the same prompts; where certified, the mass that training puts on it is exact.
-        seed: of samples and bootstrap.
+        seed: of samples.
     """
 
     def __init__(
@@ -60,8 +51,8 @@ class Evaluation:
         """Means over prompts with 95 % intervals (``name``, ``name_low``, ``name_high``).
 
         `accuracy` and `pass_at_n` of `n` samples, `log_likelihood` under the base model, `entropy` [nats], `distinct`
-        (share of the samples), `length` [tokens], `argmax_mass`, `sharpened_δ` (share of prompts with at least 1-δ on
-        the argmax), and `gap_closed`.
+        (share of the samples), `length` [tokens], `unfinished` (share cut by the length budget), `argmax_mass`,
+        `sharpened_δ` (share of prompts with at least 1-δ on the argmax), and `gap_closed`.
         """
         samples = policy.sample(self.task.prompts, self.n, seed=self.seed + 1)
         columns = self._of_samples(samples) | self._of_answers(policy, samples)
@@ -69,12 +60,10 @@ class Evaluation:
             columns |= self._of_argmax(policy)
         row = {}
         for name, values in columns.items():
-            estimate = bootstrap_mean(values, ends=ENDS.get(name, PROPORTION), seed=self.seed)
+            estimate = mean_over_prompts(values, ends=ENDS.get(name, PROPORTION))
             row |= estimate.columns(name)
         if "accuracy" in columns:
-            row |= gap_closed(columns["accuracy"], *self.ends.loc[self._graded].to_numpy().T, seed=self.seed).columns(
-                "gap_closed"
-            )
+            row |= gap_closed(columns["accuracy"], *self.ends.loc[self._graded].to_numpy().T).columns("gap_closed")
         return row
 
     @property
@@ -96,6 +85,7 @@ class Evaluation:
             "entropy": -own.mean(axis=1),
             "distinct": np.array([len(set(row)) / len(row) for row in tokens]),
             "length": np.array([np.mean([len(y) for y in row]) for row in tokens]),
+            "unfinished": np.array([np.mean([not response.finished for response in row]) for row in samples]),
         }
 
     def _of_answers(self, policy: HuggingFaceOracle, samples: list[list[Response]]) -> dict[str, np.ndarray]:
@@ -123,28 +113,23 @@ def best_of_n_ends(pool: Pool, column: str) -> pd.DataFrame:
     return pd.DataFrame({"sampled": ends.iloc[:, 0], "best_of_n": ends.iloc[:, -1]})
 
 
-def gap_closed(trained: np.ndarray, sampled: np.ndarray, best_of_n: np.ndarray, *, seed: int = 0) -> Estimate:
+def gap_closed(trained: np.ndarray, sampled: np.ndarray, best_of_n: np.ndarray) -> Estimate:
     """Share of the way from one sample of the base model to its best-of-N that one sample of a trained model has come.
 
-    ``(E[trained] - E[sampled]) / (E[best_of_n] - E[sampled])`` over prompts, all three resampled together, so that the
-    interval knows that they share prompts and that the gap is an estimate too.
+    ``(E[trained] - E[sampled]) / (E[best_of_n] - E[sampled])`` over prompts, with the interval of `ratio_of_means`: it
+    knows that the three share prompts and that the gap is an estimate too. Several seeds are pooled by handing over the
+    prompts of all.
 
     Args:
         trained, sampled, best_of_n: accuracies of the same prompts ``[X]``.
 
     Returns:
-        NaN without a gap; NaN limits where the data do not tell the gap from none.
+        NaN without a gap; NaN limits where the interval of the gap itself includes 0, so that there is no share to speak of.
     """
-
     gain, gap = np.asarray(trained) - sampled, np.asarray(best_of_n) - sampled
-    n_prompts = len(gap)
-    value = gain.mean() / gap.mean() if n_prompts and gap.mean() > 0 else np.nan
-    times = resampled(n_prompts, resamples=RESAMPLES, seed=seed)
-    gains, gaps = times @ gain, times @ gap
-    if n_prompts < 2 or np.isnan(value) or (gaps <= 0).mean() > tail(n_prompts):
-        return Estimate(np.asarray(value), np.asarray(np.nan), np.asarray(np.nan), n_prompts)
-    ratios = np.divide(gains, gaps, out=np.full_like(gains, np.nan), where=gaps > 0)
-    return from_replicates(value, ratios, n_prompts)
+    if len(gap) == 0 or gap.mean() <= 0:
+        return Estimate(np.asarray(np.nan), np.asarray(np.nan), np.asarray(np.nan), len(gap))
+    return ratio_of_means(gain, gap)
 
 
 def baselines(
@@ -159,9 +144,9 @@ def baselines(
 
     Returns:
         ``sampled_…``, ``greedy_…`` and ``best_of_n_…`` of `accuracy`, over the prompts with a gold answer, and of
-        `log_likelihood`; `n`, the number of samples per prompt.
+        `log_likelihood`; `n`, the number of samples per prompt, and `unfinished`, the share of them cut by the length budget.
     """
-    values = {"n": int(pool.sizes.min())}
+    values = {"n": int(pool.sizes.min()), "unfinished": float(1 - pool.finished.mean())}
     names = {log_likelihood: "log_likelihood"} | ({"correct": "accuracy"} if "correct" in pool else {})
     for column, name in names.items():
         for kind, mean in best_of_n_ends(pool, column).mean().items():

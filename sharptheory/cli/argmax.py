@@ -9,6 +9,7 @@ from typing import Annotated
 from typer import Option
 
 from sharptheory.cli.app import app, console, examples, fact_table, progress_bar, write_json
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import BUDGET, check_size
 from sharptheory.cli.models import load, read_task
 from sharptheory.cli.numbers import number
@@ -21,7 +22,7 @@ from sharptheory.runs import hold, write
     epilog=examples(
         "sharptheory argmax --model arithmetic-1m --task arithmetic",
         "sharptheory argmax --model ./my-model --task my.jsonl --gamma 0.5 \\",
-        "  --budget 5000",
+        "  --budget 5000 --dry-run",
     )
 )
 @takes_options(out=Path("out/argmax"))
@@ -42,6 +43,12 @@ def argmax(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {})
     subject = load(options, task)
+    if options.dry_run:
+        from sharptheory.llm import dry_run
+
+        stage = dry_run.searching(subject.oracle, task, budget=budget, gamma=gamma, samples=samples)
+        memory = dry_run.memory(subject.oracle, task, max(samples, 1), searching=True)
+        return show(options, f"{subject.name} on {task.name}", [stage], memory)
     from sharptheory.llm.decoding.search import search_task, summarize
 
     with hold(out, wait=options.wait):

@@ -21,21 +21,25 @@ from sharptheory.cli.app import (
     stages,
     write_json,
 )
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import BUDGET, PARTICLES, STEPS, WIDTH
-from sharptheory.cli.models import load, read_task
+from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.numbers import grid, number
 from sharptheory.cli.options import Options, takes_options
 from sharptheory.cli.rewards import MEASURED, measured_columns
 from sharptheory.measure.bootstrap import Estimate
-from sharptheory.report.findings.words import count, listed
+from sharptheory.report.findings.premises import cut_short, too_few_mixed
+from sharptheory.report.findings.words import TOGETHER, count, cut_responses, listed, span
+from sharptheory.report.schema import FEWEST_PROMPTS, UNFINISHED_LIMIT, Interval
 from sharptheory.runs import hold, write
+from sharptheory.tasks import Task
 
 
 @app.command(
     epilog=examples(
         "sharptheory compare --model arithmetic-1m --task arithmetic",
         "sharptheory compare --model ./my-model --task gsm8k --data gsm8k/ \\",
-        "  --alpha 4 --beams 4 --steps none",
+        "  --alpha 4 --beams 4 --steps none --dry-run",
     )
 )
 @takes_options(prompts=50, out=Path("out/compare"))
@@ -53,7 +57,8 @@ def compare(
 ) -> None:
     """Every way to decode, side by side. Accuracy and log-likelihood against the forward tokens they cost.
 
-    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out.
+    Writes pool.parquet, decodings.jsonl, compare.parquet, compare.json and compare.png to --out. Of a method that can end
+    short of what it is called, n_certified and n_stopped count the prompts on which it did not.
     """
     grids = dict(
         beams=grid(beams, "--beams", f"[1, {WIDTH}]", whole=True, optional=True),
@@ -67,7 +72,17 @@ def compare(
     start, out = time.perf_counter(), options.out
     task = read_task(options, {"--samples": samples})
     subject = load(options, task, columns=columns)
-    from sharptheory.llm.decoding.compare import alignment, compare_task, counted, n_certified, summarize
+    if options.dry_run:
+        return _dry_run(options, subject, task, samples, grids, budget, judge="p_true" in columns)
+    from sharptheory.llm.decoding.compare import (
+        alignment,
+        compare_task,
+        counted,
+        cut_share,
+        n_certified,
+        n_mixed,
+        summarize,
+    )
     from sharptheory.report import plots as plotting
 
     n_prompts = count(len(task.prompts), "prompt")
@@ -78,21 +93,86 @@ def compare(
                 identity=subject.identity, force=options.force, progress=stages(bar, f"{{stage}} {n_prompts}"),
             )  # fmt: skip
         write(out / "compare.parquet", lambda at: table.to_parquet(at, index=False))
-        summary = counted(summarize(table, seed=options.seed), table)
+        summary = counted(summarize(table), table)
         title = f"{subject.name} on {task.name}, {n_prompts}"
         certified = n_certified(table)
         console.print(_table(summary, title))
+        unfinished = cut_share(out)
+        if verdict := _against_greedy(summary, n_mixed(table), unfinished):
+            console.print(verdict)
         if partial := _partial(summary, len(task.prompts)):
             console.print(partial)
         console.print(f"The argmax search certified its argmax on {certified} of {n_prompts}.")
-        for note in _notes(summary, samples):
+        for note in filter(None, (*_notes(summary, samples), cut_responses(unfinished, "the samples"))):
             console.print(note)
         if said := _likelier(alignment(table, seed=options.seed)):
             console.print(said)
         say_written(plotting.save_compare(summary, out / "compare.png", title))
         rows = summary.astype(object).where(summary.notna(), None).to_dict("records")
         record = subject.provenance(start, seed=options.seed)
-        write_json(out / "compare.json", {"methods": rows, "n_certified": certified, "provenance": record})
+        write_json(
+            out / "compare.json",
+            {"methods": rows, "n_certified": certified, "unfinished": unfinished, "provenance": record},
+        )
+
+
+def _against_greedy(summary: pd.DataFrame, n_mixed: int, unfinished: float) -> str | None:
+    """Which methods are more and less accurate than greedy decoding on the same prompts, where that may be said.
+
+    Args:
+        n_mixed: prompts with correct and incorrect samples. unfinished: share of the samples that are cut.
+    """
+    known = [(row, _over_greedy(row)) for _, row in summary.iterrows() if not pd.isna(row["accuracy_over_greedy"])]
+    if not known:
+        return None
+    explained = f"Over greedy: differences in accuracy, {TOGETHER}."
+    failed = [cut_short(unfinished)] * (unfinished > UNFINISHED_LIMIT) + [too_few_mixed(n_mixed)] * (
+        n_mixed < FEWEST_PROMPTS
+    )
+    if failed:
+        return f"{explained} No verdict: {'; '.join(failed)}."
+    found = {
+        verdict: [
+            f"{row['method']}{', ' if row['setting'] else ''}{row['setting']}"
+            for row, over in known
+            if over.direction() == side
+        ]
+        for verdict, side in (("more accurate", 1), ("less accurate", -1))
+    }
+    said = [f"{verdict} than greedy decoding: {'; '.join(methods)}" for verdict, methods in found.items() if methods]
+    rest = (
+        "Of the others it is not shown."
+        if said
+        else "That any method is more or less accurate than greedy decoding is not shown."
+    )
+    return " ".join([explained, *(f"{each[0].upper()}{each[1:]}." for each in said), rest])
+
+
+def _over_greedy(row: pd.Series) -> Interval:
+    value, low, high = (row[f"accuracy_over_greedy{end}"] for end in ("", "_low", "_high"))
+    return Interval(value, *(None if pd.isna(end) else end for end in (low, high)), row["n_prompts"])
+
+
+def _points(over: Interval) -> str:
+    """Of a cell: no more words than it has room for."""
+    if pd.isna(over.value):
+        return ""
+    if over.low is None:
+        return f"{100 * over.value:+.1f}"
+    return span(over, scale=100, digits=1, sign=True, alike="same")
+
+
+def _dry_run(
+    options: Options, subject: Subject, task: Task, samples: int, grids: dict, budget: int, *, judge: bool
+) -> None:
+    from sharptheory.llm import dry_run
+    from sharptheory.llm.decoding.compare import Decoders
+
+    sampled, _ = dry_run.sampling(subject.oracle, task, samples, judge=judge)
+    methods = {name: values for name, values in grids.items() if name != "deltas"}
+    decoded = dry_run.decoding(subject.oracle, task, Decoders(**methods, budget=budget, seed=options.seed))
+    memory = dry_run.memory(subject.oracle, task, samples, searching=True)
+    show(options, f"{subject.name} on {task.name}", [sampled, decoded], memory)
 
 
 def _likelier(likelier: Estimate | None) -> str | None:
@@ -146,12 +226,13 @@ def _table(summary: pd.DataFrame, title: str) -> Table:
     rows = []
     for method, group in summary.groupby("method", sort=False):
         for index, (_, row) in enumerate(group.iterrows()):
-            value, low, high = (100 * row[column] for column in ("accuracy", "accuracy_low", "accuracy_high"))
+            over = _over_greedy(row)
             rows.append((
                 "" if index else method,
                 _setting(row),
                 "" if pd.isna(row["forward_tokens"]) else f"{row['forward_tokens']:,.0f}",
-                "" if pd.isna(value) else f"{value:.1f}" + ("" if pd.isna(low) else f" [{low:.0f}, {high:.0f}]"),
+                "" if pd.isna(row["accuracy"]) else f"{100 * row['accuracy']:.1f}",
+                _points(over),
                 "" if pd.isna(row["log_likelihood"]) else f"{row['log_likelihood']:.2f}",
             ))  # fmt: skip
-    return number_table(("method", "setting", "tokens", "accuracy, %", "log π"), rows, title, words=2)
+    return number_table(("method", "setting", "tokens", "accuracy, %", "over greedy", "log π"), rows, title, words=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,23 @@ from rich.panel import Panel
 from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, fact_table, progress_bar
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import check_kept, check_out
 from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
-from sharptheory.cli.rewards import MEASURED, SAMPLED, check_needs, load_rewards, measured_columns, needed_columns
+from sharptheory.cli.rewards import (
+    MEASURED,
+    SAMPLED,
+    check_needs,
+    load_rewards,
+    measured_columns,
+    needed_columns,
+    renamed_columns,
+)
 from sharptheory.errors import UserError
-from sharptheory.measure.imports import read_pool
+from sharptheory.measure.imports import pool_files, read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.measure.rewards import Reward
+from sharptheory.measure.rewards import REWARDS, Reward
 from sharptheory.provenance import provenance
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
@@ -33,7 +43,10 @@ from sharptheory.tasks import Task
         "sharptheory diagnose --model arithmetic-1m --task arithmetic",
         "sharptheory diagnose --model ./my-model --task my.jsonl \\",
         "  --extract 'regex:####\\s*(.+)' --out out/mine",
+        "sharptheory diagnose --model ./my-model --task my.jsonl --dry-run",
         "sharptheory diagnose --pool samples.csv --reward ./my_reward.py:score",
+        "sharptheory diagnose --pool samples_gsm8k.jsonl   # logs of lm_eval, inspect_ai, …",
+        "sharptheory diagnose --pool mine.jsonl.zst --columns prompt_id=idx,correct=score",
     )
 )
 @takes_options(model=None, task=None)
@@ -44,14 +57,21 @@ def diagnose(
     pool: Annotated[
         Path | None,
         Option(
-            help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct; --prompts takes "
-            "the first of its prompts."
+            help="Samples made elsewhere: a table (.parquet, .csv, .jsonl) or a log of lm_eval, inspect_ai, an OpenAI server and "
+            "others (docs/formats.md), a folder or pattern of them; --prompts takes the first of its prompts."
         ),
     ] = None,
+    columns: Annotated[
+        str, Option(help="What --pool calls columns: prompt_id=idx,correct=score; in a log, which metric is correct.")
+    ] = "",
     samples: Annotated[int, Option(min=1, help="Samples per prompt, at temperature 1.")] = 64,
     rewards: Annotated[str, Option(help=f"Self-rewards to measure while sampling: {','.join(MEASURED)}.")] = "",
     reward: Annotated[
-        list[str] | None, Option(help="A reward of your own to compare with: ./my_reward.py:name; repeatable.")
+        list[str] | None,
+        Option(
+            help="What the report selects by instead of log-likelihood: a column of --pool, a reward's name or "
+            "./my_reward.py:name; further ones are compared with it."
+        ),
     ] = None,
     resume: Annotated[
         bool, Option("--resume", help="Continue the run in --out; it must be this run (also the default if it is).")
@@ -67,15 +87,22 @@ def diagnose(
         raise UserError(f"--model needs --task: {TASK_NAMES}")
     if resume and options.force:
         raise UserError("--resume keeps the run in --out and --force discards it; give one of them")
+    if pool is None and columns:
+        raise UserError("--columns names those of --pool; give it with one")
     start = time.perf_counter()
-    columns, own = measured_columns(rewards, "--rewards"), load_rewards(reward)
+    measured = measured_columns(rewards, "--rewards")
     if pool is None:
-        columns = list(dict.fromkeys([*columns, *needed_columns(own)]))
-        check_needs(own, [*SAMPLED, *columns], "sampling gives")
+        own = load_rewards(reward)
+        measured = list(dict.fromkeys([*measured, *needed_columns(own)]))
+        check_needs(own, [*SAMPLED, *measured], "sampling gives")
         task = read_task(options, {"--samples": samples})
-        subject = load(options, task, columns=columns)
+        subject = load(options, task, columns=measured)
+        if options.dry_run:
+            return _dry_run(options, subject, task, samples, judge="p_true" in measured)
     else:
-        responses, facts = _given(options, pool, typed(context))
+        renamed = renamed_columns(columns)
+        responses, facts = _given(options, pool, typed(context), renamed, texts=any(map(_is_code, reward or ())))
+        own = load_rewards(reward, columns=list(responses.samples))
         check_needs(own, list(responses.samples), f"{pool} has")
         seconds = time.perf_counter() - start
         title = f"Diagnosis of {pool.name}"
@@ -83,7 +110,7 @@ def diagnose(
         diagnosis = _diagnosed(responses, own, record | {"rewards": reward or []}, options)
     with hold(options.out, wait=options.wait):
         if pool is None:
-            responses = _sampled(options, subject, task, samples, judge="p_true" in columns)
+            responses = _sampled(options, subject, task, samples, judge="p_true" in measured)
             title = f"{subject.name} on {task.name}"
             facts = {"dtype": subject.identity["dtype"], "max_new_tokens": subject.oracle.max_new_tokens}
             record = subject.provenance(start, seed=options.seed, **facts)
@@ -96,9 +123,17 @@ def diagnose(
     console.print(f"\nreport: {report}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 
+def _dry_run(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> None:
+    from sharptheory.llm import dry_run
+
+    stage, _ = dry_run.sampling(subject.oracle, task, samples, judge=judge)
+    show(options, f"{subject.name} on {task.name}", [stage], dry_run.memory(subject.oracle, task, samples))
+
+
 def _diagnosed(pool: Pool, rewards: Sequence[Reward], record: dict, options: Options) -> Diagnosis:
     with console.status("estimating"):
-        return diagnose_pool(pool, rewards=rewards, provenance=record, seed=options.seed)
+        first, *others = rewards or [None]
+        return diagnose_pool(pool, reward=first, rewards=others, provenance=record, seed=options.seed)
 
 
 def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> Pool:
@@ -113,13 +148,21 @@ def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, ju
         )  # fmt: skip
 
 
-def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, dict]:
+def _is_code(reward: str) -> bool:
+    """Whether a reward is the user's own code, which may read the responses themselves."""
+    return reward not in REWARDS
+
+
+def _given(
+    options: Options, path: Path, given: dict[str, str], renamed: dict[str, str], *, texts: bool
+) -> tuple[Pool, dict]:
     """Samples made elsewhere, and what makes their report this one; nothing is written yet.
 
     Args:
-        given: the options that are `typed`.
+        given: the options that are `typed`. renamed: as `renamed_columns`.
+        texts: whether a reward of the user's may read the responses themselves.
     """
-    fitting = ("pool", "prompts", "seed", "out", "force", "wait", "reward")
+    fitting = ("pool", "columns", "prompts", "seed", "out", "force", "wait", "reward")
     if idle := [name for field, name in given.items() if field not in fitting]:
         raise UserError(
             f"{', '.join(idle)} with --pool: it holds samples, and no model is asked; leave out what asks one"
@@ -127,10 +170,11 @@ def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, d
     check_out(options.out)
     if not _is_own(path, options.out):
         check_kept(path, options.out, force=options.force)
-    pool = read_pool(path)
+    pool = read_pool(path, columns=renamed, texts=texts)
     if "prompts" in given:
         pool = _first(pool, options.prompts)
-    content = digest(file_digest(path))
+    hashes = list(map(file_digest, pool_files(path)))
+    content = digest(hashes[0] if len(hashes) == 1 else hashes)
     facts = {
         "content": "report",
         "pool": path.name,
@@ -138,7 +182,7 @@ def _given(options: Options, path: Path, given: dict[str, str]) -> tuple[Pool, d
         "n_prompts": len(pool.sizes),
         "seed": options.seed,
     }
-    return pool, facts
+    return pool, facts | ({"columns": renamed} if renamed else {})
 
 
 def _is_own(path: Path, out: Path) -> bool:
@@ -149,7 +193,8 @@ def _is_own(path: Path, out: Path) -> bool:
 def _first(pool: Pool, n_prompts: int) -> Pool:
     """The first prompts of a pool, greedy responses included."""
     few = pool.sizes.index[:n_prompts]
-    return Pool(*(rows[rows["prompt_id"].isin(few)].reset_index(drop=True) for rows in (pool.samples, pool.greedy)))
+    greedy = pool.greedy[pool.greedy["prompt_id"].isin(few)].reset_index(drop=True)
+    return replace(pool.take(pool["prompt_id"].isin(few)), greedy=greedy)
 
 
 def _print_summary(diagnosis: Diagnosis, title: str) -> None:

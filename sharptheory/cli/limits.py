@@ -35,8 +35,7 @@ def check_size(counts: dict[str, int], *, each: int = RESPONSE, out: Path | None
     """
     _refuse_beyond(memory(), each, "memory, and this machine has", counts)
     if out is not None:
-        free = shutil.disk_usage(existing(out)).free
-        _refuse_beyond(free, RESPONSE_ON_DISK, f"disk, and {existing(out)} has free", counts)
+        _refuse_beyond(free_space(out), RESPONSE_ON_DISK, f"disk, and {existing(out)} has free", counts)
 
 
 def _refuse_beyond(have: int | None, each: int, of_what: str, counts: dict[str, int]) -> None:
@@ -56,6 +55,11 @@ def memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def free_space(path: Path) -> int:
+    """Bytes that are free where a path is, or would be."""
+    return shutil.disk_usage(existing(path)).free
 
 
 def in_bytes(count: int) -> str:

@@ -88,6 +88,8 @@ def load(options: Options, *tasks: Task, columns: Sequence[str] = ()) -> Subject
 
     quiet_transformers()
     model = options.model
+    if options.convert_pickle and options.dry_run:
+        raise UserError("--convert-pickle writes a copy of the model and --dry-run writes nothing; give one of them")
     if options.convert_pickle:
         model = str(convert_pickle(model, trust_remote_code=options.trust_remote_code))
         console.print(f"converted to {model}", soft_wrap=True)

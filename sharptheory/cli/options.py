@@ -37,6 +37,9 @@ class Options:
         bool, Option("--force", help="Discard the run that --out holds, and every file beside it; begin anew.")
     ] = False
     wait: Annotated[bool, Option("--wait", help="Wait for another process that works on the run in --out.")] = False
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Say what the run would take, by a probe of seconds; writes nothing.")
+    ] = False
     extract: Annotated[str, Option(help="How a .jsonl task reads answers: last-number, exact or regex:PATTERN.")] = (
         "last-number"
     )

@@ -9,16 +9,18 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from typer import Option
+from typer import Context, Option
 
 from sharptheory.cli.app import app, console, examples, number_table, progress_bar, say_written, stages, write_json
+from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import check_kept, check_size
-from sharptheory.cli.models import check_sizes, load
-from sharptheory.cli.options import Options, takes_options
+from sharptheory.cli.models import Subject, check_sizes, load
+from sharptheory.cli.options import Options, takes_options, typed
 from sharptheory.cli.rewards import needed_columns
 from sharptheory.errors import UserError
-from sharptheory.llm.training.config import MAJORITY, METHODS, Config, training_reward
+from sharptheory.llm.training.config import MAJORITY, METHODS, OF_METHODS, Config, training_reward
 from sharptheory.measure.rewards import REWARDS
+from sharptheory.report.findings.words import cut_responses
 from sharptheory.tasks import Task, split_task
 
 DEFAULT = Config()
@@ -28,7 +30,7 @@ DEFAULT = Config()
     epilog=examples(
         "sharptheory train --model arithmetic-1m --task arithmetic --out out/sft",
         "sharptheory train --model ./my-model --task gsm8k --data gsm8k/ \\",
-        "  --method dpo --beta 0.5 --lora-rank 16",
+        "  --method dpo --beta 0.5 --lora-rank 16 --dry-run",
         "accelerate launch --num_processes 2 -m sharptheory train \\",
         "  --model ./my-model --task my.jsonl",
     )
@@ -37,6 +39,7 @@ DEFAULT = Config()
 def train(
     options: Options,
     *,
+    context: Context,
     method: Annotated[str, Option(help=f"{', '.join(METHODS)}.")] = DEFAULT.method,
     reward: Annotated[
         str,
@@ -76,7 +79,9 @@ def train(
     """Train a model on its own responses, and measure the gain.
 
     Learns from --prompts prompts. Writes pools, checkpoints, log, evaluation, summary.json and the trained model to --out.
+    A training goes on where it was killed, but does not grow: more --prompts, --samples or --epochs make another.
     """
+    _refuse_idle(method, typed(context))
     if full and lora_rank:
         raise UserError("--full trains all weights and --lora-rank a few; give one of them")
     if foreign and pool is None:
@@ -99,6 +104,8 @@ def train(
     if process.num_processes > 1 and options.device is None:
         options = replace(options, device=str(process.device))
     subject = load(options, task, held_out, columns=columns)
+    if options.dry_run:
+        return _dry_run(options, subject, task, held_out, config, eval_samples, pool=pool, certify=not no_certify)
     with progress_bar() as bar:
         table, base = sharpen(
             subject.oracle, task, held_out, out, config, pool=pool, foreign=foreign, n_eval=eval_samples,
@@ -109,6 +116,9 @@ def train(
         return
     title = f"{subject.name} on {task.name}: {method} by {reward}, N = {samples}"
     _print(table, base, title, eval_samples=eval_samples)
+    for name, responses in (("base", base), ("trained", table.iloc[-1])):
+        if warning := cut_responses(responses.get("unfinished"), f"the {name} model's responses"):
+            console.print(warning)
     last = table.iloc[-1].dropna().to_dict()
     summary = out / "summary.json"
     if summary.exists():  # of a finished run it says how long that took
@@ -122,8 +132,49 @@ def train(
     console.print(f"trained model: {out / 'model'}  ({time.perf_counter() - start:.0f} s)", soft_wrap=True)
 
 
+def _dry_run(
+    options: Options, subject: Subject, task: Task, held_out: Task, config: Config, eval_samples: int, *, pool: Path | None,
+    certify: bool,
+) -> None:  # fmt: skip
+    """The stages of `sharpen`: the base model on the held-out prompts, the rounds, and what measures them."""
+    from sharptheory.llm import dry_run
+
+    oracle, baseline = subject.oracle, max(config.n_samples, eval_samples)
+    judge = training_reward(config.reward).measured == "judge"
+    sampled, rows = dry_run.sampling(oracle, task, config.n_samples, judge=judge)
+    based, _ = dry_run.sampling(oracle, held_out, baseline)
+    measured, _ = dry_run.sampling(oracle, held_out, eval_samples)
+    fitted, memory = dry_run.training(oracle, task, rows, config)
+    rounds, evaluations = config.rounds, 1 + config.rounds * config.epochs
+    stages = [
+        replace(based, name="baseline"),
+        replace(sampled.times(rounds - (pool is not None)), name="sampling"),
+        replace(fitted, name="training", tokens=rounds * fitted.tokens, seconds=rounds * fitted.seconds),
+        replace(measured.times(evaluations), name="measuring", disk=0),
+        replace(based, name="trained model"),
+    ]
+    if certify:
+        stages.insert(0, replace(dry_run.searching(oracle, held_out, budget=1_000), name="certifying"))
+    memory = max(memory, dry_run.memory(oracle, task, config.n_samples, searching=certify))
+    show(options, f"{subject.name} on {task.name}", stages, memory)
+
+
 #: Fields of an interval, and how the columns of a table end.
 ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def _refuse_idle(method: str, given: dict[str, str]) -> None:
+    """Refuse options that are of other methods, for they would change nothing.
+
+    Args:
+        given: the options that are `typed`.
+    """
+    for setting, methods in OF_METHODS.items():
+        if setting in given and method in METHODS and method not in methods:
+            raise UserError(
+                f"{given[setting]} with --method {method}: it is of {' and '.join(methods)} alone; leave it out, or choose "
+                "such a method"
+            )
 
 
 def _split(options: Options, eval_prompts: int, pool: Path | None) -> tuple[Task, Task]:
@@ -170,18 +221,20 @@ def _print(table: pd.DataFrame, base: dict, title: str, *, eval_samples: int) ->
 
     n, last = base["n"], table.iloc[-1]
     rows = [
-        beside("base, one sample", "sampled", base),
+        beside(f"base, mean of {n}", "sampled", base),
         beside("base, greedy", "greedy", base),
         beside(f"base, best of {n}", "best_of_n", base),
     ]
     for _, row in table.iterrows():
-        label = "before training" if row["epoch"] == 0 else f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
+        trained = f"round {row['round']:.0f}, epoch {row['epoch']:.0f}"
+        label = f"base, mean of {eval_samples} others" if row["epoch"] == 0 else trained
         rows.append((label, *(form(name, row[name]) for name in shown)))
     if "greedy_log_likelihood" in last:
         rows += [beside("trained, greedy", "greedy", last), beside(f"trained, best of {n}", "best_of_n", last)]
     console.print(number_table(("policy", *(SHOWN[name][0] for name in shown)), rows, title))
     legend = [
-        f"base: {n} samples per held-out prompt; before training, round …: one sample, the mean of {eval_samples} others",
+        f"base, mean of {n}: one sample on average, of the {n} per held-out prompt that best-of-{n} selects from",
+        f"base, mean of {eval_samples} others: the same of samples taken as after each epoch, which it is to be compared with",
         *(SHOWN[name][1] for name in shown if SHOWN[name][1]),
     ]
     console.print("; ".join(legend) + ".")
@@ -198,4 +251,9 @@ def _said(gap: dict | None, base: dict) -> str:
         return f"One sample of the trained model has come {value} [{low}, {high}] of the way {between}."
     if best > one:
         return f"These prompts are too few to tell the gap {between} from none, so no share of it is stated."
-    return f"These prompts show no gap {between} to close."
+    if best == one:
+        return f"These prompts show no gap {between} to close."
+    return (
+        f"On these prompts best-of-{base['n']} of the base model ({100 * best:.1f} %) is below one of its samples "
+        f"({100 * one:.1f} %): there is no gap to close. Whether that is more than chance, `sharptheory diagnose` says."
+    )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.learners.classes import FiniteClass, Pairs
-from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, mean_over_prompts
 from sharptheory.theory import laws
 from sharptheory.theory.coverage import coverage_coefficient, maximizers, missing_mass
 from sharptheory.theory.policies import TabularPolicy
@@ -213,5 +213,5 @@ def _setting(job: tuple) -> tuple:
         law, spent, bound_term = stopping.law, float(stopping.expected_n @ policy.mu), 0.0
     rng = np.random.default_rng(seed)
     errors = tabular_errors(policy, law, n, delta=delta, gamma=gamma, replications=replications, rng=rng)
-    estimate = bootstrap_mean(errors, ends=PROPORTION, resamples=500)
+    estimate = mean_over_prompts(errors, ends=PROPORTION)
     return method, n, spent, delta, gamma, float(estimate.value), float(estimate.low), float(estimate.high), bound_term

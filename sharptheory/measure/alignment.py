@@ -20,9 +20,10 @@ from sharptheory.measure.bootstrap import (
     DIFFERENCE,
     PROPORTION,
     Estimate,
-    bootstrap_mean,
     from_replicates,
+    mean_over_prompts,
     resampled,
+    resampled_batches,
 )
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.ranking import Ranking, counts_below, rank, ranking
@@ -57,7 +58,7 @@ def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None
     return float(np.dot(right, np.cumsum(wrong) - wrong / 2) / pairs) if pairs > 0 else np.nan
 
 
-def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed: int = 0) -> Estimate:
+def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood") -> Estimate:
     """AUC of a score for correctness inside each prompt, averaged over the prompts that have both kinds.
 
     Only this is what sharpening uses: pooled over prompts, the AUC also rewards knowing which prompts are easy.
@@ -82,7 +83,7 @@ def auc_within(pool: Pool | pd.DataFrame, score: str = "log_likelihood", *, seed
     """
     known = _known(as_pool(pool))
     per_prompt = _auc_by_prompt(ranking(known, score), known["correct"].to_numpy(dtype=bool))
-    return bootstrap_mean(per_prompt[~np.isnan(per_prompt)], ends=PROPORTION, seed=seed)
+    return mean_over_prompts(per_prompt[~np.isnan(per_prompt)], ends=PROPORTION)
 
 
 def _auc_by_prompt(ranks: Ranking, correct: np.ndarray) -> np.ndarray:
@@ -131,7 +132,9 @@ def auc_pooled(
     group, n_groups = _grouped(scores, int(np.clip(CELLS // (8 * n_prompts), 16, 1024)))
     cells = (known.prompt * 2 + correct) * n_groups + group
     counts = np.bincount(cells, minlength=n_prompts * 2 * n_groups).astype(np.float32).reshape(n_prompts, -1)
-    tables = [weights.astype(np.float32) @ counts for weights in _resamples(n_prompts, resamples, seed)]
+    tables = [
+        weights.astype(np.float32) @ counts for weights in resampled_batches(n_prompts, resamples=resamples, seed=seed)
+    ]
     tables = np.concatenate([counts.sum(axis=0, dtype=float)[None], *tables]).reshape(-1, 2, n_groups)
     return _around(value, table_concordance(tables), n_prompts)
 
@@ -147,18 +150,6 @@ def _grouped(values: np.ndarray, most: int) -> tuple[np.ndarray, int]:
     if len(distinct) > most:
         distinct = np.unique(ordered[np.arange(most) * len(ordered) // most])
     return np.searchsorted(distinct, values, side="right") - 1, len(distinct)
-
-
-def _resamples(n_prompts: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """`resampled` multiplicities of prompts in batches ``[b, n_prompts]`` that fit in memory."""
-    if n_prompts * resamples <= CELLS:
-        yield resampled(n_prompts, resamples=resamples, seed=seed)
-        return
-    rng, batch = np.random.default_rng(seed), max(1, CELLS // (4 * n_prompts))
-    for start in range(0, resamples, batch):
-        size = min(batch, resamples - start)
-        chosen = rng.integers(n_prompts, size=(size, n_prompts), dtype=np.int32)
-        yield np.stack([np.bincount(each, minlength=n_prompts) for each in chosen]).astype(float)
 
 
 def _around(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
@@ -225,7 +216,7 @@ def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, see
     value = (tau * np.sqrt(differing[1] / differing[0]) + 1) / 2
     (a, n_a), (b, n_b) = _grouped(values, 64), _grouped(scores, 64)
     table = lambda weights: np.bincount(a * n_b + b, weights, minlength=n_a * n_b).reshape(n_a, n_b)  # noqa: E731
-    batches = _resamples(n_prompts, resamples, seed)
+    batches = resampled_batches(n_prompts, resamples=resamples, seed=seed)
     tables = [table(None), *(table(weights) for batch in batches for weights in batch)]
     return _around(value, table_concordance(np.stack(tables)), n_prompts)
 
@@ -257,7 +248,7 @@ def across_methods(
         return Estimate.unknown()
     replicates = [
         concordance(means(log_likelihood, weights), means(accuracy, weights))
-        for weights in _resamples(len(accuracy), resamples, seed)
+        for weights in resampled_batches(len(accuracy), resamples=resamples, seed=seed)
     ]
     return from_replicates(value, np.concatenate(replicates), len(accuracy), ends=PROPORTION)
 
@@ -284,7 +275,7 @@ def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, E
     if len(n) > 2:
         levels["N of best-of-N"] = across_methods(*(part.to_numpy() for part in by_n), seed=seed)
     levels["prompts"] = across_prompts(known, seed=seed)
-    levels["within a prompt"] = auc_within(known, seed=seed)
+    levels["within a prompt"] = auc_within(known)
     return levels
 
 
@@ -410,7 +401,9 @@ def _sign_flips(n_prompts: int, resamples: int, seed: int, *, batch: int = 1 << 
     rng = np.random.default_rng(seed)
     for start in range(0, n_prompts, batch):
         size = min(batch, n_prompts - start)
-        yield np.concatenate([np.ones((1, size)), rng.choice([-1.0, 1.0], size=(resamples, size))])
+        signs = np.ones((resamples + 1, size))
+        signs[1:] -= 2 * rng.integers(2, size=(resamples, size), dtype=np.int8)
+        yield signs
 
 
 # Length ---------------------------------------------------------------------------------------------------------------
@@ -438,7 +431,7 @@ class LengthConfound:
     n_prompts: int
 
 
-def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfound | None:
+def length_confound(pool: Pool | pd.DataFrame) -> LengthConfound | None:
     """Does best-of-N pick short responses, and what is left of likelihood when length is held fixed?
 
     Returns:
@@ -457,7 +450,7 @@ def length_confound(pool: Pool | pd.DataFrame, *, seed: int = 0) -> LengthConfou
     given = _auc_given_length(ranks, length, correct == 1)
     paired = ~np.isnan(given)
     adjusted, m = rank(score - slope * length, known.starts), np.array([known.sizes.min()])
-    mean = lambda values, ends: bootstrap_mean(values, ends=ends, seed=seed)  # noqa: E731
+    mean = lambda values, ends: mean_over_prompts(values, ends=ends)  # noqa: E731
     return LengthConfound(
         mean(both[spread > 0] / spread[spread > 0], DIFFERENCE),
         mean(_auc_by_prompt(ranks, correct == 1)[paired], PROPORTION),

@@ -1,20 +1,36 @@
-"""Intervals over prompts: prompts are the independent unit, samples of one prompt are not."""
+"""Intervals over prompts: prompts are the independent unit, samples of one prompt are not.
+
+Four rules, one per kind of quantity, whose coverage docs/statistics.md measures:
+
+* A mean over prompts (`mean_over_prompts`): Student's interval, corrected for skewness; nothing is resampled.
+* A mean of values between two ends, or of differences, of which only a few prompts are off an end, or off 0: the exact
+  limits of a count.
+* A ratio of two means (`ratio_of_means`): Fieller's interval.
+* Any other statistic (`bootstrap`, `from_replicates`): the expanded percentile bootstrap.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from sharptheory.errors import UserError, expect_integers
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
-#: With fewer prompts the interval is no shorter than Student's: resamples cannot look beyond the few values there are.
+#: Multiplicities that are held at a time.
+BATCH = 1 << 22
+#: Multiplicities, a byte each, that are kept for the next statistic of the same prompts.
+KEPT = 1 << 27
+#: With fewer prompts intervals are Student's, or a bootstrap's where that is longer: so few values have no shape to speak of.
 FEW = 10
+#: Fewer prompts than this, and fewer than half of them, are no sample of how far from an end a prompt can be: they are counted.
+RARE = 10
 #: Ends between which a quantity lies by its nature, whatever the data: no limit of an interval lies beyond.
 ANY, POSITIVE, NEGATIVE = (-np.inf, np.inf), (0.0, np.inf), (-np.inf, 0.0)
 PROPORTION, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
@@ -127,42 +143,153 @@ def _widened(
     return np.clip(np.stack([low, high]), *ends)
 
 
-def bootstrap_mean(
-    per_prompt: np.ndarray,
-    *,
-    ends: tuple[float, float] = ANY,
-    confidence: float = CONFIDENCE,
-    **options,
+def mean_over_prompts(
+    per_prompt: np.ndarray, *, ends: tuple[float, float] = ANY, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """Mean over prompts ``[X, …]`` with its bootstrap interval.
+    """Mean over prompts ``[X, …]`` with its interval, in closed form.
+
+    With ``g = γ/√X`` of the values' skewness γ, the interval is ``[m - s t(q), m - s t(-q)]``, where s is the standard
+    error, q Student's quantile and ``t(z) = (3/g) (∛(1 + g (z - g/6)) - 1)``, which undoes what skewness does to Student's
+    ratio and is z where there is none, or with fewer than `FEW` prompts.
+
+    Values between two finite `ends` of which fewer than `RARE` prompts, and fewer than half, are off one end: the exact
+    limits of ``S`` successes in ``X``, with S the sum of the values. All prompts at an end have them there and ``1 -
+    (α/2)^{1/X}`` away from it. Differences, in [-1, 1], of which as few are not 0: gains and losses have such limits ``[l, u]``
+    around their means m, and the difference ``m₊ - m₋`` has them ``√((m₊-l₊)² + (u₋-m₋)²)`` below and ``√((u₊-m₊)² +
+    (m₋-l₋)²)`` above. Only prompts that all have the same difference have no width: of these prompts it is a fact.
 
     Args:
-        ends: between which the values lie by their nature, and so do the limits. Where all prompts have one of two finite
-            ends, the bootstrap returns a point; the limit on its far side is then exact, ``1 - (α/2)^{1/X}`` of their
-            distance away.
-        options: `resamples` and `seed` of `bootstrap`.
+        per_prompt: values ``[X, …]``. ends: between which they lie by their nature, and so do the limits.
+        confidence: of the interval.
+
+    Returns:
+        ``[…]``; limits are NaN when there is a single prompt.
 
     Raises:
-        UserError: a value beyond the ends.
+        UserError: a value beyond the ends, or no such confidence.
+
+    Source: Hall, *On the removal of skewness by transformation* (JRSS B 54, 1992); the limits of a count are those of
+    Clopper and Pearson (Biometrika 26, 1934), of a difference Newcombe's (Statistics in Medicine 17, 1998).
 
     ```python
-    >>> estimate = bootstrap_mean([0.2, 0.4, 0.9, 0.5], seed=0)
+    >>> estimate = mean_over_prompts([0.2, 0.4, 0.9, 0.5])
     >>> round(float(estimate.value), 3), bool(estimate.low < 0.5 < estimate.high), estimate.n_prompts
     (0.5, True, 4)
 
     ```
     """
-    bottom, top = ends
-    per_prompt = _within(np.asarray(per_prompt, dtype=float), ends)
-    if len(per_prompt) == 0:
+    _check(confidence, 1, 0)
+    values = _within(np.asarray(per_prompt, dtype=float), ends)
+    n_prompts = len(values)
+    if n_prompts == 0:
         return Estimate.unknown()
-    estimate = bootstrap((per_prompt,), np.mean, ends=ends, confidence=confidence, **options)
-    if not np.isfinite(ends).all() or len(per_prompt) < 2:
-        return estimate
-    slack = (top - bottom) * (1 - ((1 - confidence) / 2) ** (1 / len(per_prompt)))
-    high = np.where(np.all(per_prompt == bottom, axis=0), bottom + slack, estimate.high)
-    low = np.where(np.all(per_prompt == top, axis=0), top - slack, estimate.low)
-    return Estimate(estimate.value, low, high, estimate.n_prompts)
+    value = values.mean(axis=0)
+    if n_prompts < 2:
+        return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n_prompts)
+    limits = _unskewed(values, confidence)
+    if ends == DIFFERENCE:
+        some = _rare(values != 0) & np.any(values != 0, axis=0)
+        limits = np.where(some, _difference_of_counts(values, confidence), limits)
+    if np.isfinite(ends).all():
+        bottom, top = ends
+        share = (values - bottom) / (top - bottom)
+        counted = bottom + (top - bottom) * _count(share.sum(axis=0), n_prompts, confidence)
+        limits = np.where(_rare(share > 0) | _rare(share < 1), counted, limits)
+    # Between rounding of the mean and that of the limits, the mean is not to lie outside.
+    low, high = np.clip(limits, *ends)
+    return Estimate(value, np.minimum(low, value), np.maximum(high, value), n_prompts)
+
+
+def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray, *, confidence: float = CONFIDENCE) -> Estimate:
+    """Ratio of two means over the same prompts ``[X, …]`` with its interval, which knows that they share prompts.
+
+    The interval holds the ratios r at which the mean of ``numerator - r denominator`` has 0 in its Student interval: the
+    roots of ``(a - r b)² = q² (s_aa - 2 r s_ab + r² s_bb) / X``. Where the interval of the denominators' mean includes
+    0, no bounded interval has the `confidence`, and the limits are NaN.
+
+    Args:
+        numerators, denominators: of the same prompts, ``[X, …]``. confidence: of the interval.
+
+    Returns:
+        ``[…]``; a NaN value where the mean of the denominators is 0.
+
+    Raises:
+        UserError: shapes differ, or no such confidence.
+
+    Source: Fieller, *Some problems in interval estimation* (JRSS B 16, 1954).
+
+    ```python
+    >>> estimate = ratio_of_means([1.0, 2.0, 3.0, 4.0], [2.1, 3.9, 6.1, 7.9])
+    >>> [round(float(x), 3) for x in (estimate.value, estimate.low, estimate.high)]
+    [0.5, 0.447, 0.518]
+
+    ```
+    """
+    _check(confidence, 1, 0)
+    above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    if above.shape != below.shape or above.ndim == 0:
+        raise UserError(f"numerators {above.shape}, denominators {below.shape}; expected both [X, …]")
+    n_prompts = len(above)
+    if n_prompts == 0:
+        return Estimate.unknown()
+    a, b = above.mean(axis=0), below.mean(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(b != 0, a / b, np.nan)
+        if n_prompts < 2:
+            return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n_prompts)
+        unit = special.stdtrit(n_prompts - 1, (1 + confidence) / 2) ** 2 / (n_prompts * (n_prompts - 1))
+        moment = lambda x, y: unit * ((x - x.mean(axis=0)) * (y - y.mean(axis=0))).sum(axis=0)  # noqa: E731
+        # (b² - s_bb) r² - 2 (a b - s_ab) r + (a² - s_aa) ≤ 0
+        square, half, rest = b**2 - moment(below, below), a * b - moment(above, below), a**2 - moment(above, above)
+        root = np.sqrt(np.maximum(half**2 - square * rest, 0))
+        low, high = (np.where(square > 0, (half + sign * root) / square, np.nan) for sign in (-1, 1))
+    return Estimate(value, low, high, n_prompts)
+
+
+def _unskewed(values: np.ndarray, confidence: float) -> np.ndarray:
+    """Skewness-corrected limits ``[2, …]`` of a mean; a point where all values are the same."""
+    n_prompts = len(values)
+    scale = np.abs(values).max(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)  # so that cubes neither overflow nor vanish
+    centred = values / scale
+    mean = centred.mean(axis=0)
+    centred -= mean
+    square = centred * centred
+    variance = square.mean(axis=0)
+    third = np.multiply(square, centred, out=square).mean(axis=0)
+    error = np.sqrt(variance / (n_prompts - 1))
+    told = (variance > 1e-24) & (n_prompts >= FEW)
+    skewness = np.divide(third, variance**1.5, out=np.zeros_like(third), where=told) / np.sqrt(n_prompts)
+    g = np.where(np.abs(skewness) > 1e-5, skewness, 1.0)
+    quantile = special.stdtrit(n_prompts - 1, (1 + confidence) / 2) * np.array([1.0, -1.0])
+    quantile = quantile.reshape(2, *np.ones(values.ndim - 1, dtype=int))
+    corrected = (3 / g) * (np.cbrt(1 + g * (quantile - g / 6)) - 1)
+    symmetric = quantile - skewness / 6 - skewness * quantile**2 / 3
+    return scale * (mean - error * np.where(np.abs(skewness) > 1e-5, corrected, symmetric))
+
+
+def _rare(off: np.ndarray) -> np.ndarray:
+    """Whether so few prompts are off an end that they have to be counted."""
+    number = np.count_nonzero(off, axis=0)
+    return (number < RARE) & (2 * number < len(off))
+
+
+def _count(successes: np.ndarray, n: int, confidence: float) -> np.ndarray:
+    """Exact limits ``[2, …]`` of the share of successes, also of a sum of shares."""
+    successes, alpha = np.clip(successes, 0, n), 1 - confidence
+    low = np.where(successes > 0, special.betaincinv(successes, n - successes + 1, alpha / 2), 0.0)
+    high = np.where(successes < n, special.betaincinv(successes + 1, n - successes, 1 - alpha / 2), 1.0)
+    return np.stack([low, high])
+
+
+def _difference_of_counts(values: np.ndarray, confidence: float) -> np.ndarray:
+    """Limits ``[2, …]`` of a mean of gains less losses, each a share of the prompts."""
+    gains, losses = (np.maximum(sign * values, 0).sum(axis=0) for sign in (1, -1))
+    (low_gain, high_gain), (low_loss, high_loss) = (_count(sums, len(values), confidence) for sums in (gains, losses))
+    gain, loss = gains / len(values), losses / len(values)
+    low = gain - loss - np.hypot(gain - low_gain, high_loss - loss)
+    high = gain - loss + np.hypot(high_gain - gain, loss - low_loss)
+    return np.stack([low, high])
 
 
 def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
@@ -171,16 +298,41 @@ def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     if np.any((values < bottom - ROUNDING) | (values > top + ROUNDING)):
         found = values[(values < bottom - ROUNDING) | (values > top + ROUNDING)][0]
         raise UserError(f"per_prompt: found {found:g}; expected values from {bottom:g} to {top:g}")
-    for end in ends:
-        values = np.where(np.abs(values - end) < 1e-9, end, values)
-    return np.clip(values, bottom, top)
+    if np.isfinite(top):
+        values = np.where(values > top - 1e-9, top, values)
+    return np.where(values < bottom + 1e-9, bottom, values) if np.isfinite(bottom) else values
 
 
 def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:
     """Bootstrap multiplicities of prompts, ``[resamples, n_prompts]``."""
+    return np.concatenate(list(resampled_batches(n_prompts, resamples=resamples, seed=seed)))
+
+
+def resampled_batches(n_prompts: int, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """`resampled`, some rows at a time ``[b, n_prompts]``: those of 100,000 prompts would fill the memory."""
     _check(CONFIDENCE, resamples, seed)
+    batch = max(1, BATCH // n_prompts)
+    if n_prompts * resamples <= KEPT:
+        kept = _multiplicities(n_prompts, resamples, seed)
+        yield from (kept[start : start + batch].astype(float) for start in range(0, resamples, batch))
+        return
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples).astype(float)
+    for start in range(0, resamples, batch):
+        yield _drawn(n_prompts, min(batch, resamples - start), rng).astype(float)
+
+
+@lru_cache(maxsize=1)
+def _multiplicities(n_prompts: int, resamples: int, seed: int) -> np.ndarray:
+    """All of them, for the many statistics of one pool."""
+    return _drawn(n_prompts, resamples, np.random.default_rng(seed))
+
+
+def _drawn(n_prompts: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """In bytes: with more than 255 prompts none is drawn as often as 256 times, but with a chance below ``1/256!``."""
+    weights = np.empty((resamples, n_prompts), dtype=np.uint8)
+    for row in weights:  # several times faster than multinomial counts, and no more memory than they need
+        row[:] = np.bincount(rng.integers(n_prompts, size=n_prompts), minlength=n_prompts)
+    return weights
 
 
 def from_replicates(

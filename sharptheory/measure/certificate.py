@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from sharptheory.errors import UserError, expect_numbers
-from sharptheory.measure.best_of_n import best_of_n_curve, checked_n, doubling_grid
-from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, bootstrap_mean
+from sharptheory.measure.best_of_n import best_of_n_weights, checked_n, doubling_grid
+from sharptheory.measure.bootstrap import CONFIDENCE, Estimate, mean_over_prompts
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.responses import (
     LIKELIHOOD_NOISE,
@@ -113,8 +113,8 @@ class CoverageBound:
             open, not chance.
         at_least: lower confidence bound on the coefficient of the population of prompts, valid for every distribution
             (`mean_at_least`). There is no such upper bound: a prompt that was not met may have any ``1/p*``.
-        low_estimate, high_estimate: `low` and `high` as estimates for the population, with the bootstrap interval of a
-            mean. A mean of ``1/p*`` is skewed: with few prompts the interval misses above more often than it says.
+        low_estimate, high_estimate: `low` and `high` as estimates for the population, with the interval of a mean. Where
+            few prompts hold most of a mean of ``1/p*``, it misses above more often than it says (docs/statistics.md).
     """
 
     low: float
@@ -124,12 +124,12 @@ class CoverageBound:
     high_estimate: Estimate
 
 
-def c_cov_bar_bound(certificate: pd.DataFrame, *, seed: int = 0) -> CoverageBound:
+def c_cov_bar_bound(certificate: pd.DataFrame) -> CoverageBound:
     """Bounds and estimates of ``C̄_cov`` from a `coverage_certificate`; ``inf`` where an end overflows."""
     with np.errstate(over="ignore"):
         ends = [np.exp(-certificate[column].to_numpy(dtype=float)) for column in ("log_p_high", "log_p_low")]
     estimates = [
-        bootstrap_mean(end, ends=(1.0, np.inf), seed=seed)
+        mean_over_prompts(end, ends=(1.0, np.inf))
         if np.isfinite(end).all()
         else Estimate(*np.full(3, np.inf), len(end))
         for end in ends
@@ -215,31 +215,33 @@ def argmax_hit_rates(
         raise UserError(f"confidence={confidence}; expected a number between 0 and 1")
     pool = as_pool(pool)
     distinct_responses(pool)  # refuses likelihoods that are no probabilities: half a pool may not show it
-    keyed = pool.assign(key=response_keys(pool))
-    even = pool.samples.groupby("prompt_id").cumcount().to_numpy() % 2 == 0
-    certifying, fresh = keyed.take(even), keyed.take(~even)
-    certificate = coverage_certificate(certifying)
+    even = (np.arange(len(pool.samples)) - pool.starts[pool.prompt]) % 2 == 0
+    certificate = coverage_certificate(pool.take(even))
     certified = certificate[certificate["certified"]]
-    if certified.empty or len(fresh.samples) == 0:
+    fresh = ~even & np.isin(pool.prompt, np.flatnonzero(pool.prompt_ids.isin(certified.index)))
+    if certified.empty or not fresh.any():
         return None
-    top = certifying.samples[certifying.finished]
-    best = top.groupby("prompt_id")["log_likelihood"].transform("max")
-    argmax = pd.MultiIndex.from_frame(top.loc[top["log_likelihood"] >= best - LIKELIHOOD_NOISE, ["prompt_id", "key"]])
-    fresh = fresh.take(fresh["prompt_id"].isin(certified.index))
-    fresh = fresh.assign(hit=pd.MultiIndex.from_frame(fresh.samples[["prompt_id", "key"]]).isin(argmax).astype(float))
-    largest = int(fresh.sizes.min())
+    scores, keys = pool.numbers("log_likelihood"), response_keys(pool)
+    best = np.full(len(pool.prompt_ids), -np.inf)
+    np.maximum.at(best, pool.prompt[even & pool.finished], scores[even & pool.finished])
+    top = even & pool.finished & (scores >= best[pool.prompt] - LIKELIHOOD_NOISE)
+    response = pd.Series(pool.prompt * (int(keys.max()) + 1) + keys)
+    held_out = pool.take(fresh).assign(hit=response[fresh].isin(response[top]).to_numpy(dtype=float))
+    largest = int(held_out.sizes.min())
     n = doubling_grid(largest) if n is None else checked_n(n, largest)
-    measured, mass, variance = [], [], 0.0
-    for ids, hits in rectangles(fresh, "hit"):
+    measured, mass, variance = [], [], np.zeros(len(n))
+    for ids, hits in rectangles(held_out, "hit"):
         q, m = np.exp(certified.loc[ids, "log_q"].to_numpy()), hits.shape[1]
-        measured.append(best_of_n_curve(hits, hits, n))
         mass.append(q)
-        by_hits = 1.0 * (np.arange(m)[None] < np.arange(m + 1)[:, None])  # pools with 0..m hits
-        possible = best_of_n_curve(by_hits, by_hits, n)
-        chance = stats.binom.pmf(np.arange(m + 1), m, q[:, None])
-        variance += (chance @ possible**2 - best_of_n_hit(q[:, None], n) ** 2).sum(axis=0)
+        chance, rates = stats.binom.pmf(np.arange(m + 1), m, q[:, None]), np.empty((len(q), len(n)))
+        for i, each in enumerate(n):
+            # Of m responses the h likeliest are hits: the best of N is one with the weight of the h highest ranks.
+            possible = np.append(0.0, np.minimum(np.cumsum(best_of_n_weights(m, each)[0, ::-1]), 1.0))
+            rates[:, i] = possible[hits.sum(axis=1).astype(int)]
+            variance[i] += (chance @ possible**2 - best_of_n_hit(q, each) ** 2).sum()
+        measured.append(rates)
     measured, mass = np.concatenate(measured), np.concatenate(mass)
     value = measured.mean(axis=0)
     margin = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(np.maximum(variance, 0)) / len(measured)
     interval = Estimate(value, np.maximum(value - margin, 0.0), np.minimum(value + margin, 1.0), len(measured))
-    return HitRates(n, mass, interval, len(fresh.samples))
+    return HitRates(n, mass, interval, int(fresh.sum()))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.measure.best_of_n import best_of_n_curve
-from sharptheory.measure.bootstrap import DIFFERENCE, Estimate, bootstrap_mean, from_replicates, resampled
+from sharptheory.measure.bootstrap import DIFFERENCE, Estimate, from_replicates, mean_over_prompts, resampled_batches
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, reward_values
 
@@ -71,7 +71,7 @@ def reward_efficiency(
     if not parts:
         return Efficiency(*[Estimate.unknown()] * 4)
     covariance, reward_variance, value_variance, gain = (np.concatenate(part) for part in zip(*parts))
-    mean = lambda values: bootstrap_mean(values, ends=DIFFERENCE, resamples=resamples, seed=seed)  # noqa: E731
+    mean = lambda values: mean_over_prompts(values, ends=DIFFERENCE)  # noqa: E731
     best_of_two = mean(gain)
     if not np.isfinite(reward_variance).all():
         return Efficiency(*[Estimate.unknown()] * 3, best_of_two)
@@ -96,9 +96,11 @@ def _of_prompts(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, .
 def _shared(covariance: np.ndarray, reward_variance: np.ndarray, resamples: int, seed: int) -> Estimate:
     """``mean Cov/√(mean Var)``, numerator and denominator resampled together."""
     if not reward_variance.any():
-        return bootstrap_mean(np.zeros(len(covariance)), resamples=resamples, seed=seed)
-    weights = resampled(len(covariance), resamples=resamples, seed=seed) / len(covariance)
+        return mean_over_prompts(np.zeros(len(covariance)), ends=DIFFERENCE)
+    both = np.stack([covariance, reward_variance], axis=1)
+    batches = resampled_batches(len(covariance), resamples=resamples, seed=seed)
+    means = np.concatenate([weights @ both for weights in batches]) / len(covariance)
     with np.errstate(invalid="ignore"):
-        replicates = (weights @ covariance) / np.sqrt(weights @ reward_variance)
+        replicates = means[:, 0] / np.sqrt(means[:, 1])
     value = covariance.mean() / np.sqrt(reward_variance.mean())
     return from_replicates(value, replicates, len(covariance), ends=DIFFERENCE)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +18,32 @@ import pyarrow.parquet as pq
 
 from sharptheory.errors import UserError
 from sharptheory.files import PACKED, parse_json, read_csv, read_jsonl, read_text
-from sharptheory.measure.formats import completions, datasets, inspect, lm_eval, nemo_skills, tables
+from sharptheory.measure.formats import completions, datasets, inspect, lm_eval, nemo_skills, parquet, tables
 from sharptheory.measure.formats.record import Imported, Record, Where, table
-from sharptheory.measure.pool import TEXT, Pool
+from sharptheory.measure.pool import TEXT, Pool, Responses
 
 #: Formats of JSON lines that are known by the fields of their first line.
 FORMATS = (lm_eval, completions, nemo_skills)
 
 
-def read_pool(source: str | Path | pd.DataFrame | pa.Table, *, columns: Mapping[str, str] | None = None) -> Pool:
+def read_pool(
+    source: str | Path | pd.DataFrame | pa.Table, *, columns: Mapping[str, str] | None = None, texts: bool = True
+) -> Pool:
     """The pool that a file, a folder or a table holds; its format is recognised by what is in it.
 
     Tables (``.parquet``, ``.csv``, ``.jsonl``, ``.json``, ``.arrow``, text also as ``.gz`` or ``.zst``) have the columns of
     `sharptheory.measure.pool`, lists of them with one problem per row, or counts n and c. Logs of lm-evaluation-harness and
     inspect_ai, completions of OpenAI's interface, outputs of NeMo-Skills and data sets of Hugging Face are read as they are.
 
+    A folder of parquet files is one table, partitioned (``model=a/part-0.parquet``) or not.
+
     Args:
         source: a path, or a pattern of several files of one format (``out/output-rs*.jsonl``), of which each adds samples
             to the same prompts; a data frame or an Arrow table. In a CSV file an empty field is null, and nothing else is.
         columns: what a table calls a column, by its name here: ``{"prompt_id": "idx", "correct": "score"}``. In a log,
             the metric or scorer that is to be `correct`.
+        texts: False leaves `prompt`, `response` and `tokens` of a parquet table on disk: no number is made of them, and
+            which responses are the same is read from them piece by piece.
 
     Returns:
         The pool; `Pool.notes` says what was taken for what.
@@ -47,7 +54,7 @@ def read_pool(source: str | Path | pd.DataFrame | pa.Table, *, columns: Mapping[
     ```python
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "samples.csv"
-    >>> _ = file.write_text("idx,log_likelihood,correct\n7,-0.5,true\n7,-2.5,false\n")
+    >>> _ = file.write_text("idx,log_likelihood,correct\\n7,-0.5,true\\n7,-2.5,false\\n")
     >>> read_pool(file, columns={"prompt_id": "idx"}).samples[["prompt_id", "sample_id", "correct"]].values.tolist()
     [[7, 0, True], [7, 1, False]]
 
@@ -57,6 +64,11 @@ def read_pool(source: str | Path | pd.DataFrame | pa.Table, *, columns: Mapping[
     if isinstance(source, (pd.DataFrame, pa.Table)):
         frame = source if isinstance(source, pd.DataFrame) else datasets.from_arrow(source)
         return _pool(tables.expand(tables.rename(Imported(frame.reset_index(drop=True)), columns)))
+    if (found := parquet.open_table(source, columns)) is not None:
+        try:
+            return _pool(*parquet.read_table(found, columns, texts=texts))
+        except UserError as error:
+            raise (error if str(source) in str(error) else UserError(f"{source}: {error}")) from None
     paths = pool_files(source)
     try:
         return _pool(_joined([(path, _read(path, columns)) for path in paths], source))
@@ -96,8 +108,8 @@ def _in_order(paths: Sequence[Path]) -> list[Path]:
 def _of_folder(folder: Path) -> list[Path]:
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
         return datasets.arrow_files(folder)
-    if found := [path for pattern in ("output-rs*.jsonl", "*.parquet") for path in folder.glob(pattern)]:
-        return _in_order([path for path in found if path.suffix == found[0].suffix])
+    if found := list(folder.glob("output-rs*.jsonl")) or parquet.parquet_files(folder):
+        return _in_order(found)
     logs = _in_order([path for pattern in ("samples_*.jsonl", "*.eval") for path in folder.rglob(pattern)])
     if len(logs) == 1:
         return logs
@@ -131,10 +143,10 @@ def _joined(parts: Sequence[tuple[Path, Imported]], source: str | Path) -> Impor
     return Imported(pd.concat(frames, ignore_index=True), where, formats[0], notes)
 
 
-def _pool(imported: Imported) -> Pool:
-    pool = Pool.from_frame(imported.frame, where=imported.where)
+def _pool(imported: Imported, recognised: Responses | None = None) -> Pool:
+    pool = Pool.from_frame(imported.frame, where=imported.where, recognised=recognised)
     read_as = (f"Read as {imported.format}.",) if imported.format else ()
-    return Pool(pool.samples, pool.greedy, (*read_as, *imported.notes))
+    return replace(pool, notes=(*read_as, *imported.notes))
 
 
 def _read(path: Path, columns: Mapping[str, str]) -> Imported:

@@ -412,6 +412,15 @@ def _log_likelihoods(values: pd.Series, refuse: Refuse) -> pd.Series:
 
 def _text(values: pd.Series, column: str, refuse: Refuse) -> pd.Series:
     """Strings, numbers in their shortest spelling, null as None."""
+    if isinstance(values.dtype, pd.CategoricalDtype):  # each distinct text once
+        codes, bad = values.cat.codes.to_numpy(), np.zeros(len(values.cat.categories) + 1, dtype=bool)
+
+        def refuse_all(wrong: ArrayLike, column: str, expected: str) -> None:
+            bad[:-1] = wrong
+            refuse(bad[codes], column, expected)
+
+        distinct = _text(pd.Series(values.cat.categories, dtype=object), column, refuse_all)
+        return pd.Series(np.append(distinct.to_numpy(dtype=object), None)[codes], dtype=object)
     values = values.astype(object)
     missing = values.isna()
     if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):

@@ -9,10 +9,10 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.measure.best_of_n import checked_n, curve
-from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import ANY, ENDS, Estimate, mean_over_prompts
 from sharptheory.measure.pool import Pool, as_pool, rectangular, shown
 from sharptheory.measure.ranking import ranking
-from sharptheory.measure.responses import distinct_responses, response_keys
+from sharptheory.measure.responses import distinct_responses, inclusion_weights, response_keys
 from sharptheory.measure.rewards import Reward
 
 
@@ -60,7 +60,7 @@ def predict_best_of_n(
     top = np.zeros(x)
     if name == "log_likelihood":
         np.maximum.at(top, found.prompt, p)
-    mass = _inclusion_weights(p, m[found.prompt])
+    mass = inclusion_weights(p, m[found.prompt])
     unseen = np.minimum((1 - top) ** m / (m + 1), np.maximum(1 - np.bincount(found.prompt, p, x), 0.0))
     mass *= ((1 - unseen) / np.bincount(found.prompt, mass, x))[found.prompt]
     # A response has the level of the best of its samples.
@@ -107,7 +107,7 @@ def predict_power(pool: Pool | pd.DataFrame, alpha: float, *, value: str = "corr
     top = np.full(x, -np.inf)
     np.maximum.at(top, found.prompt, found.log_p)
     with np.errstate(over="ignore"):  # of two unlikely responses one may have all the mass
-        log_mass = np.log(_inclusion_weights(np.exp(found.log_p), m[found.prompt]))
+        log_mass = np.log(inclusion_weights(np.exp(found.log_p), m[found.prompt]))
         log_mass += (alpha - 1) * (found.log_p - top[found.prompt])
     largest = np.full(x, -np.inf)
     np.maximum.at(largest, found.prompt, log_mass)
@@ -148,23 +148,16 @@ def _known(pool: Pool | pd.DataFrame, value: str) -> tuple[Pool, np.ndarray, _Fo
     return known, values, _Found(of_sample, cells // size, log_p)
 
 
-def _inclusion_weights(p: np.ndarray, m: int) -> np.ndarray:
-    """``π/(1 - (1-π)^M)``: the mass a distinct response of a pool of M stands for."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
-
-
 def predicted_curve(
     pool: Pool | pd.DataFrame,
     n: np.ndarray,
     *,
     reward: str | Reward = "log_likelihood",
     value: str = "correct",
-    seed: int = 0,
 ) -> Estimate:
     """`predict_best_of_n` averaged over prompts, with its bootstrap interval over prompts, ``[K]``."""
     table = predict_best_of_n(pool, n, reward=reward, value=value)
-    return bootstrap_mean(table.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
+    return mean_over_prompts(table.to_numpy(), ends=ENDS.get(value, ANY))
 
 
 def calibration(
@@ -174,7 +167,6 @@ def calibration(
     n: np.ndarray | None = None,
     reward: str | Reward = "log_likelihood",
     value: str = "correct",
-    seed: int = 0,
 ) -> pd.DataFrame:
     """How good the prediction is on this pool: from a `share` of each prompt's samples to the N that all of them reach.
 
@@ -206,7 +198,7 @@ def calibration(
     predicted = predict_best_of_n(few, n, reward=reward, value=value)
     measured = curve(rest, reward, value, n).loc[predicted.index]
     difference = predicted.to_numpy() - measured.to_numpy(dtype=float)
-    estimate = bootstrap_mean(predicted.to_numpy(), ends=ENDS.get(value, ANY), seed=seed)
+    estimate = mean_over_prompts(predicted.to_numpy(), ends=ENDS.get(value, ANY))
     error = difference.std(axis=0, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
     return pd.DataFrame(
         {

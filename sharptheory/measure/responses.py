@@ -146,6 +146,18 @@ def has_likelihoods(pool: Pool | pd.DataFrame) -> bool:
     return "log_likelihood" in pool and bool(pool["log_likelihood"].notna().all())
 
 
+def has_masses(pool: Pool | pd.DataFrame) -> bool:
+    """Whether the probability of each distinct response is known: equal ones are recognised, and likelihoods are such."""
+    pool = as_pool(pool)
+    if not has_likelihoods(pool) or unidentified(pool) is not None:
+        return False
+    try:
+        distinct(pool)
+    except UserError:
+        return False
+    return True
+
+
 def unidentified(pool: Pool | pd.DataFrame) -> str | None:
     """Why it is not known which samples are the same response; None if it is: all have token ids, or all have text."""
     pool = as_pool(pool)
@@ -169,6 +181,16 @@ def response_keys(pool: Pool | pd.DataFrame) -> np.ndarray:
     if reason := unidentified(pool):
         raise UserError(reason)
     return pool.responses.keys
+
+
+def inclusion_weights(p: np.ndarray, m: np.ndarray | int) -> np.ndarray:
+    """``π/(1 - (1-π)^M)``: the mass that a distinct response of a pool of M samples stands for.
+
+    Args:
+        p: π, numbers in [0, 1], any shape. m: M ≥ 1, of a shape that broadcasts.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(p > 1e-12, p / -np.expm1(m * np.log1p(-np.minimum(p, 1 - 1e-16))), 1 / m)
 
 
 def _clusters(prompts: np.ndarray, scores: np.ndarray, width: float) -> np.ndarray:

@@ -20,7 +20,9 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.extensions import call, load_object
+from sharptheory.measure.answers import answer_masses
 from sharptheory.measure.pool import Pool, as_pool, shown
+from sharptheory.measure.responses import has_masses
 
 ENTRY_POINTS = "sharptheory.rewards"
 
@@ -42,6 +44,7 @@ class Reward:
         needs: columns that it reads, beside prompt_id.
         measured: how a model is asked for its column while sampling: ``"statistic"`` (a mean over tokens), ``"judge"``
             (a question afterwards), or None if the pool has all it needs.
+        masses: whether it needs the probabilities of the distinct responses (`sharptheory.measure.responses.has_masses`).
         selects: whether best-of-N could use it at inference; the skyline, and what has seen the whole pool, cannot.
     """
 
@@ -50,6 +53,7 @@ class Reward:
     needs: tuple[str, ...] = ()
     measured: str | None = None
     selects: bool = True
+    masses: bool = False
 
     def __call__(self, pool: Pool | pd.DataFrame) -> pd.Series:
         """Values of the samples, checked: as many as samples, numbers, none missing.
@@ -68,11 +72,12 @@ class Reward:
             if isinstance(result, pd.Series):
                 result = result.reindex(pool.samples.index)
             values = pd.Series(np.ravel(result)).to_numpy(dtype=float, na_value=np.nan)
-        except (TypeError, ValueError):
-            values = np.empty(0)
-        if np.shape(result) != (len(pool.samples),) or len(values) != len(pool.samples):
+            shape = np.shape(result)
+        except (TypeError, ValueError):  # no numbers, or a sequence of things of different lengths, which has no shape
+            values, shape = np.empty(0), f"({len(result)},)" if hasattr(result, "__len__") else "()"
+        if shape != (len(pool.samples),) or len(values) != len(pool.samples):
             raise UserError(
-                f"reward {self.name!r} returned {type(result).__name__} of shape {np.shape(result)}; "
+                f"reward {self.name!r} returned {type(result).__name__} of shape {shape}; "
                 f"expected one number for each of {len(pool.samples)} samples"
             )
         return pd.Series(_complete(self.name, values, pool), index=pool.samples.index)
@@ -101,6 +106,16 @@ def answer_share(pool: Pool | pd.DataFrame) -> pd.Series:
     return (same / others.clip(lower=1)).where(answer.notna(), 0.0)
 
 
+def answer_mass(pool: Pool | pd.DataFrame) -> pd.Series:
+    """Estimated probability of the sample's answer, 0 without one: Horvitz-Thompson over the pool's distinct responses."""
+    return answer_masses(pool)
+
+
+def answer_seen_mass(pool: Pool | pd.DataFrame) -> pd.Series:
+    """Probability of the pool's distinct responses with the sample's answer, a lower bound on that of the answer."""
+    return answer_masses(pool, seen=True)
+
+
 def self_certainty(pool: Pool | pd.DataFrame) -> pd.Series:
     """Mean over tokens of ``KL(uniform ‖ p_t)``, measured while sampling (`diagnose --rewards self_certainty`)."""
     return as_pool(pool)["self_certainty"]
@@ -127,6 +142,8 @@ REWARDS: dict[str, Reward] = {
         Reward("log_likelihood", log_likelihood, ("log_likelihood",)),
         Reward("length_normalized", length_normalized, ("log_likelihood", "length")),
         Reward("answer_share", answer_share, ("answer",), selects=False),
+        Reward("answer_mass", answer_mass, ("answer", "log_likelihood"), selects=False, masses=True),
+        Reward("answer_seen_mass", answer_seen_mass, ("answer", "log_likelihood"), selects=False, masses=True),
         Reward("self_certainty", self_certainty, ("self_certainty",), measured="statistic"),
         Reward("negative_entropy", negative_entropy, ("negative_entropy",), measured="statistic"),
         Reward("p_true", p_true, ("p_true",), measured="judge"),
@@ -195,7 +212,7 @@ def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, s
 
     Left out are columns with gaps, those that cannot select (one value for all samples of a prompt), and those that number
     the samples: called an id, a seed or the like, or counting up within every prompt. A pool without log-likelihoods is
-    given `brevity` if it has lengths.
+    given `brevity` if it has lengths that differ within prompts.
 
     Returns:
         The rewards, and by name of each column of numbers that is none the reason in words.
@@ -209,14 +226,15 @@ def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, s
     ```
     """
     pool = as_pool(pool)
-    rewards = [Reward("brevity", brevity, ("length",))] if "log_likelihood" not in pool and "length" in pool else []
-    left_out = {}
+    starts = pool["prompt_id"].ne(pool["prompt_id"].shift()).to_numpy()
+    rewards, left_out = [], {}
+    if "log_likelihood" not in pool and "length" in pool and np.diff(pool.numbers("length"))[~starts[1:]].any():
+        rewards.append(Reward("brevity", brevity, ("length",)))
     numeric = [
         name
         for name in map(str, pool.samples.columns)
         if name not in KNOWN and name not in REWARDS and not name.startswith("_") and _is_numeric(pool[name])
     ]
-    starts = pool["prompt_id"].ne(pool["prompt_id"].shift()).to_numpy()
     for name in numeric:
         if reason := _no_reward(name, pool.numbers(name), starts, pool):
             left_out[name] = reason
@@ -285,7 +303,8 @@ def available(pool: Pool | pd.DataFrame) -> list[Reward]:
     """The registered rewards whose columns a pool has, without gaps."""
     pool = as_pool(pool)
     complete = lambda column: column in pool and (column == "answer" or pool[column].notna().all())  # noqa: E731
-    return [reward for reward in REWARDS.values() if all(map(complete, reward.needs))]
+    known = has_masses(pool)
+    return [reward for reward in REWARDS.values() if all(map(complete, reward.needs)) and (known or not reward.masses)]
 
 
 def selecting(pool: Pool | pd.DataFrame) -> list[Reward]:

@@ -11,15 +11,20 @@ from scipy import stats
 
 from sharptheory.errors import UserError, expect_integers
 from sharptheory.measure.best_of_n import checked_n, curve
+from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.responses import has_masses
 from sharptheory.measure.rewards import Reward, available, reward_values
+from sharptheory.measure.self_consistency import answer_mass_curve
 from sharptheory.theory.pool_votes import win_probabilities
 
 #: Up to this N the majority vote is exact whatever it costs. It is exact for N beyond that cost at most this many
 #: operations, about ``64 N`` for each distinct number of votes of a prompt, and for the whole pool; others are sampled.
-MAJORITY_LIMIT, BUDGET = 64, 1e9
+MAJORITY_LIMIT, BUDGET = 64, 3e8
 #: Votes counted for the estimate at one N where it is sampled, over all prompts and answers.
 SAMPLED_VOTES = 1e7
+#: Rewards that have seen the whole pool, however small N is: votes within N samples stand for them.
+SEEN_ALL = ("answer_share", "answer_mass", "answer_seen_mass")
 
 
 def accuracy_curves(
@@ -35,11 +40,12 @@ def accuracy_curves(
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
-    # The share in the whole pool has seen all of it, however small N is.
-    by = [reward for reward in available(pool) if reward.name != "answer_share"] + list(further)
+    by = [reward for reward in available(pool) if reward.name not in SEEN_ALL] + list(further)
     curves = {reward.name: curve(pool, reward, "correct", n) for reward in by}
     if "answer" in pool and pool["answer"].notna().any():
         curves["majority"] = majority_curve(pool, n, seed=seed)
+        if has_masses(pool):
+            curves["answer-mass vote"] = answer_mass_curve(pool, n, seed=seed)
         if "self_certainty" in curves:
             curves["Borda vote by self-certainty"] = borda_curve(pool, n, seed=seed)
     return curves
@@ -79,8 +85,8 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
         seed: of the subsets.
 
     Returns:
-        One row per prompt_id, one column per N. ``attrs["sampled"]`` maps each N that is sampled to the standard error that
-        this leaves on the mean over prompts.
+        One row per prompt_id, one column per N; NaN where an answer is not graded. ``attrs["sampled"]`` maps each N that is
+        sampled to the standard error that this leaves on the mean over prompts.
 
     Raises:
         UserError: a column is missing, or an N is out of range.
@@ -96,6 +102,7 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
     values[:, exact] = _exact(ballots, problems, n[exact])
     for i in np.flatnonzero(~exact):
         values[:, i], sampled[int(n[i])] = _sampled(ballots, int(n[i]), rng)
+    values[ballots.prompt[np.isnan(ballots.right)]] = np.nan  # an answer that is not graded may win
     table = pd.DataFrame(values, index=pool.prompt_ids, columns=n)
     table.attrs["sampled"] = sampled
     return table
@@ -166,7 +173,7 @@ def _problems(ballots: _Ballots) -> _Problems:
     keys = []
     for salt in (1, 2):
         running = np.append(
-            np.uint64(0), np.cumsum(classes.astype(np.uint64) * _mixed_bits(sizes, salt), dtype=np.uint64)
+            np.uint64(0), np.cumsum(classes.astype(np.uint64) * mixed_bits(sizes, salt), dtype=np.uint64)
         )
         keys.append(running[first[1:]] - running[first[:-1]])
     asking = np.flatnonzero(right > 0)
@@ -175,14 +182,6 @@ def _problems(ballots: _Ballots) -> _Problems:
     problem = table.groupby(list(table), sort=False).ngroup().to_numpy()
     _, posed = np.unique(problem, return_index=True)
     return _Problems(sizes, classes, first, by[posed], asking[posed], by, problem, right[asking])
-
-
-def _mixed_bits(values: np.ndarray, salt: int) -> np.ndarray:
-    """64 bits that look random, of each value and a salt (splitmix64)."""
-    bits = values.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt * 0xD1B54A32D192ED03 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
-    return bits ^ (bits >> np.uint64(31))
 
 
 def _exact(ballots: _Ballots, problems: _Problems, n: np.ndarray) -> np.ndarray:

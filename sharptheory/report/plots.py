@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
 from sharptheory.measure.certificate import HitRates
+from sharptheory.measure.self_consistency import PluralityRates
+from sharptheory.report.findings.words import by
 from sharptheory.report.schema import FEWEST_PROMPTS, Accuracy, BestOfN, Interval, RewardAccuracy, Summary
 from sharptheory.runs import write
 
@@ -86,7 +88,8 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
     """
     n, accuracy = _values(summary.best_of_n)
     _curve(ax, *_values(summary.pass_at_n), color=GREEN, label="any of N correct (pass@N)")
-    _curve(ax, n, accuracy, color=BLUE, label="best of N by log-likelihood")
+    if summary.reward is not None:
+        _curve(ax, n, accuracy, color=BLUE, label=f"best of N by {by(summary)}")
     _band(ax, n, accuracy, [point.over_sampling for point in summary.best_of_n], color=BLUE)
     if summary.greedy is not None and summary.greedy.accuracy is not None:
         ax.axhline(summary.greedy.accuracy.value, color=ORANGE, ls="--", label="greedy decoding")
@@ -95,8 +98,10 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
         further, predicted = _values(summary.forecast)
         _curve(ax, further, predicted, color=PINK, ls="--", label="predicted beyond the pool, 95 %")
         _band(ax, further, predicted, [point.accuracy for point in summary.forecast], color=PINK)
-    _accuracy_axis(ax, max(point.n for point in summary.forecast or summary.best_of_n))
-    bands = "band of best of N: 95 %, of its difference from one sample, on the same prompts"
+    _accuracy_axis(ax, max(point.n for point in summary.forecast or summary.pass_at_n))
+    bands = (
+        "band of best of N: 95 %, of its difference from one sample, on the same prompts" if summary.reward else None
+    )
     _legend_below(ax, bands=bands, few=summary.best_of_n[0].accuracy.few)
     return ax
 
@@ -104,20 +109,21 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
 def reward_curves(summary: Summary, ax: Axes) -> Axes:
     """Accuracy against N of best-of-N by each self-reward and of the votes over answers; any-correct is the skyline.
 
-    Bands are those of the differences from log-likelihood.
+    Bands are those of the differences from the report's reward.
     """
     colors = itertools.cycle(plt.rcParams["axes.prop_cycle"].by_key()["color"])
     for reward, color in zip(summary.rewards, colors):
         # Rewards often agree: a line of dashes lets the one below be seen.
-        style = "-" if reward.name == "log_likelihood" else "--"
+        style = "-" if reward.name == summary.reward else "--"
         n, accuracy = _values(reward.curve)
         _curve(ax, n, accuracy, color=color, label=reward.name.replace("_", " "), ls=style)
-        if reward.over_likelihood is not None:
-            _band(ax, n, accuracy, [point.over_likelihood for point in reward.curve], color=color)
+        if reward.over_reward is not None:
+            _band(ax, n, accuracy, [point.over_reward for point in reward.curve], color=color)
     n, skyline = _values(summary.pass_at_n)
     ax.plot(n, skyline, color=GREY, ls=":", label="any correct (skyline)")
     _accuracy_axis(ax, n[-1])
-    bands = "bands: 95 % for all together, of the difference from log likelihood, on the same prompts"
+    bands = f"bands: 95 % for all together, of the difference from {by(summary, 'log likelihood')}, on the same prompts"
+    bands = bands if summary.reward else None
     _legend_below(ax, ncols=3, bands=bands, few=summary.pass_at_n[0].accuracy.few)
     return ax
 
@@ -126,7 +132,7 @@ def log_likelihood_curve(summary: Summary, ax: Axes) -> Axes:
     """Mean log-likelihood of the best-of-N response against N."""
     n, estimates = zip(*((point.n, point.log_likelihood) for point in summary.best_of_n))
     values = np.array([estimate.value for estimate in estimates])
-    _curve(ax, n, values, color=BLUE, label="best of N by log-likelihood")
+    _curve(ax, n, values, color=BLUE, label=f"best of N by {by(summary)}")
     _band(ax, n, values, estimates, color=BLUE)
     if summary.greedy is not None:
         ax.axhline(summary.greedy.log_likelihood.value, color=ORANGE, ls="--", label="greedy decoding")
@@ -218,6 +224,21 @@ def hit_rates(rates: HitRates, ax: Axes) -> Axes:
     return ax
 
 
+def plurality_rates(rates: PluralityRates, ax: Axes) -> Axes:
+    """Law of the plurality of N votes against the rate at which the majority of held-out samples is the likeliest answer."""
+    errors = np.abs(np.stack([rates.measured.low, rates.measured.high]) - rates.measured.value)
+    marker = "o" if len(rates.n) == 1 else None
+    ax.plot(rates.n, rates.predicted, color=BLUE, marker=marker, label=f"theory: law of the plurality, by {rates.by}")
+    ax.errorbar(rates.n, rates.measured.value, yerr=errors, color=ORANGE, fmt="o", label="measured on held-out samples")
+    ax.axhline(1.0, color=GREY, ls=":", label="limit of ever more votes")
+    log_n_axis(ax, rates.n.max())
+    ax.set_ylim(0, 1.05)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel("majority is the likeliest answer")
+    ax.legend(loc="lower right")
+    return ax
+
+
 def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
     """Queries against ε on one family: exact curves as solid lines, bounds dashed, rates dotted: only their slope means."""
     styles = {"exact": "-", "bound": "--", "rate": ":"}
@@ -239,7 +260,11 @@ def sample_complexity(table: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
-    """Accuracy or log-likelihood of every decoding method against the forward tokens it spends per prompt."""
+    """Accuracy or log-likelihood of every decoding method against the forward tokens it spends per prompt.
+
+    Bars are those of the differences from greedy decoding, a dashed line: one that misses the line is a difference. Of a
+    table without these differences, as written before there were any, they are those of the means.
+    """
     markers = {"greedy": "*", "sampling": "o", "beam search": "s", "argmax search": "D", "majority vote": "^"}
     known = summary[summary[column].notna()]
     for _, row in known[known["forward_tokens"].isna()].iterrows():
@@ -251,7 +276,6 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
     colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for i, method in enumerate(dict.fromkeys(summary.loc[summary["forward_tokens"].notna(), "method"])):
         rows = known[known["method"] == method].sort_values("forward_tokens")
-        errors = np.abs(np.stack([rows[f"{column}_{side}"] - rows[column] for side in ("low", "high")]).astype(float))
         dashed = "power" in method
         color = colors[i % len(colors)]
         ax.plot(
@@ -260,7 +284,9 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
             mfc="white" if i >= len(colors) else None,
         )  # fmt: skip
         bars = dict(fmt="none", ecolor=color, elinewidth=0.8, capsize=0, alpha=0.3)
-        ax.errorbar(rows["forward_tokens"], rows[column].astype(float), yerr=errors, **bars)
+        ax.errorbar(rows["forward_tokens"], rows[column].astype(float), yerr=_bars(rows, column), **bars)
+    for value in known.loc[known["method"] == "greedy", column]:
+        ax.axhline(value, color=GREY, ls="--", lw=0.8, zorder=0)
     _tokens_axis(ax)
     _at_least(ax, 0.1)
     if column == "accuracy":
@@ -269,6 +295,13 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("accuracy" if column == "accuracy" else "mean log-likelihood [nats]")
     return ax
+
+
+def _bars(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Lengths of the bars ``[2, …]``; none of fewer than `FEWEST_PROMPTS`."""
+    over = f"{column}_over_greedy" if f"{column}_over_greedy" in rows else column
+    errors = np.abs(np.stack([rows[f"{over}_{side}"] - rows[over] for side in ("low", "high")]).astype(float))
+    return np.where(rows["n_prompts"] < FEWEST_PROMPTS, np.nan, errors)
 
 
 def _method_label(method: str, rows: pd.DataFrame) -> str:
@@ -286,16 +319,24 @@ def _at_least(ax: Axes, span: float) -> None:
         ax.set_ylim((low + high - span) / 2, (low + high + span) / 2)
 
 
+BARS = "bars: 95 % for all together, of the difference from it on the same prompts"
+NO_BARS = f"no bars: fewer than {FEWEST_PROMPTS} prompts"
+
+
 def save_compare(summary: pd.DataFrame, path: Path, title: str) -> Path:
     """Both panels of `compare`, or the likelihood's alone where nothing is graded, with one legend."""
     columns = [column for column in ("accuracy", "log_likelihood") if summary[column].notna().any()]
+    few = summary["n_prompts"].max() < FEWEST_PROMPTS
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(1, len(columns), figsize=(5.2 * len(columns), 4.4), squeeze=False)
         for ax, column in zip(axes[0], columns):
             compare(summary, ax, column)
         axes[0, 0].set_title(title)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=8)
+        figure.legend(
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=8, title_fontsize=8,
+            title=f"dashed line: greedy decoding; {NO_BARS if few else BARS}",
+        )  # fmt: skip
         write(path, lambda at: figure.savefig(at, format="png", bbox_inches="tight"))
         plt.close(figure)
     return path

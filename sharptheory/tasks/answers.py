@@ -27,6 +27,8 @@ PARTS = re.compile(r"([-+]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([-+]?[0-9]++))?")
 REPEAT = re.compile(r"\{([0-9]++)(?:,[0-9]*+)?\}")
 #: Repeats of repeats that a pattern may ask for in all; its compiler writes them out.
 MOST_REPEATS = 100_000
+#: Characters of a pattern: to prepare a long literal takes time that grows with its cube and heeds no limit.
+LONGEST_PATTERN = 1_000
 #: Seconds that a user's pattern may take on one response.
 SECONDS = 2.0
 
@@ -129,7 +131,11 @@ def extractor(spec: str) -> Callable[[str], str | None]:
 
 def _compiled(pattern: str) -> regex.Pattern:
     """A user's pattern, compiled; a UserError that names it if it cannot be."""
-    if len(pattern) > MOST_REPEATS or math.prod(max(1, int(n[:9])) for n in REPEAT.findall(pattern)) > MOST_REPEATS:
+    if len(pattern) > LONGEST_PATTERN:
+        raise UserError(
+            f"extractor 'regex:{pattern[:200]}' has {len(pattern):,} characters; expected at most {LONGEST_PATTERN:,}"
+        )
+    if math.prod(max(1, int(n[:9])) for n in REPEAT.findall(pattern)) > MOST_REPEATS:
         raise UserError(
             f"extractor 'regex:{pattern[:200]}' repeats too often; expected at most {MOST_REPEATS:,} in all"
         )

@@ -56,7 +56,8 @@ class TabularPolicy:
         object.__setattr__(self, "mu", prompt_distribution(self.mu, len(table), normalize=self.normalize))
         sums = np.empty(len(table))
         for rows in row_chunks(table.shape):
-            chunk = np.asarray(table[rows], dtype=float)
+            with np.errstate(over="ignore"):  # of a wider float than ours
+                chunk = np.asarray(table[rows], dtype=float)
             bad = np.isnan(chunk) | (chunk == np.inf)
             if not self.normalize:
                 bad |= chunk > max(SUM_TOLERANCE, precision)

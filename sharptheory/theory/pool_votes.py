@@ -69,7 +69,7 @@ def _wins(sizes: np.ndarray, classes: np.ndarray, focal: np.ndarray, total: np.n
     reached = np.zeros((*sizes.shape, len(z)), dtype=complex)  # counts below t
     power = np.ones(len(z), dtype=complex)
     silent = total - focal - (sizes * classes).sum(axis=1)
-    complete = _power(1 - p[:, None] + p[:, None] * z, silent[:, None])
+    complete = (1 - p[:, None] + p[:, None] * z) ** silent[:, None]
     sums = np.zeros((len(focal), len(z)), dtype=complex)
     for t in range(min(largest, int(focal.max())) + 1):
         active = max(1, int((sizes >= t).sum(axis=1).max()))
@@ -87,7 +87,7 @@ def _wins(sizes: np.ndarray, classes: np.ndarray, focal: np.ndarray, total: np.n
             reached[:, :active] += chance[:, :, None] * power
         if t:
             rows, group = np.nonzero((sizes == t) & (classes > 0))  # one size of each pool at most
-            complete[rows] *= _power(reached[rows, group], classes[rows, group][:, None])
+            complete[rows] *= reached[rows, group] ** classes[rows, group][:, None]
         with np.errstate(divide="ignore"):
             log_others += np.log(np.maximum(sizes - t, 0)) - np.log(t + 1) + log_odds[:, None]
             log_focal = log_focal + np.log(np.maximum(focal - t, 0)) - np.log(t + 1) + log_odds
@@ -110,19 +110,9 @@ def _ways(reached, chance, classes, t: int, power: np.ndarray, largest: int) -> 
     for u, node_weight in zip(*_legendre(ties // 2 + 1)):
         factors = reached + u * step
         if len(several[0]):
-            factors[several] = _power(factors[several], classes[several][:, None])
+            factors[several] **= classes[several][:, None]
         total = total + node_weight * factors.prod(axis=1)
     return total
-
-
-def _power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """Whole powers of complex numbers, 1 for an exponent of 0, by squaring."""
-    base, exponent = np.broadcast_arrays(base, exponent)
-    result, exponent = np.ones(base.shape, dtype=complex), exponent.copy()
-    while exponent.any():
-        result = np.where(exponent & 1, result * base, result)
-        base, exponent = base * base, exponent >> 1
-    return result
 
 
 def _log_binomial(total: np.ndarray, largest: int, log_odds: np.ndarray, log_rest: np.ndarray) -> np.ndarray:

@@ -46,6 +46,8 @@ def test_every_method_on_every_prompt(compared):
     assert (out / "compare.png").stat().st_size > 20_000
     summary = json.loads((out / "compare.json").read_text())
     assert len(summary["methods"]) == len(table.drop_duplicates(["method", "setting"]))
+    pool = pd.read_parquet(out / "pool.parquet")
+    assert summary["unfinished"] == pytest.approx(1 - pool.loc[pool["source"] == "model", "finished"].mean())
 
 
 def test_methods_agree_where_they_must(compared):
@@ -96,7 +98,7 @@ def test_predicted_tilted_law_is_unbiased_on_a_table():
 def test_a_public_model_without_gold_answers(shared, tmp_path, monkeypatch, capsys):
     """Stories that do not end: likelihood only, no argmax to show, no special case."""
     (tmp_path / "stories.jsonl").write_text('{"prompt": "Once upon a time"}\n{"prompt": "One day, Tim"}\n')
-    code, _, error = run(
+    code, printed, error = run(
         monkeypatch, capsys, "compare", "--model", shared / "models/tinystories-260k", "--task", tmp_path / "stories.jsonl",
         "--prompts", 2, "--samples", 8, "--beams", "2", "--alpha", "2", "--particles", "4", "--steps", "2",
         "--max-new-tokens", 12, "--budget", 20, "--out", tmp_path / "out",
@@ -105,3 +107,5 @@ def test_a_public_model_without_gold_answers(shared, tmp_path, monkeypatch, caps
     table = pd.read_parquet(tmp_path / "out/compare.parquet")
     assert table["accuracy"].isna().all() and (table["forward_tokens"].dropna() > 0).all()
     assert {"beam search", "power α = 2, SMC", "best-of-N, log likelihood"} <= set(table["method"])
+    assert json.loads((tmp_path / "out/compare.json").read_text())["unfinished"] == 1
+    assert "Warning: 100.0 % of the samples were cut by the length budget." in " ".join(printed.split())

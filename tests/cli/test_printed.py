@@ -103,7 +103,8 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
     """Four prompts: two complete, three certified, one of those without a gold answer, the last neither."""
     table = pd.DataFrame({
         "certified": [True, True, True, False], "complete": [True, True, False, False],
-        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
+        "log_p": np.log([0.5, 0.4, 0.2, 0.1]), "log_upper": np.log([0.5, 0.4, 0.2, 0.3]),
+        "log_q": np.log([0.8, 0.4, np.nan, np.nan]),
         "log_runner_up": np.log([0.25, 0.1, np.nan, np.nan]), "greedy_is_argmax": [True, False, False, True],
         "correct": pd.array([True, None, True, False], dtype="boolean"),
         "greedy_correct": pd.array([True, None, False, False], dtype="boolean"), "expanded": [1, 2, 4, 1_900],
@@ -112,6 +113,7 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
         ("argmax certified on", "3 of 4 prompts"),
         ("prefixes expanded, median / most", "3 / 1,900"),
         ("coverage coefficient E[1/p*]", "3.17, exact on 3"),
+        ("the same on all of them", "at least 3.21"),
         ("C_cov at γ = 0.5", "1.88, exact on 2"),
         ("margin, smallest / median", "1 / 2, exact on 2"),
         ("greedy decoding finds the argmax on", "33.3 % of 3"),
@@ -121,6 +123,7 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
     ]
     nothing = dict(argmax._lines(summarize(table.iloc[3:].assign(greedy_correct=pd.NA), 0.5)))
     assert nothing.pop("argmax certified on") == "0 of 1 prompt"
+    assert nothing.pop("the same on all of them") == "at least 3.33"
     assert nothing.pop("prefixes expanded, median / most") == "1900 / 1,900"
     assert set(nothing.values()) == {"n/a"}
 
@@ -171,8 +174,9 @@ def test_compare_prints_every_setting_uncut():
         "setting": ["", "2", "1024", "1000 prefixes"],
         "forward_tokens": [25.4, 1_234.0, 98_765.4, np.nan],
         "accuracy": [0.5, 0.625, 1.0, np.nan],
-        "accuracy_low": [0.1, 0.5, 1.0, np.nan],
-        "accuracy_high": [0.9, 0.75, 1.0, np.nan],
+        "accuracy_over_greedy": [np.nan, 0.125, 0.5, np.nan],
+        "accuracy_over_greedy_low": [np.nan, -0.05, 0.5, np.nan],
+        "accuracy_over_greedy_high": [np.nan, 0.3, 0.5, np.nan],
         "log_likelihood": [-10.25, -123.456, -1.0, np.nan],
         "n_prompts": [10, 10, 10, 7],
         **{name: pd.array([None] * 4, dtype="Int64") for name in ("n_certified", "n_stopped")},
@@ -180,18 +184,20 @@ def test_compare_prints_every_setting_uncut():
     page = rendered(compare._table(summary, "a title"))
     assert "…" not in page
     assert rows(page) == [
-        ["greedy", "25", "50.0 [10, 90]", "-10.25"],
-        ["best-of-N, length normalized", "2", "1,234", "62.5 [50, 75]", "-123.46"],
-        ["1024", "98,765", "100.0 [100, 100]", "-1.00"],
+        ["greedy", "25", "50.0", "-10.25"],
+        ["best-of-N,", "2", "1,234", "62.5", "+12.5 [-5.0, +30.0]", "-123.46"],
+        ["length"],
+        ["normalized"],
+        ["1024", "98,765", "100.0", "+50.0 (same)", "-1.00"],
         ["argmax search", "1000 prefixes"],
     ]
     assert compare._partial(summary, 10) == (
         "Found a finished response on some prompts only, whose mean this is: argmax search, 1000 prefixes (7 of 10)."
     )
     assert compare._partial(summary.iloc[:3], 10) is None
-    wide = summary.assign(forward_tokens=1e13, setting="a setting of many words")
+    wide = summary.assign(forward_tokens=1e8, setting="a setting of many words")
     wide = rendered(compare._table(wide, "a title"))
-    assert "…" not in wide and wide.count("10,000,000,000,000") == 4 and wide.count("100.0 [100, 100]") == 1
+    assert "…" not in wide and wide.count("100,000,000") == 4 and wide.count("+12.5 [-5.0, +30.0]") == 1
 
 
 def test_compare_marks_what_is_not_what_it_is_called():
@@ -199,19 +205,73 @@ def test_compare_marks_what_is_not_what_it_is_called():
     summary = pd.DataFrame({
         "method": ["greedy", "argmax search", "adaptive best-of-N"],
         "setting": ["", "60 prefixes", "δ = 0.1"],
-        "forward_tokens": 9.0, "accuracy": 1.0, "accuracy_low": np.nan, "accuracy_high": np.nan, "log_likelihood": -1.0,
+        "forward_tokens": 9.0, "accuracy": 1.0, "log_likelihood": -1.0,
+        "accuracy_over_greedy": [np.nan, 0.0, 0.25], "accuracy_over_greedy_low": np.nan, "accuracy_over_greedy_high": np.nan,
         "n_prompts": 8,
         "n_certified": pd.array([None, 2, None], dtype="Int64"), "n_stopped": pd.array([None, None, 3], dtype="Int64"),
     })  # fmt: skip
     settings = lambda table: [compare._setting(row) for _, row in table.iterrows()]  # noqa: E731
     page = rendered(compare._table(summary, "a title"))
-    assert "nan" not in page and [row[-2] for row in rows(page) if len(row) > 2] == ["100.0"] * 3
+    assert "nan" not in page and [row[2:-1] for row in rows(page) if len(row) > 3] == [
+        ["100.0"], ["9", "100.0", "+0.0"], ["9", "100.0", "+25.0"],
+    ]  # fmt: skip
     assert settings(summary) == ["", "60 prefixes, certified on 2 of 8", "δ = 0.1, stopped on 3 of 8"]
     search, rule = compare._notes(summary, 64)
     assert "best finished response" in search and "within the 64 samples of the pool" in rule
     proved = summary.assign(n_certified=pd.array([None, 8, None], dtype="Int64"), n_stopped=summary["n_stopped"] + 5)
     assert compare._notes(proved, 64) == []
     assert settings(proved) == ["", "60 prefixes", "δ = 0.1"]
+
+
+OVER = pd.DataFrame({
+    "method": ["greedy", "sampling", "best-of-N", "beam search", "vote"], "setting": ["", "1", "8", "4", "8"],
+    "n_prompts": [30, 30, 30, 30, 19],
+    "accuracy_over_greedy": [np.nan, -0.2, 0.2, 0.1, 0.3],
+    "accuracy_over_greedy_low": [np.nan, -0.3, 0.1, -0.1, 0.1],
+    "accuracy_over_greedy_high": [np.nan, -0.1, 0.3, 0.3, 0.5],
+})  # fmt: skip
+TOGETHER = (
+    "Over greedy: differences in accuracy, in points, paired over prompts, with 95 % intervals that hold for all of them "
+    "together."
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "n_mixed", "unfinished", "said"),
+    [
+        (
+            OVER,
+            20,
+            0.2,
+            f"{TOGETHER} More accurate than greedy decoding: best-of-N, 8. Less accurate than greedy decoding: sampling, 1. "
+            "Of the others it is not shown.",
+        ),
+        (
+            OVER[OVER["method"] != "best-of-N"],
+            20,
+            0.2,
+            f"{TOGETHER} Less accurate than greedy decoding: sampling, 1. Of the others it is not shown.",
+        ),
+        (
+            OVER[OVER["method"] == "beam search"],
+            20,
+            0.2,
+            f"{TOGETHER} That any method is more or less accurate than greedy decoding is not shown.",
+        ),
+        (
+            OVER,
+            19,
+            0.25,
+            f"{TOGETHER} No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither "
+            "likelihoods nor grades are those of whole responses (raise --max-new-tokens); 19 prompts have both correct and "
+            "incorrect responses, and fewer than 20 decide nothing "
+            "(take more prompts, or more samples of each).",
+        ),
+        (OVER[OVER["method"] == "greedy"], 20, 0.0, None),
+    ],
+)
+def test_compare_says_what_is_more_accurate_than_greedy_decoding_on_the_same_prompts(table, n_mixed, unfinished, said):
+    assert compare._against_greedy(table, n_mixed, unfinished) == said
 
 
 @pytest.mark.parametrize(
@@ -249,17 +309,18 @@ def test_train_prints_and_writes_the_gap_that_was_closed(capsys):
     page = capsys.readouterr().out
     assert page.splitlines()[1].split() == ["policy", "accuracy", "log", "π", "argmax", "entropy", "distinct", "tokens"]
     assert rows(page)[:8] == [
-        ["base, one sample", "40.0 %", "-5.00"],
+        ["base, mean of 8", "40.0 %", "-5.00"],
         ["base, greedy", "50.0 %", "-3.00"],
         ["base, best of 8", "60.0 %", "-2.50"],
-        ["before training", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
+        ["base, mean of 16 others", "41.0 %", "-5.50", "20.0 %", "2.35", "90.0 %", "12.00"],
         ["round 1, epoch 2", "55.0 %", "-4.00", "30.0 %", "1.00", "85.0 %", "11.50"],
         ["trained, greedy", "58.0 %", "-2.00"],
         ["trained, best of 8", "61.0 %", "-1.50"],
-        ["base: 8 samples per held-out prompt; before training, round …: one sample, the"],
+        ["base, mean of 8: one sample on average, of the 8 per held-out prompt that"],
     ]
     assert " ".join(page.split()).endswith(
-        "the mean of 16 others; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
+        "that best-of-8 selects from; base, mean of 16 others: the same of samples taken as after each epoch, which it is to "
+        "be compared with; log π: under the base model; argmax: mass on the certified argmax; entropy in nats; "
         "distinct: share of the samples. One sample of the trained model has come 75 % [-10 %, 120 %] of the way between one "
         "sample (40.0 %) and best-of-8 (60.0 %) of the base model."
     )
@@ -272,6 +333,11 @@ def test_train_says_what_is_known_of_the_gap(capsys):
     for best, said in (
         (0.5, "too few to tell the gap between one sample (25.0 %) and best-of-4 (50.0 %) of the base model from none"),
         (0.25, "show no gap between one sample (25.0 %) and best-of-4 (25.0 %) of the base model to close."),
+        (
+            0.2,
+            "best-of-4 of the base model (20.0 %) is below one of its samples (25.0 %): there is no gap to close. "
+            "Whether that is more than chance, `sharptheory diagnose` says.",
+        ),
     ):
         base = {"n": 4, "sampled_accuracy": 0.25, "best_of_n_accuracy": best}
         train._print(table.assign(**unknown), base, "a title", eval_samples=2)
@@ -289,20 +355,24 @@ def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, cap
     from sharptheory.cli import diagnose
 
     seen, real = [], diagnose.diagnose_pool
-    watch = lambda pool, *, rewards, **facts: seen.extend(rewards) or real(pool, rewards=rewards[:1], **facts)  # noqa: E731
+
+    def watch(pool, *, reward, rewards, **facts):
+        seen.extend([reward, *rewards])
+        return real(pool, reward=reward, **facts)
+
     monkeypatch.setattr(diagnose, "diagnose_pool", watch)
     given = ("diagnose", "--pool", tmp_path / "pool.parquet", "--out", tmp_path / "out")
     code, printed, error = run(monkeypatch, capsys, *given, "--reward", f"{own}:shortness", "--reward", f"{own}:surely")
     assert code == 0, error
     written = json.loads((tmp_path / "out/summary.json").read_text())
-    assert "shortness" in printed and "shortness" in [reward["name"] for reward in written["rewards"]]
+    assert "by shortness" in printed and written["reward"] == written["rewards"][0]["name"] == "shortness"
     assert written["provenance"]["rewards"] == [f"{own}:shortness", f"{own}:surely"]
     assert [reward.name for reward in seen] == ["shortness", "surely"] and all(isinstance(r, Reward) for r in seen)
     pool = Pool.from_frame(graded_pool())
     assert seen[0](pool).tolist() == [-1.0] * 48
     for twice, message in (
         (f"{own}:shortness", "two are called shortness; rewards need different names"),
-        (f"{own}:log_likelihood", "--reward log_likelihood: compared anyway"),
+        (f"{own}:log_likelihood", "--reward log_likelihood: a reward of this package has this name"),
         (f"{own}:nothing", "has no 'nothing'; it has"),
         (
             f"{own}:verdict",

@@ -34,7 +34,13 @@ def trained(tmp_path_factory):
 
 def test_it_says_what_training_gained(trained):
     out, printed = trained
-    assert "base, best of 8" in printed and "round 1, epoch 2" in printed and "trained, greedy" in printed
+    assert (
+        "base, mean of 8" in printed
+        and "base, mean of 4 others" in printed
+        and "base, best of 8" in printed
+        and "round 1, epoch 2" in printed
+        and "trained, greedy" in printed
+    )
     table = pd.read_parquet(out / "evaluation.parquet")
     assert table[["round", "epoch"]].to_numpy().tolist() == [[0, 0], [1, 1], [1, 2]]
     for column in ("accuracy", "log_likelihood", "entropy", "distinct", "length", "argmax_mass"):
@@ -44,7 +50,7 @@ def test_it_says_what_training_gained(trained):
     if gap := summary["gap_closed"]:
         said = f"has come {100 * gap['value']:.0f} % [{100 * gap['low']:.0f} %, {100 * gap['high']:.0f} %] of the way between"
     else:
-        said = "too few to tell the gap" if base["best_of_n_accuracy"] > base["sampled_accuracy"] else "show no gap"
+        said = "too few to tell the gap" if base["best_of_n_accuracy"] > base["sampled_accuracy"] else " no gap"
     assert said in " ".join(printed.split())
     assert summary["baseline"]["best_of_n_log_likelihood"] >= summary["baseline"]["sampled_log_likelihood"]
     assert (pd.read_parquet(out / "log.parquet")["loss"] > 0).all()
@@ -150,6 +156,13 @@ def test_adapters_rounds_and_methods_are_options(trained, tmp_path, monkeypatch,
         (("--reward", "beauty"), "reward 'beauty' is unknown"),
         (("--lr", 1e30), "learning_rate=1e+30 (--lr); expected a positive number of at most 1"),
         (("--lora-rank", 100_000), "lora_rank=100000 (--lora-rank); expected at most 128"),
+        (
+            ("--beta", 0.5),
+            "--beta with --method sft: it is of dpo and xpo alone; leave it out, or choose such a method",
+        ),
+        (("--n", 4, "--method", "dpo"), "--n with --method dpo: it is of bon-sft and bon-rlb and bon-rlb-p alone"),
+        (("--optimism", 0.1, "--method", "dpo"), "--optimism with --method dpo: it is of xpo alone"),
+        (("--delta", 0.5), "--delta with --method sft: it is of adaptive-sft alone"),
         (("--method", "sftt"), "method 'sftt' (--method) is unknown (did you mean sft?)"),
     ],
 )

@@ -142,7 +142,7 @@ def test_resamples_by_groups_are_those_of_every_pair(monkeypatch):
     loop = [rank_sum(scores, correct, w[pool.prompt]) for w in weights[:200]]
     exact = from_replicates(rank_sum(scores, correct), np.array(loop), 100)
     monkeypatch.setattr(alignment, "CELLS", 8 * 100 * 64)  # few groups, and batches of resamples
-    monkeypatch.setattr(alignment, "_resamples", lambda *_: iter([weights[:50], weights[50:200]]))
+    monkeypatch.setattr(alignment, "resampled_batches", lambda *_, **__: iter([weights[:50], weights[50:200]]))
     grouped = auc_pooled(pool)
     assert grouped.value == exact.value
     assert (grouped.low, grouped.high) == pytest.approx((exact.low, exact.high), abs=2e-4)
@@ -152,14 +152,6 @@ def test_resamples_by_groups_are_those_of_every_pair(monkeypatch):
     grouped = across_prompts(pool)
     assert grouped.value == pytest.approx(float(pairs.value), abs=1e-12)
     assert (grouped.low, grouped.high) == pytest.approx((pairs.low, pairs.high), abs=2e-3)
-
-
-def test_resamples_of_many_prompts_come_in_batches(monkeypatch):
-    monkeypatch.setattr(alignment, "CELLS", 400)
-    batches = list(alignment._resamples(30, 20, 1))
-    weights = np.concatenate(batches)
-    assert len(batches) > 1 and weights.shape == (20, 30) and (weights.sum(axis=1) == 30).all()
-    assert weights.var() == pytest.approx(1, abs=0.25) and len(np.unique(weights, axis=0)) == 20
 
 
 def test_nothing_to_compare_is_nan():

@@ -47,7 +47,7 @@ FUNCTIONS["plan"] = functools.partial(FUNCTIONS["plan"], effect=0.1)
 
 #: A value for every parameter that has no default: a new parameter needs one here.
 ARGUMENTS = {"n": [1, 2, 4], "reward": "log_likelihood", "value": "correct", "within": True, "alpha": 2.0, "moment": -1.0,
-             "columns": ("log_likelihood", "length")}  # fmt: skip
+             "by": "votes", "columns": ("log_likelihood", "length")}  # fmt: skip
 
 
 def _rows(pool: Pool) -> pd.DataFrame:
@@ -187,20 +187,19 @@ def erratic() -> pd.DataFrame:
 # The majority vote of so small a pool is exact.
 @pytest.mark.parametrize("name", sorted(set(SEEDED) - {"diagnose", "majority_curve", "plan"}))
 def test_the_seed_decides_all_that_is_random(name, erratic):
-    """The same seed, the same numbers; of several seeds some move each interval."""
+    """The same seed, the same numbers; of several seeds some move what is resampled."""
     function = FUNCTIONS[name]
     needed = {parameter: ARGUMENTS[parameter] for parameter, value in inspect.signature(function).parameters.items()
               if parameter != "pool" and value.default is value.empty}  # fmt: skip
     result = lambda seed: function(erratic, **needed, seed=seed)  # noqa: E731
-    if name == "accuracy_curves":  # only one of them is sampled
+    if name == "accuracy_curves":  # one of the two that are sampled
         result = lambda seed: function(erratic, **needed, seed=seed)["Borda vote by self-certainty"]  # noqa: E731
     first, *others = (random_parts(result(seed)) for seed in (1, 1, 2, 3, 4, 5, 6))
-    assert len(first) > 0
+    moving = []
     for part, again, *moved in zip(first, *others, strict=True):
         np.testing.assert_array_equal(part, again)
-        # Resamples of zeros and ones have few limits to choose from.
-        coarse = np.allclose(15 * part, np.round(15 * part))
-        assert coarse or not all(np.array_equal(part, each) for each in moved), part
+        moving.append(not all(np.array_equal(part, each) for each in moved))
+    assert len(moving) > 0 and any(moving), moving
 
 
 #: Every function of the room that takes values of N, on two samples of one prompt.

@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from sharptheory.measure import alignment, best_of_n, certificate, prediction, rewards, selection
-from sharptheory.measure.bootstrap import bootstrap_mean
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.measure.pool import Pool
 from sharptheory.report.summary import diagnose
 
@@ -124,7 +124,8 @@ def test_rewards(world):
     assert {name: table.mean().tolist() for name, table in curves.items()} == {
         name: pytest.approx([5 / 12, float(last)])
         for name, last in {"log_likelihood": F(2, 3), "length_normalized": F(2, 3), "self_certainty": F(2, 3),
-                           "correctness": F(1), "majority": F(1, 2), "Borda vote by self-certainty": F(2, 3)}.items()
+                           "correctness": F(1), "majority": F(1, 2), "answer-mass vote": F(2, 3),
+                           "Borda vote by self-certainty": F(2, 3)}.items()
     }  # fmt: skip
     by_prompt(curves["length_normalized"][[4]], sharp=[0], hurt=[1], unseen=[1])
 
@@ -304,8 +305,8 @@ def test_a_prompt_is_graded_if_all_its_samples_are(world):
 
 
 def test_interval_of_three_prompts():
-    """0, 0 and 1: the bootstrap's own spread of the mean is √2/(3√3) = .27, Student's quantile 4.3, its factor √(3/2)."""
-    estimate = bootstrap_mean([0.0, 0.0, 1.0], resamples=20_000)
-    margin = stats.t.ppf(0.975, 2) * sqrt(3 / 2) * sqrt(2) / (3 * sqrt(3))
-    assert (float(estimate.low), float(estimate.high)) == pytest.approx((1 / 3 - margin, 1 / 3 + margin), rel=0.03)
+    """0, 0 and 1: standard error 1/3, Student's quantile 4.3."""
+    estimate = mean_over_prompts([0.0, 0.0, 1.0])
+    margin = stats.t.ppf(0.975, 2) / 3
+    assert (float(estimate.low), float(estimate.high)) == pytest.approx((1 / 3 - margin, 1 / 3 + margin))
     assert estimate.columns("x") == {"x": pytest.approx(1 / 3), "x_low": estimate.low, "x_high": estimate.high}

@@ -8,12 +8,12 @@ import pytest
 
 from sharptheory.errors import UserError
 from sharptheory.measure.prediction import (
-    _inclusion_weights,
     calibration,
     predict_best_of_n,
     predict_power,
     predicted_curve,
 )
+from sharptheory.measure.responses import inclusion_weights
 from sharptheory.measure.rewards import REWARDS
 from sharptheory.theory import laws
 
@@ -66,7 +66,7 @@ def pool_of(probs, correct, ys) -> pd.DataFrame:
 )
 def test_horvitz_thompson_masses_are_unbiased(probs, m):
     """The mass of each response, by enumeration of all samples: before they are normalised."""
-    weights = _inclusion_weights(np.array(probs), m)
+    weights = inclusion_weights(np.array(probs), m)
     seen = -np.expm1(m * np.log1p(-np.array(probs)))
     np.testing.assert_allclose(weights * seen, probs, rtol=1e-9)
     if sum(probs) == 1:
@@ -181,7 +181,7 @@ def test_intervals_cover(tables):
     n, hits = np.array([32, 64, 128]), []
     for seed in range(40):
         chosen = np.random.default_rng(seed).choice(200, size=60, replace=False)
-        estimate = predicted_curve(sampled(policies[chosen], correct[chosen], 32, seed), n, seed=seed)
+        estimate = predicted_curve(sampled(policies[chosen], correct[chosen], 32, seed), n)
         truth = np.array([exact(policies, correct, k).mean() for k in n])
         hits.append((estimate.low <= truth) & (truth <= estimate.high))
     assert np.mean(hits) > 0.85
@@ -218,7 +218,7 @@ def test_a_power_of_unlikely_responses_is_a_law():
 def test_what_a_response_stands_for():
     """``π/(1 - (1-π)^M)``: all of its mass if it is likely, its share of the pool if it is not."""
     np.testing.assert_allclose(
-        _inclusion_weights(np.array([1.0, 0.5, 1e-11, 1e-13, 0.0]), 4),
+        inclusion_weights(np.array([1.0, 0.5, 1e-11, 1e-13, 0.0]), 4),
         [1, 0.5 / (1 - 0.5**4), 0.25, 0.25, 0.25],
         rtol=1e-4,
     )

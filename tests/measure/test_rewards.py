@@ -23,6 +23,8 @@ def names(rewards) -> list[str]:
 def test_a_pool_supports_the_rewards_whose_columns_it_has(pool):
     always = ["log_likelihood", "self_certainty", "correctness"]
     assert names(available(pool)) == ["log_likelihood", "length_normalized", "answer_share", *always[1:]]
+    recognised = available(pool.assign(response="same"))
+    assert names(recognised)[2:5] == ["answer_share", "answer_mass", "answer_seen_mass"]
     assert names(available(pool.drop(columns=["length", "answer"]))) == always
 
 
@@ -113,6 +115,10 @@ broken = Reward("broken", lambda pool: [1.0, 2.0])
 unsure = Reward("unsure", lambda pool: pool["correct"].astype(float).where(pool["correct"]))
 words = Reward("words", lambda pool: pool["answer"].fillna("none") + "!")
 shuffled = Reward("shuffled", lambda pool: -pool.samples.sort_values("length")["length"])
+
+def ragged(pool):
+    return -pool["length"], 1, 1
+
 """
 
 
@@ -141,6 +147,7 @@ def test_values_belong_to_the_samples_that_they_are_labelled_with(mine, pool):
     ("name", "message"),
     [
         ("broken", r"reward 'broken' returned list of shape \(2,\); expected one number for each of 8 samples"),
+        ("ragged", r"reward 'ragged' returned tuple of shape \(3,\); expected one number for each of 8 samples"),
         ("unsure", "reward 'unsure' is NaN on 3 of 8 samples, first on prompt 0, sample 0"),
         ("words", "reward 'words' returned Series of shape"),
     ],

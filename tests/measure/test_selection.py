@@ -38,6 +38,13 @@ def test_majority_matches_enumeration_of_subsets(seed):
     )
 
 
+def test_a_prompt_without_a_grade_has_no_accuracy():
+    pool = pd.DataFrame({"prompt_id": [0, 0, 0, 1, 1, 1], "answer": ["a", "a", "b"] * 2, "log_likelihood": -1.0,
+                         "correct": pd.array([True, True, False, None, None, None], dtype="boolean")})  # fmt: skip
+    table = majority_curve(pool, [1, 2, 3])
+    assert table.loc[0].tolist() == pytest.approx([2 / 3, 2 / 3, 1]) and table.loc[1].isna().all()
+
+
 def test_majority_of_a_large_pool_and_its_limits():
     answers = np.array(["a"] * 30 + ["b"] * 25 + [None] * 9, dtype=object)
     accuracy = majority_accuracy(answers, answers == "a", np.array([1, 16, 64]))

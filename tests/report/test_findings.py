@@ -624,12 +624,12 @@ def test_the_paragraph_on_alignment(hand):
 def test_the_paragraph_and_table_on_what_rewards_are_worth(hand):
     worth = (
         "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 for a "
-        "reward that says nothing. Best-of-2 by log-likelihood adds +10.0 [+5.0, +15.0] points to one sample, which is what its "
-        "AUC means; selecting by correctness would add +1.0 [-4.0, +6.0]."
+        "reward that says nothing. Best-of-2 by log-likelihood is at +10.0 [+5.0, +15.0] points over one sample, which is what "
+        "its AUC means; by correctness it would be at +1.0 [-4.0, +6.0]."
     )
     slopes = (
-        " To first order a tilt by log-likelihood adds -10.0 [-15.0, -5.0] points of accuracy per √(2 nat) of divergence from the "
-        "model, and one by correctness +1.0 [-4.0, +6.0]."
+        " To first order a tilt by log-likelihood moves accuracy by -10.0 [-15.0, -5.0] points per √(2 nat) of divergence from the "
+        "model, and one by correctness by +1.0 [-4.0, +6.0]."
     )
     one = Interval(1.0, 0.9, 1.0, 50)
     rows = (RewardEfficiency("log_likelihood", UP, DOWN, SAME, UP), RewardEfficiency("correctness", one, OPEN, OPEN, OPEN),
@@ -637,7 +637,12 @@ def test_the_paragraph_and_table_on_what_rewards_are_worth(hand):
     summary = changed(hand, "alignment", efficiency=rows)
     assert whole(summary, "efficiency") == worth + slopes
     header, table = efficiency_table(summary)
-    assert header == ("reward", "correlation within prompts", "best-of-2 adds [points]", "a tilt adds per √(2 nat) [points]")
+    assert header == (
+        "reward",
+        "correlation within prompts",
+        "best-of-2 over one sample [points]",
+        "per √(2 nat) [points]",
+    )
     assert table == [
         ("log likelihood", "0.10 [0.05, 0.15]", "+10.0 [+5.0, +15.0]", "-10.0 [-15.0, -5.0]"),
         ("p true", "0.00 (the same on every prompt)", "-10.0 [-15.0, -5.0]", "+10.0 [+5.0, +15.0]"),

@@ -20,10 +20,16 @@ from tests.report.pools import hand_pool, table_pool
 GRADED = {"accuracy", "alignment_levels", "rewards"}
 
 
+def answered(pool: pd.DataFrame) -> pd.DataFrame:
+    """With answers, each of two responses."""
+    return pool.assign(answer=[str(tokens[0] // 2) for tokens in pool["tokens"]])
+
+
 @pytest.fixture(scope="module")
 def diagnosis():
     return diagnose(
-        table_pool(aligned=0.8, n_prompts=12, m=16).assign(length=5), provenance={"model": "<script>", "seed": 0}
+        answered(table_pool(aligned=0.8, n_prompts=12, m=16)).assign(length=5),
+        provenance={"model": "<script>", "seed": 0},
     )
 
 
@@ -98,7 +104,7 @@ def test_each_figure_shows_its_part_of_the_diagnosis():
         -1
     ] == "samples per prompt, 2"
     assert drawn(diagnosis, "rewards").get_legend().get_texts()[0].get_text() == "log likelihood"
-    several = diagnose(table_pool(aligned=0.8, n_prompts=12, m=16))
+    several = diagnose(answered(table_pool(aligned=0.8, n_prompts=12, m=16)))
     assert set(figures(several)) == {key for key, (_, name) in FIGURES.items() if name is not None}
     assert drawn(several, "theory").get_ylabel() == "best-of-N is the argmax"
     assert drawn(several, "alignment_levels").get_yticklabels()[0].get_text() == "within a prompt"
@@ -135,7 +141,7 @@ def test_the_report_has_every_heading_paragraph_and_picture_in_order(tmp_path, d
     known, drawn_ = findings(diagnosis.summary), figures(diagnosis)
     shown = [(key, heading) for key, (heading, _) in FIGURES.items() if key in known or key in drawn_]
     assert re.findall("<h2>(.*?)</h2>", text) == [heading for _, heading in shown]
-    assert len(shown) == 10 and text.count("<img alt=") == len(drawn_) == 8
+    assert len(shown) == 11 and text.count("<img alt=") == len(drawn_) == 9
     for key, heading in shown:
         section = text.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0]
         assert (f"<p>{known.get(key)}</p>" in section) == (key in known)

@@ -118,7 +118,7 @@ def test_reward_curves(ax):
     summary = diagnose(hand_pool(n_prompts=24, likely_right=21)).summary
     plots.reward_curves(summary, ax)
     _, normalized = summary.rewards
-    over = [point.over_likelihood for point in normalized.curve]
+    over = [point.over_reward for point in normalized.curve]
     assert_shows(ax, "length normalized", [1, 2], [point.accuracy for point in normalized.curve], over)
     assert line(ax, "log likelihood")[1] == pytest.approx([7 / 16, 7 / 8]) and len(bands(ax)) == 1
     assert line(ax, "any correct (skyline)")[1] == pytest.approx([7 / 16, 7 / 8])
@@ -231,23 +231,34 @@ def test_sample_complexity(ax):
 
 def test_compare(ax):
     table = pd.DataFrame({
-        "method": ["sampling", "greedy"], "setting": ["N = 1", ""], "forward_tokens": [10.0, 5.0],
-        "accuracy": [0.4, 0.6], "accuracy_low": [0.3, 0.5], "accuracy_high": [0.45, 0.8],
+        "method": ["sampling", "greedy"], "setting": ["N = 1", ""], "forward_tokens": [10.0, 5.0], "n_prompts": 20,
+        "accuracy": [0.4, 0.6], "accuracy_over_greedy": [-0.2, np.nan], "accuracy_over_greedy_low": [-0.3, np.nan],
+        "accuracy_over_greedy_high": [-0.15, np.nan],
     })  # fmt: skip
     plots.compare(table, ax, "accuracy")
     assert [each.tolist() for each in line(ax, "greedy")] == [[5.0], [0.6]]
     assert ax.get_xscale() == "log" and ax.xaxis.get_major_formatter()(2_000, None) == "2,000"
-    ends = [container[2][0].get_segments()[0][:, 1].tolist() for container in ax.containers]
-    assert ends == [pytest.approx([0.3, 0.45]), pytest.approx([0.5, 0.8])]
+    bars = [segment for container in ax.containers for segment in container[2][0].get_segments() if len(segment)]
+    assert [bar[:, 1].tolist() for bar in bars] == [pytest.approx([0.3, 0.45])]
+    ax.clear()
+    plots.compare(table.assign(n_prompts=19), ax, "accuracy")
+    assert not any(len(segment) for container in ax.containers for segment in container[2][0].get_segments())
+    ax.clear()
+    earlier = table.drop(columns=[name for name in table if "over_greedy" in name])
+    plots.compare(earlier.assign(accuracy_low=[0.3, 0.5], accuracy_high=[0.45, 0.8]), ax, "accuracy")
+    bars = [container[2][0].get_segments()[0][:, 1].tolist() for container in ax.containers]
+    assert bars == [pytest.approx([0.3, 0.45]), pytest.approx([0.5, 0.8])]
 
 
 @pytest.mark.parametrize(
     ("tokens", "ticks"), [((30.0, 600.0), [50, 100, 200, 500]), ((5.0, 40_000.0), [10, 100, 1_000, 10_000])]
 )
 def test_forward_tokens_have_few_plain_ticks(ax, tokens, ticks):
-    columns = {f"accuracy{end}": [0.5, 0.6] for end in ("", "_low", "_high")}
+    columns = {f"accuracy{end}": [0.5, 0.6] for end in ("", "_over_greedy", "_over_greedy_low", "_over_greedy_high")}
     plots.compare(
-        pd.DataFrame({"method": "sampling", "setting": "", "forward_tokens": tokens, **columns}), ax, "accuracy"
+        pd.DataFrame({"method": "sampling", "setting": "", "n_prompts": 20, "forward_tokens": tokens, **columns}),
+        ax,
+        "accuracy",
     )
     low, high = ax.get_xlim()
     assert [tick for tick in ax.get_xticks() if low <= tick <= high] == ticks
@@ -471,10 +482,13 @@ def compared() -> pd.DataFrame:
                "adaptive", "greedy", "tilted law, from the pool"]  # fmt: skip
     accuracy = np.linspace(0.3, 0.75, 10)
     return pd.DataFrame({
-        "method": methods, "setting": ["2", "1", *[""] * 7, "α=2, β=1"],
+        "method": methods, "setting": ["2", "1", *[""] * 7, "α=2, β=1"], "n_prompts": 50,
         "forward_tokens": [20.0, 10.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 5.0, np.nan],
         "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.2,
         "log_likelihood": -1 / accuracy, "log_likelihood_low": -2 / accuracy, "log_likelihood_high": -0.5 / accuracy,
+        "accuracy_over_greedy": accuracy - 0.7, "accuracy_over_greedy_low": accuracy - 0.75,
+        "accuracy_over_greedy_high": accuracy - 0.6,
+        **{f"log_likelihood_over_greedy{end}": np.full(10, np.nan) for end in ("", "_low", "_high")},
     })  # fmt: skip
 
 
@@ -496,9 +510,11 @@ def test_looks_of_compare(ax):
     assert [each.tolist() for each in line(ax, "sampling")] == [[10.0, 20.0], pytest.approx([0.35, 0.3])]
     bars = ax.containers[0][2][0]
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
-        pytest.approx([0.25, 0.55]),
-        pytest.approx([0.2, 0.5]),
+        pytest.approx([0.3, 0.45]),
+        pytest.approx([0.25, 0.4]),
     ]
+    (greedy,) = [each for each in ax.get_lines() if each.get_linestyle() == "--" and each.get_linewidth() == 0.8]
+    assert set(greedy.get_ydata()) == {compared()["accuracy"][8]} and greedy.get_color() == plots.GREY
     assert bars.get_alpha() == 0.3 and bars.get_linewidth() == 0.8 and not ax.containers[0][1]
     (tilted,) = [each for each in ax.get_lines() if each.get_linestyle() == ":"]
     assert set(tilted.get_ydata()) == {0.75} and (tilted.get_color(), tilted.get_linewidth()) == (plots.GREY, 1)
@@ -549,8 +565,15 @@ def test_both_panels_of_compare_share_a_title_and_a_legend(tmp_path, monkeypatch
     (shared,) = figure.legends
     assert [text.get_text() for text in shared.get_texts()] == list(dict.fromkeys(compared()["method"]))[:-1]
     assert figure.get_size_inches().tolist() == [10.4, 4.4] and shared._ncols == 3
+    assert shared.get_title().get_text() == (
+        "dashed line: greedy decoding; bars: 95 % for all together, of the difference from it on the same prompts"
+    )
     whole = matplotlib.image.imread(path)
     assert whole.shape[0] > 4.4 * 160  # the legend below is on the picture too
+    plots.save_compare(compared().assign(n_prompts=19), path, "a title")
+    assert (
+        kept.pop().legends[0].get_title().get_text() == "dashed line: greedy decoding; no bars: fewer than 20 prompts"
+    )
     plots.save_compare(compared().assign(accuracy=np.nan), path, "a title")
     assert [ax.get_ylabel() for ax in kept[1].axes] == ["mean log-likelihood [nats]"]
 

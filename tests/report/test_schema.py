@@ -199,7 +199,12 @@ def test_the_law_is_refuted_by_bernsteins_inequality():
     assert rates(0.3, 1.96 * 0.05, n_prompts=10, largest=8).p_value == pytest.approx(found.p_value)
     assert rates(0.5, 0.0, n_prompts=10, largest=8).p_value == 1.0 == rates(0.51, 0.1, n_prompts=10, largest=8).p_value
     assert not rates(0.6, 1.96 * 0.05, n_prompts=10, largest=8).refuted
-    assert rates(1.0, 1.5, n_prompts=1, largest=1).p_value == 1.0, "cut at both ends: the spread is not known"
+    at = lambda off: rates(0.5 + off, 1.96 * 0.05, n_prompts=10, largest=10**6).p_value  # noqa: E731
+    assert at(0.135) == pytest.approx(0.0522, abs=1e-4) and at(0.136) == pytest.approx(0.0495, abs=1e-4)
+    refuted = [rates(0.5 + off, 1.96 * 0.05, n_prompts=10, largest=10**6).refuted for off in (0.135, 0.136)]
+    assert refuted == [False, True], "at 5 %"
+    unlike = HitRate(1, 0.01, Interval(0.99, 0.0, 1.0, 10))
+    assert HitRates(10, 10, (unlike,), 1).p_value == 1.0, "cut at both ends: the spread is not known"
     cut = rates(0.95, 1.96 * 0.1, n_prompts=10, largest=8)  # cut above, so the other side is the half width
     assert cut.p_value == pytest.approx(2 * np.exp(-(0.45**2) / (2 * (0.1**2 + 0.45 / 80 / 3))))
 
@@ -238,7 +243,10 @@ def test_a_whole_number_is_a_number():
 
 def test_the_file_is_text_of_a_line_for_each_value():
     text = diagnose(hand_pool(), provenance={"a": "ä"}).summary.to_json()
-    assert text.startswith('{\n "schema_version": "4",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
+    first = (
+        '{\n "schema_version": "4",\n "reward": "log_likelihood",\n "notes": [],\n "sampling": {\n  "n_prompts": 8,\n'
+    )
+    assert text.startswith(first) and text.endswith("}\n")
     with pytest.raises(UserError, match="found schema_version None; expected '4'"):
         Summary.from_json("{}")
 

@@ -9,7 +9,7 @@ import pytest
 from sharptheory.errors import UserError
 from sharptheory.measure import alignment, certificate, prediction
 from sharptheory.measure.best_of_n import curve
-from sharptheory.measure.bootstrap import PROPORTION, Estimate, bootstrap_mean
+from sharptheory.measure.bootstrap import DIFFERENCE, PROPORTION, Estimate, mean_over_prompts
 from sharptheory.measure.pool import Pool
 from sharptheory.measure.rewards import Reward
 from sharptheory.report import schema
@@ -42,6 +42,17 @@ def test_a_pool_without_samples_is_refused():
     pool = Pool.from_frame(hand_pool())
     with pytest.raises(UserError, match="the pool has no samples"):
         diagnose(pool.take([False] * len(pool.samples)))
+
+
+@pytest.mark.parametrize("m", [2, 3, 7, 10, 30])
+def test_prompts_on_which_selection_matters_are_counted(m):
+    """Of three kinds of prompts; means of ones are one up to rounding."""
+    right = np.concatenate([np.ones(m), np.zeros(m), np.arange(m) == 0])
+    pool = pd.DataFrame(
+        {"prompt_id": np.repeat(range(3), m), "log_likelihood": -1.0 - np.arange(3 * m) % m, "correct": right}
+    )
+    sampling = diagnose(pool).summary.sampling
+    assert sampling.n_mixed_prompts == 1 and sampling.n_graded_prompts == 3
 
 
 def test_gains_by_hand():
@@ -84,7 +95,7 @@ def test_numbers_by_another_route():
     any_right = pool.groupby("prompt_id")["correct"].any().mean()
     assert summary.pass_at_n[-1].accuracy.value == pytest.approx(any_right)
     own = summary.rewards[0]
-    assert own.name == "log_likelihood" and own.over_likelihood is None
+    assert own.name == "log_likelihood" and own.over_reward is None
     assert [point.n for point in own.curve] == [1, 2, 4, 8, 16, 32]
     assert own.curve[-1].accuracy.value == pytest.approx(top["correct"].mean())
     assert [point.n for point in summary.prediction.curve] == [32, 64, 128, 256]
@@ -101,10 +112,10 @@ def test_rewards_are_compared_prompt_by_prompt():
     assert set(curves) == {"log_likelihood", "length_normalized", "knows"}
     own, better = curves["log_likelihood"].curve[-1].accuracy, curves["knows"].curve[-1].accuracy
     assert own.value == pytest.approx(0.5) and better.value == pytest.approx(0.8) and better.low < own.high
-    assert curves["knows"].over_likelihood.value == pytest.approx(0.3)
-    assert curves["knows"].over_likelihood.direction() == 1
+    assert curves["knows"].over_reward.value == pytest.approx(0.3)
+    assert curves["knows"].over_reward.direction() == 1
     normalized = curves["length_normalized"]  # log .1 / 4 > log .3 / 2: it prefers the long response
-    assert normalized.over_likelihood.value == pytest.approx(-0.2)
+    assert normalized.over_reward.value == pytest.approx(-0.2)
 
 
 def test_comparisons_hold_together():
@@ -115,7 +126,7 @@ def test_comparisons_hold_together():
     for names in (["one"], ["one", "two", "three", "four", "five"]):
         one = diagnose(pool, rewards=[reward(name) for name in names]).summary.rewards[1]
         assert one.name == "one"
-        widths.append(one.over_likelihood.high - one.over_likelihood.low)
+        widths.append(one.over_reward.high - one.over_reward.low)
     assert widths[1] > widths[0]
 
 
@@ -263,15 +274,15 @@ ONE, TWO, GREEDY = RIGHT / 2, RIGHT, np.array([1.0] * 2 + [0.0] * 6)
 def test_every_interval_is_that_of_its_values_on_each_prompt():
     """Another seed than the default, which has to arrive everywhere."""
     summary = diagnose(hand_pool(), seed=3).summary
-    of = lambda values, **options: bootstrap_mean(np.asarray(values, dtype=float), seed=3, **options)  # noqa: E731
+    of = lambda values, **options: mean_over_prompts(np.asarray(values, dtype=float), **options)  # noqa: E731
     assert_is(summary.sampling.accuracy, of(ONE, ends=PROPORTION))
     assert_is(summary.greedy.accuracy, of(GREEDY, ends=PROPORTION))
     for points in (summary.best_of_n, summary.pass_at_n, summary.rewards[0].curve):
         for point, values in zip(points, (ONE, TWO), strict=True):
             assert_is(point.accuracy, of(values, ends=PROPORTION))
-    assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE), within=1)
-    assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY), within=1)
-    assert_is(summary.rewards[1].over_likelihood, of(-TWO), within=1)  # per token the unlikely one is preferred
+    assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE, ends=DIFFERENCE))
+    assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY, ends=DIFFERENCE))
+    assert_is(summary.rewards[1].over_reward, of(-TWO, ends=DIFFERENCE))  # per token the unlikely one is preferred
     assert summary.gain_over_greedy.accuracy.n_prompts == 8 and summary.gain_over_greedy.accuracy.low < 5 / 8
 
 
@@ -283,7 +294,7 @@ def test_likelihoods_have_the_interval_of_their_prompts():
     summary = diagnose(whole, seed=3).summary
     by_n = curve(whole, "log_likelihood", "log_likelihood", range(1, 17))
     correct = curve(whole, "log_likelihood", "correct", range(1, 17))
-    of = lambda values, **options: bootstrap_mean(values.to_numpy(dtype=float), seed=3, **options)  # noqa: E731
+    of = lambda values, **options: mean_over_prompts(values.to_numpy(dtype=float), **options)  # noqa: E731
     own = whole.greedy.set_index("prompt_id")
     assert_is(summary.sampling.log_likelihood, of(by_n[1]))
     assert_is(summary.greedy.log_likelihood, of(own["log_likelihood"]))
@@ -294,7 +305,7 @@ def test_likelihoods_have_the_interval_of_their_prompts():
         assert_is(point.accuracy, of(correct[point.n], ends=PROPORTION))
     known = own["correct"].drop(3).astype(float)
     assert_is(summary.greedy.accuracy, of(known, ends=PROPORTION))
-    assert_is(summary.gain_over_greedy.accuracy, of(correct[16].drop(3) - known), within=1)
+    assert_is(summary.gain_over_greedy.accuracy, of(correct[16].drop(3) - known, ends=DIFFERENCE))
 
 
 def test_what_likelihood_knows_is_as_estimated():
@@ -304,7 +315,7 @@ def test_what_likelihood_knows_is_as_estimated():
     # Grades by chance: concordances of many values, whose quantiles depend on the seed.
     pool = Pool.from_frame(pool.samples.assign(correct=np.random.default_rng(0).random(len(pool.samples)) < 0.5))
     found = diagnose(pool, seed=3).summary.alignment
-    assert_is(found.within, alignment.auc_within(pool, seed=3))
+    assert_is(found.within, alignment.auc_within(pool))
     assert_is(found.pooled, alignment.auc_pooled(pool, seed=3))
     levels = alignment.alignment_levels(pool, seed=3)
     assert list(found.levels) == list(levels)
@@ -315,7 +326,7 @@ def test_what_likelihood_knows_is_as_estimated():
         assert dominance == schema.Dominance(
             test.above, test.p_above, test.below, test.p_below, test.n_prompts, test.holds
         )
-    confound, expected = diagnose(pool, seed=3).summary.length.confound, alignment.length_confound(pool, seed=3)
+    confound, expected = diagnose(pool, seed=3).summary.length.confound, alignment.length_confound(pool)
     for name in ("correlation", "auc", "auc_given_length", "accuracy", "accuracy_adjusted"):
         assert_is(getattr(confound, name), getattr(expected, name))
     assert (confound.slope, confound.n_prompts) == (expected.slope, expected.n_prompts)
@@ -325,10 +336,10 @@ def test_a_prediction_is_as_estimated_with_its_checks():
     pool = Pool.from_frame(table_pool(aligned=0.7, n_prompts=12, m=16))
     found = diagnose(pool, seed=3).summary.prediction
     assert [point.n for point in found.curve] == [16, 32, 64, 128]
-    predicted = prediction.predicted_curve(pool, [16, 32, 64, 128], seed=3)
+    predicted = prediction.predicted_curve(pool, [16, 32, 64, 128])
     for i, point in enumerate(found.curve):
         assert_is(point.accuracy, Estimate(predicted.value[i], predicted.low[i], predicted.high[i], 12))
-    checks = prediction.calibration(pool, seed=3)
+    checks = prediction.calibration(pool)
     assert set(checks["agrees"]) == {True, False}
     assert [(check.n, check.predicted, check.measured, check.error, check.agrees) for check in found.checks] == [
         (row.n, row.predicted, row.measured, row.error, row.agrees) for row in checks.itertuples()
@@ -342,7 +353,7 @@ def test_coverage_and_hit_rates_are_as_certified():
     pool = Pool.from_frame(pool_from_table(probs, 4, np.random.default_rng(1)))
     diagnosis = diagnose(pool, seed=3)
     proved, rates = certificate.coverage_certificate(pool), certificate.argmax_hit_rates(pool)
-    bound, coverage = certificate.c_cov_bar_bound(proved, seed=3), diagnosis.summary.coverage
+    bound, coverage = certificate.c_cov_bar_bound(proved), diagnosis.summary.coverage
     assert coverage.certified == proved["certified"].mean() and 0.5 <= coverage.certified < 1
     assert (coverage.coefficient.low, coverage.coefficient.high) == (bound.low, bound.high)
     assert coverage.at_least == bound.at_least and coverage.coefficient.low < coverage.coefficient.high
@@ -376,7 +387,7 @@ def test_a_peak_is_compared_with_every_other_n_at_once():
     peak = diagnose(pool, seed=3).summary.peak
     values = np.array([1330 / 1820] * 40 + [0.0] * 10)
     assert peak.n == 4 and peak.accuracy == pytest.approx(0.8 * 1330 / 1820 + 0.2)
-    assert_is(peak.over_last, bootstrap_mean(values, confidence=1 - 0.05 / 4, seed=3), within=1)
+    assert_is(peak.over_last, mean_over_prompts(values, ends=DIFFERENCE, confidence=1 - 0.05 / 4))
 
 
 def test_uneven_pools_are_counted():
@@ -415,8 +426,8 @@ def test_differences_between_rewards_hold_together_by_prompt():
     own = curve(pool, "log_likelihood", "correct", [8])[8]
     for reward in (one, other):
         values = curve(pool, reward, "correct", [8])[8] - own
-        expected = bootstrap_mean(values.to_numpy(dtype=float), confidence=1 - 0.05 / 3, seed=3)
-        assert_is(found[reward.name].over_likelihood, expected, within=1)
+        expected = mean_over_prompts(values.to_numpy(dtype=float), ends=DIFFERENCE, confidence=1 - 0.05 / 3)
+        assert_is(found[reward.name].over_reward, expected)
         assert abs(values).sum() > 0
 
 

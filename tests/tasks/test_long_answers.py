@@ -116,9 +116,9 @@ def test_the_time_of_a_pattern_is_limited(pattern, text, monkeypatch):
     [
         ("a{99999999999}", "repeats too often; expected at most 100,000 in all"),
         ("(?:a{60000}){60000}", "repeats too often"),
-        (r"\d{" + "9" * 5_000 + "}", "repeats too often"),
-        ("(" * 5_000, "is not a valid regular expression"),
-        ("a" * 200_000, "repeats too often"),
+        (r"\d{" + "9" * 900 + "}", "repeats too often"),
+        ("(" * 1_000, "is not a valid regular expression"),
+        ("é" * 1_001, "has 1,001 characters; expected at most 1,000"),
         ("[a", "is not a valid regular expression"),
         (r"(?P<n>", "is not a valid regular expression"),
     ],

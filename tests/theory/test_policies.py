@@ -95,6 +95,11 @@ def test_files_round_trip(tmp_path):
         ("b.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "b.npy"),
         ("c.npy", lambda p: p.write_bytes(b""), "c.npy"),
         ("d.npy", lambda p: p.write_bytes(b"\x93NUMPY\x01\x00\x14\x00{'shape': (2, 3, } \n"), "d.npy"),
+        (
+            "e.npy",
+            lambda p: np.save(p, np.full((2, 2), np.longdouble("1e4000"))),
+            "e.npy: .*is inf; expected a log-prob",
+        ),
         ("b.npz", lambda p: p.write_bytes(b"PK\x03\x04" + bytes(30)), "b.npz"),
     ],
 )

@@ -23,16 +23,6 @@ def sentences(summary: Summary) -> list[str | None]:
     ]
 
 
-def _entropy(between: Range | None) -> str | None:
-    """Of order 2, where the samples leave less than a factor of two open."""
-    if between is None or between.low is None or between.high is None or 2 * between.low < between.high:
-        return None
-    return (
-        "The order-2 Rényi entropy, minus the logarithm of the probability that two samples of a prompt are equal, is between "
-        f"{between.low:.2f} and {between.high:.2f} nats on average over these prompts, with certainty."
-    )
-
-
 def _between(coverage: Coverage) -> str:
     """What would narrow its range: more samples do not finish a response that is cut."""
     if coverage.log_coefficient_high is None:
@@ -53,3 +43,13 @@ def _enough(summary: Summary) -> str:
         )
     where = "On the prompt" if n_prompts == 1 else "On every prompt"
     return f"{where} these samples are enough to expect the likeliest response among them."
+
+
+def _entropy(between: Range | None) -> str | None:
+    """The order-2 Rényi entropy, where its ends are within a factor of two."""
+    if between is None or between.high is None or between.low is None or 2 * between.low < between.high:
+        return None
+    return (
+        f"The order-2 Rényi entropy, minus the logarithm of the probability that two samples of a prompt are equal, is between "
+        f"{between.low:.2f} and {between.high:.2f} nats on average over these prompts, with certainty."
+    )

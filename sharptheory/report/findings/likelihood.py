@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import no_difference, percent, span
-from sharptheory.report.schema import UNFINISHED_WARNING, Summary
+from sharptheory.report.findings.words import by, cut_responses, no_difference, percent, span
+from sharptheory.report.schema import Summary
 
 #: Responses that are shorter by this share call for a look at brevity.
 BREVITY = 0.2
@@ -13,12 +13,19 @@ def sentences(summary: Summary) -> list[str | None]:
     first, last, gain = summary.best_of_n[0], summary.best_of_n[-1], summary.gain_over_sampling.log_likelihood
     if last.n == 1:
         selected = f"One sample has {first.log_likelihood.value:.2f} nats on average; with one sample there is nothing to select."
-        return [selected, _cut(summary)]
+        return [selected, cut_responses(summary.sampling.unfinished)]
+    best = f"the best of {last.n}{'' if summary.by_likelihood else f' by {by(summary)}'}"
     selected = (
-        f"The log-likelihood of the best of {last.n} is {last.log_likelihood.value:.2f} nats on average, "
+        f"The log-likelihood of {best} is {last.log_likelihood.value:.2f} nats on average, "
         f"{span(gain, sign=True)} over one sample."
     )
-    return [selected, _over_greedy(summary), *_brevity(summary), _confound(summary), _cut(summary)]
+    return [
+        selected,
+        _over_greedy(summary),
+        *_brevity(summary),
+        _confound(summary),
+        cut_responses(summary.sampling.unfinished),
+    ]
 
 
 def _over_greedy(summary: Summary) -> str | None:
@@ -42,10 +49,12 @@ def _brevity(summary: Summary) -> list[str]:
     ]
     shorter = 1 - length.best_of_n / length.sampled
     if length.over_sampling.direction() < 0 and shorter > BREVITY:
-        sentences.append(
-            f"Short responses are selected ({100 * shorter:.0f} % shorter): likelihood sums over tokens, so check that what it "
-            "selects is not brevity; a length-normalised reward is the usual remedy."
+        why = (
+            "likelihood sums over tokens, so check that what it selects is not brevity; a length-normalised reward is the "
+            "usual remedy."
         )
+        why = why if summary.by_likelihood else "check that what it selects is not brevity."
+        sentences.append(f"Short responses are selected ({100 * shorter:.0f} % shorter): {why}")
     return sentences
 
 
@@ -60,13 +69,3 @@ def _confound(summary: Summary) -> str | None:
     parts += [f"with length regressed out, best-of-N is right on {percent(confound.accuracy_adjusted.value)}"]
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _cut(summary: Summary) -> str | None:
-    unfinished = summary.sampling.unfinished
-    if unfinished is None or unfinished <= UNFINISHED_WARNING:
-        return None
-    return (
-        f"Warning: {percent(unfinished)} of the responses were cut by the length budget. A cut response scores its prefix "
-        "only, which is too likely, and is usually graded wrong: raise --max-new-tokens."
-    )

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.words import count, percent
-from sharptheory.report.schema import FEWEST_PROMPTS, UNFINISHED_LIMIT, Interval, Summary
+from sharptheory.report.schema import FEWEST_PROMPTS, UNFINISHED_LIMIT, HitRates, Interval, Summary
 
 
 def no_verdict(summary: Summary) -> str | None:
     """Which premises fail, each with its remedy; None where there may be verdicts."""
     if summary.judged:
         return None
-    return f"No verdict: {'; '.join(_reason(summary, premise) for premise in summary.unmet)}."
+    reasons = {
+        "unfinished": lambda: cut_short(summary.sampling.unfinished),
+        "mixed prompts": lambda: too_few_mixed(summary.sampling.n_mixed_prompts),
+        "law": lambda: _other_samples(summary.hit_rates),
+    }
+    return f"No verdict: {'; '.join(reasons[premise]() for premise in summary.unmet)}."
 
 
-def _reason(summary: Summary, premise: str) -> str:
-    match premise:
-        case "unfinished":
-            return (
-                f"{percent(summary.sampling.unfinished)} of the responses were cut by the length budget, more than "
-                f"{100 * UNFINISHED_LIMIT:.0f} %, and neither likelihoods nor grades are those of whole responses (raise "
-                "--max-new-tokens)"
-            )
-        case "mixed prompts":
-            mixed = summary.sampling.n_mixed_prompts
-            return (
-                f"{count(mixed, 'prompt')} {'has' if mixed == 1 else 'have'} both correct and incorrect responses, and fewer "
-                f"than {FEWEST_PROMPTS} decide nothing (take more prompts, or more samples of each)"
-            )
-    rates = summary.hit_rates
+def cut_short(unfinished: float) -> str:
+    return (
+        f"{percent(unfinished)} of the responses were cut by the length budget, more than {100 * UNFINISHED_LIMIT:.0f} %, and "
+        "neither likelihoods nor grades are those of whole responses (raise --max-new-tokens)"
+    )
+
+
+def too_few_mixed(n_prompts: int) -> str:
+    return (
+        f"{count(n_prompts, 'prompt')} {'has' if n_prompts == 1 else 'have'} both correct and incorrect responses, and fewer "
+        f"than {FEWEST_PROMPTS} decide nothing (take more prompts, or more samples of each)"
+    )
+
+
+def _other_samples(rates: HitRates) -> str:
     return (
         f"one sample is the most likely response on {percent(rates.curve[0].measured.value)} where its likelihood says "
         f"{percent(rates.curve[0].predicted)}, which is not chance ({chance(rates.p_value)}): these samples do not follow "

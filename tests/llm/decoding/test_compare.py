@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharptheory.llm.decoding.compare import compare_task, counted, from_pool, n_certified, summarize, tilted
+from sharptheory.llm.decoding.compare import compare_task, counted, from_pool, n_certified, n_mixed, summarize, tilted
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.measure.pool import Pool
 from tests.llm.training.tiny import RESPONSES, log_law, tiny, tiny_oracle, tiny_task
 
@@ -93,6 +94,43 @@ def test_a_prompt_without_a_gold_answer_has_no_accuracy(table):
     )
     summary = summarize(table.reset_index()).set_index(["method", "setting"])
     assert summary.loc[("sampling", "1"), "accuracy"] == 0.5
+
+
+def test_methods_are_compared_with_greedy_decoding_prompt_by_prompt():
+    """Of 24 prompts greedy is right on twelve; the others on three more, on the same, and on three fewer of the first six."""
+    right = np.arange(24) < 12
+    others = {"better": np.arange(24) < 15, "same": right, "few": right[:6] & (np.arange(6) > 2), "unknown": None}
+    rows = [("greedy", "", x, float(right[x])) for x in range(24)]
+    rows += [(name, "1", x, np.nan) for name, found in others.items() if found is None for x in range(24)]
+    rows += [
+        (name, "1", x, float(value))
+        for name, found in others.items()
+        if found is not None
+        for x, value in enumerate(found)
+    ]
+    table = pd.DataFrame(rows, columns=["method", "setting", "prompt_id", "accuracy"])
+    table = table.assign(forward_tokens=1.0, log_likelihood=-1.0 - table["accuracy"]).sample(frac=1, random_state=0)
+    summary = summarize(table).set_index("method")
+    over = summary[["accuracy_over_greedy", "accuracy_over_greedy_low", "accuracy_over_greedy_high"]]
+    # Three comparisons: of "unknown" there is none.
+    options = dict(confidence=1 - 0.05 / 3)
+    order = table[table["method"] == "better"]["prompt_id"].to_numpy()
+    expected = mean_over_prompts((others["better"] * 1.0 - right)[order], ends=(-1.0, 1.0), **options)
+    assert over.loc["better"].tolist() == pytest.approx([3 / 24, float(expected.low), float(expected.high)], abs=0.02)
+    assert over.loc["same"].tolist() == [0, 0, 0] and over.loc["few", "accuracy_over_greedy"] == -3 / 6
+    assert over.loc[["greedy", "unknown"]].isna().all(axis=None)
+    assert summary.loc["better", "log_likelihood_over_greedy"] == pytest.approx(-3 / 24)
+    assert summary.loc["better", "accuracy_high"] > summary.loc["greedy", "accuracy"], "side by side they overlap"
+    without = summarize(table[table["method"] != "greedy"])
+    assert without.filter(like="over_greedy").isna().all(axis=None)
+
+
+def test_prompts_on_which_selection_matters_are_counted():
+    table = pd.DataFrame({
+        "method": ["sampling"] * 4 + ["greedy"], "setting": ["1", "1", "1", "2", ""],
+        "accuracy": [0.5, 1.0, 1e-12, 0.5, 0.5],
+    })  # fmt: skip
+    assert n_mixed(table) == 1
 
 
 def test_decoders_on_a_model_whose_responses_can_be_listed(tmp_path):

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from sharptheory.llm.training.config import Config
 from sharptheory.llm.training.evaluation import Evaluation, baselines, trained_decoding
 from sharptheory.llm.training.sharpen import sharpen
-from sharptheory.measure.bootstrap import PROPORTION, bootstrap_mean
+from sharptheory.measure.bootstrap import PROPORTION, mean_over_prompts
 from sharptheory.measure.imports import read_pool
 from sharptheory.measure.pool import Pool
 from sharptheory.oracle import Response
@@ -28,11 +28,11 @@ def under_base(prompts, responses):
 
 
 def policy(samples, argmax_mass):
-    """Two samples of each prompt, with the policy's own probabilities, and its probability of each certified argmax."""
+    """Two samples of each prompt, with the policy's own probabilities, one of 0.1 cut, and its mass of each certified argmax."""
 
     def sample(prompts, n, *, seed):
         assert (prompts, n, seed) == (THREE.prompts, 2, 8)
-        return [[Response(y, float(np.log(p)), True) for y, p in row] for row in samples]
+        return [[Response(y, float(np.log(p)), p > 0.1) for y, p in row] for row in samples]
 
     def evaluate(prompts, responses):
         assert prompts == ["a", "c"] and responses == [[(A, DOT)], [(C, B, DOT)]]
@@ -83,6 +83,7 @@ def test_an_evaluation_by_hand():
         "entropy": [-log(0.6), -log(0.3 * 0.2) / 2, -log(0.3 * 0.1) / 2],
         "distinct": [0.5, 1, 1],
         "length": [2, 2.5, 2],
+        "unfinished": [0, 0, 0.5],
         # Over the prompts with a gold answer.
         "accuracy": [1, 0.5],
         "pass_at_n": [1, 1],
@@ -92,7 +93,7 @@ def test_an_evaluation_by_hand():
         "sharpened_0.1": [1, 0],
     }
     assert list(row) == [f"{name}{end}" for name in (*expected, "gap_closed") for end in ("", "_low", "_high")]
-    proportions = ("accuracy", "pass_at_n", "argmax_mass", "sharpened_0.5", "sharpened_0.1")
+    proportions = ("unfinished", "accuracy", "pass_at_n", "argmax_mass", "sharpened_0.5", "sharpened_0.1")
     for name, values in expected.items():
         assert row[name] == pytest.approx(np.mean(values)), name
         # Their ends are those of the library's bootstrap of these values, as proportions or not, by this seed.
@@ -101,7 +102,7 @@ def test_an_evaluation_by_hand():
             if name in proportions
             else {"log_likelihood": (-np.inf, 0), "distinct": (0, 1)}.get(name, (0, np.inf))
         )
-        interval = bootstrap_mean(np.array(values, dtype=float), ends=ends, seed=7).columns(name)
+        interval = mean_over_prompts(np.array(values, dtype=float), ends=ends).columns(name)
         assert {end: row[end] for end in interval} == pytest.approx(interval)
     # From .5 (one sample of the base) half of the way to 1 (its best of 2).
     assert row["gap_closed"] == pytest.approx((0.75 - 0.5) / (1 - 0.5))
@@ -133,17 +134,19 @@ def test_without_a_certified_argmax_and_without_gold_answers_there_is_neither():
     pool = Pool(pool.samples.drop(columns="correct"), pool.greedy.drop(columns="correct"))
     row = Evaluation(under_base, THREE, n=2, baseline=pool, argmax=nothing, seed=7)(policy(SAMPLES, ()))
     assert {name for name in row if not name.endswith(("_low", "_high"))} == {
-        "log_likelihood", "entropy", "distinct", "length",
+        "log_likelihood", "entropy", "distinct", "length", "unfinished",
     }  # fmt: skip
     assert set(baselines(pool, nothing)) == {
         f"{kind}_log_likelihood" for kind in ("sampled", "greedy", "best_of_n")
-    } | {"n"}
+    } | {"n", "unfinished"}
 
 
 def test_baselines_by_hand():
-    log = np.log
-    assert baselines(baseline_pool(), ARGMAX) == pytest.approx({
+    log, pool = np.log, baseline_pool()
+    pool = pool.assign(finished=[True, True, False, True, True, True])
+    assert baselines(pool, ARGMAX) == pytest.approx({
         "n": 2,
+        "unfinished": 1 / 6,
         "sampled_accuracy": 0.5,
         "best_of_n_accuracy": 1.0,
         "greedy_accuracy": 0.5,

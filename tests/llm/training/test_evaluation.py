@@ -83,7 +83,7 @@ def test_baselines_are_those_of_a_pool_known_by_hand():
     pool = Pool.from_frame(pd.concat([pool, greedy]))
     argmax = pd.DataFrame({"certified": [True, False, True], "log_p": np.log([0.5, 0.9, 0.3])})
     assert baselines(pool, argmax) == pytest.approx({
-        "n": 2, "sampled_accuracy": 0.5, "best_of_n_accuracy": 0.5, "greedy_accuracy": 0.5, "argmax_mass": 0.4,
+        "n": 2, "unfinished": 0.0, "sampled_accuracy": 0.5, "best_of_n_accuracy": 0.5, "greedy_accuracy": 0.5, "argmax_mass": 0.4,
         "certified": 2 / 3, "sampled_log_likelihood": np.log([0.5, 0.1, 0.2, 0.4, 0.3, 0.1]).mean(),
         "best_of_n_log_likelihood": np.log([0.5, 0.4, 0.3]).mean(), "greedy_log_likelihood": np.log([0.5, 0.2, 0.3]).mean(),
     })  # fmt: skip
