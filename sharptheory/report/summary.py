@@ -72,7 +72,7 @@ def diagnose(
             log-likelihood if there is one. Any scale will do, larger is better.
         rewards: further rewards to compare with the registered ones and the columns (`load_reward`).
         provenance: recorded in the summary as it is; JSON values only.
-        seed: of the bootstrap.
+        seed: of what is resampled: pooled AUC, dominance, votes by subsets.
 
     Returns:
         The pool, its numbers, and the per-prompt certificate. Likelihoods that cannot be those of samples (distinct
@@ -110,21 +110,21 @@ def diagnose(
     summary = Summary(
         reward=None if about is None else about.name,
         notes=(*pool.notes, *_taken(columns, left_out)),
-        sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
-        greedy=_greedy(pool, accuracy, seed),
-        best_of_n=_best_of_n(accuracy, log_likelihood, seed),
-        pass_at_n=None if graded is None else _accuracies(any_of_n, seed),
-        gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, by.name, seed),
-        gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
-        missed=None if graded is None or about is None else _mean((any_of_n - accuracy).iloc[:, -1], seed, PROPORTION),
-        peak=None if accuracy is None else _peak(accuracy, seed),
+        sampling=_sampling(pool, graded, accuracy, log_likelihood),
+        greedy=_greedy(pool, accuracy),
+        best_of_n=_best_of_n(accuracy, log_likelihood),
+        pass_at_n=None if graded is None else _accuracies(any_of_n),
+        gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, by.name),
+        gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood),
+        missed=None if graded is None or about is None else _mean((any_of_n - accuracy).iloc[:, -1], PROPORTION),
+        peak=None if accuracy is None else _peak(accuracy),
         rewards=() if graded is None else _rewards(graded, int(every_n[-1]), about, further, seed),
         prediction=None
         if graded is None or refusal or unidentified or by.name != REWARD
-        else _prediction(graded, int(n[-1]), seed),
+        else _prediction(graded, int(n[-1])),
         alignment=None if graded is None or about is None else _alignment(graded, about, further, seed),
-        length=_length(pool, graded, by, n[[0, -1]], seed) if "length" in pool else None,
-        coverage=None if proved is None else _coverage(proved, None if unidentified else pool, seed),
+        length=_length(pool, graded, by, n[[0, -1]]) if "length" in pool else None,
+        coverage=None if proved is None else _coverage(proved, None if unidentified else pool),
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
@@ -193,7 +193,7 @@ def _log_likelihood(pool: Pool, reward: Reward, n: np.ndarray) -> pd.DataFrame:
 
 
 def _sampling(
-    pool: Pool, graded: Pool | None, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int
+    pool: Pool, graded: Pool | None, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame
 ) -> schema.Sampling:
     sizes, finished = pool.sizes, pool["finished"].dropna()
     unreadable = {}
@@ -207,20 +207,20 @@ def _sampling(
         n_responses=len(pool.samples),
         n_graded_prompts=0 if accuracy is None else len(accuracy),
         n_mixed_prompts=0 if accuracy is None else int(accuracy[1].between(1e-9, 1 - 1e-9).sum()),
-        accuracy=None if accuracy is None else _mean(accuracy[1], seed, PROPORTION),
-        log_likelihood=_mean(log_likelihood[1], seed, NEGATIVE),
+        accuracy=None if accuracy is None else _mean(accuracy[1], PROPORTION),
+        log_likelihood=_mean(log_likelihood[1], NEGATIVE),
         unfinished=float(1 - finished.mean()) if len(finished) else None,
         unreadable=unreadable,
     )
 
 
-def _greedy(pool: Pool, accuracy: pd.DataFrame | None, seed: int) -> schema.Greedy | None:
+def _greedy(pool: Pool, accuracy: pd.DataFrame | None) -> schema.Greedy | None:
     if len(pool.greedy) == 0:
         return None
     correct = _greedy_correct(pool, accuracy)
     return schema.Greedy(
-        accuracy=None if correct is None else _mean(correct, seed, PROPORTION),
-        log_likelihood=_mean(_greedy_log_likelihood(pool), seed, NEGATIVE),
+        accuracy=None if correct is None else _mean(correct, PROPORTION),
+        log_likelihood=_mean(_greedy_log_likelihood(pool), NEGATIVE),
     )
 
 
@@ -241,49 +241,45 @@ def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | No
 # What selection gains -------------------------------------------------------------------------------------------------
 
 
-def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> tuple[schema.BestOfN, ...]:
+def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame) -> tuple[schema.BestOfN, ...]:
     n = log_likelihood.columns
     accuracies, over = [[None] * len(n)] * 2
     if accuracy is not None:
-        accuracies = _means(accuracy, seed, PROPORTION)
-        over = _means(accuracy.sub(accuracy[1], axis=0), seed, DIFFERENCE)
-    return tuple(map(schema.BestOfN, map(int, n), accuracies, over, _means(log_likelihood, seed, NEGATIVE)))
+        accuracies = _means(accuracy, PROPORTION)
+        over = _means(accuracy.sub(accuracy[1], axis=0), DIFFERENCE)
+    return tuple(map(schema.BestOfN, map(int, n), accuracies, over, _means(log_likelihood, NEGATIVE)))
 
 
-def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
-    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, seed, PROPORTION)))
+def _accuracies(table: pd.DataFrame) -> tuple[schema.Accuracy, ...]:
+    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, PROPORTION)))
 
 
-def _gain_over_sampling(
-    accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, reward: str, seed: int
-) -> schema.Gain:
-    over_one = lambda table, ends: _mean(table.iloc[:, -1] - table.iloc[:, 0], seed, ends)  # noqa: E731
+def _gain_over_sampling(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, reward: str) -> schema.Gain:
+    over_one = lambda table, ends: _mean(table.iloc[:, -1] - table.iloc[:, 0], ends)  # noqa: E731
     # The best of several by log-likelihood has no less of it than one.
     ends = POSITIVE if reward == REWARD else ANY
     return schema.Gain(None if accuracy is None else over_one(accuracy, DIFFERENCE), over_one(log_likelihood, ends))
 
 
-def _gain_over_greedy(
-    pool: Pool, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int
-) -> schema.Gain | None:
+def _gain_over_greedy(pool: Pool, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame) -> schema.Gain | None:
     if len(pool.greedy) == 0:
         return None
     greedy, correct = _greedy_log_likelihood(pool), _greedy_correct(pool, accuracy)
     greedy = greedy[greedy.index.intersection(log_likelihood.index)]
     return schema.Gain(
-        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, seed, DIFFERENCE),
-        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, seed, ANY),
+        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, DIFFERENCE),
+        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, ANY),
     )
 
 
-def _peak(accuracy: pd.DataFrame, seed: int) -> schema.Peak | None:
+def _peak(accuracy: pd.DataFrame) -> schema.Peak | None:
     """Where best-of-N is most accurate on the doubling grid, by an interval that holds for every N that could have been."""
     n = doubling_grid(int(accuracy.columns[-1]))
     means = accuracy[n].mean()
     best = int(means.idxmax())
     if means[best] <= means[n[-1]] + 1e-12:
         return None
-    over = _mean(accuracy[best] - accuracy[n[-1]], seed, DIFFERENCE, comparisons=len(n) - 1)
+    over = _mean(accuracy[best] - accuracy[n[-1]], DIFFERENCE, comparisons=len(n) - 1)
     return schema.Peak(best, float(means[best]), over)
 
 
@@ -303,7 +299,7 @@ def _rewards(
     def over_reward(table: pd.DataFrame) -> list[Interval | None]:
         if first is None or table is first:
             return [None] * len(table.columns)
-        return _means(table.loc[first.index] - first[table.columns], seed, DIFFERENCE, comparisons=len(tables) - 1)
+        return _means(table.loc[first.index] - first[table.columns], DIFFERENCE, comparisons=len(tables) - 1)
 
     def knows(name: str) -> Interval | None:
         reward = (own | beside).get(name)
@@ -312,12 +308,12 @@ def _rewards(
     curves = []
     for name, table in tables.items():
         n, sampled = list(map(int, table.columns)), table.attrs.get("sampled", {})
-        points = zip(n, _means(table, seed, PROPORTION), over_reward(table), map(sampled.get, n))
+        points = zip(n, _means(table, PROPORTION), over_reward(table), map(sampled.get, n))
         curves.append(schema.RewardCurve(name, tuple(schema.RewardAccuracy(*point) for point in points), knows(name)))
     return tuple(curves)
 
 
-def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
+def _prediction(graded: Pool, m: int) -> schema.Prediction | None:
     """Best-of-N at up to eight times the pool, and how well the same method does from a quarter of it."""
     if m < FEWEST_FOR_PREDICTION:
         return None
@@ -368,9 +364,9 @@ def _dominance(graded: Pool, reward: Reward, *, within: bool, seed: int) -> sche
     return None if test is None else schema.Dominance(**vars(test), holds=test.holds)
 
 
-def _length(pool: Pool, graded: Pool | None, reward: Reward, ends: np.ndarray, seed: int) -> schema.Length:
+def _length(pool: Pool, graded: Pool | None, reward: Reward, ends: np.ndarray) -> schema.Length:
     lengths = curve(pool, reward, "length", np.unique(ends))
-    over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], seed, ANY)
+    over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], ANY)
     confounded = graded is not None and reward.name == REWARD
     found = alignment.length_confound(graded) if confounded else None
     confound = None
@@ -395,7 +391,7 @@ def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, ce
         return None, None, str(refusal)
 
 
-def _coverage(proved: pd.DataFrame, identified: Pool | None, seed: int) -> schema.Coverage:
+def _coverage(proved: pd.DataFrame, identified: Pool | None) -> schema.Coverage:
     bound, log_p = certificate.c_cov_bar_bound(proved), proved["log_p_low"].to_numpy()
     return schema.Coverage(
         certified=float(proved["certified"].mean()),
@@ -507,12 +503,12 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 # Estimates as numbers of a summary ------------------------------------------------------------------------------------
 
 
-def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
+def _mean(per_prompt: pd.Series, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
     return _interval(mean_over_prompts(per_prompt, ends=ends, confidence=_together(comparisons)))
 
 
-def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
+def _means(table: pd.DataFrame, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
     """Mean over prompts of each column, likewise."""
     values = table.to_numpy(dtype=float)
     return _intervals(mean_over_prompts(values, ends=ends, confidence=_together(comparisons)))
