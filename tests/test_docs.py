@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/guide.md",
+    "docs/formats.md",
     "docs/paper.md",
     "docs/statistics.md",
     "docs/theory.md",

@@ -293,8 +293,10 @@ def pool_size(table: pd.DataFrame, left: Axes, right: Axes) -> None:
         table.groupby("shape", sort=False), (BLUE, ORANGE, GREEN, PINK), ("o", "s", "^", "D")
     ):
         large = rows[rows["rows"] >= 100_000]
-        slope = np.polyfit(np.log(large["rows"]), np.log(large["seconds"]), 1)[0]
-        label = f"{shape}: slope {slope:.2f} from 100,000"
+        label = shape
+        if len(large) > 1:
+            slope = np.polyfit(np.log(large["rows"]), np.log(large["seconds"]), 1)[0]
+            label += f": slope {slope:.2f} from 100,000"
         left.plot(rows["rows"], rows["seconds"], color=color, marker=marker, label=label)
         right.plot(rows["rows"], rows["gigabytes"], color=color, marker=marker)
     first = table[table["shape"] == table["shape"].iloc[0]]

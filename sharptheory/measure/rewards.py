@@ -178,7 +178,7 @@ def load_reward(spec: str, *, columns: Sequence[str] = ()) -> Reward:
         return REWARDS[spec]
     if spec in columns:
         return column_reward(spec)
-    found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=list(REWARDS))
+    found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=[*REWARDS, *columns])
     if not callable(found):
         raise UserError(f"reward {spec!r} is a {type(found).__name__}; expected a function of a pool, or a Reward")
     reward = found if isinstance(found, Reward) else Reward(getattr(found, "__name__", spec), found)
