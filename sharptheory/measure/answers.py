@@ -6,7 +6,8 @@ A sample *votes* if it is finished and has an answer. Those that do not vote, cu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,11 @@ class AnswerPolicy:
     total: np.ndarray | None = None
     error: np.ndarray | None = None
 
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The first answer of each prompt that has one."""
+        return np.flatnonzero(np.diff(self.prompt, prepend=-1))
+
     def frame(self) -> pd.DataFrame:
         """One row per answer, indexed by ``(prompt_id, answer)``: `votes, share`, and `seen, mass` where they are known."""
         index = pd.MultiIndex.from_arrays([self.prompt_ids[self.prompt], self.answer], names=["prompt_id", "answer"])
@@ -64,15 +70,19 @@ class AnswerPolicy:
     def two_largest(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each prompt the answer with the largest value, that value and the second largest, ``[X]`` each.
 
-        Of tied answers the first; -1 and 0 where there is none.
+        Values are at least 0. Of tied answers the first; -1 and 0 where there is none.
         """
-        order = np.lexsort((-values, self.prompt))
-        prompt, starts = self.prompt[order], np.flatnonzero(np.diff(self.prompt[order], prepend=-1))
         best = np.full(len(self.samples), -1)
         first, second = np.zeros(len(best)), np.zeros(len(best))
-        best[prompt[starts]], first[prompt[starts]] = order[starts], values[order[starts]]
-        seconds = starts[np.diff(np.append(starts, len(order))) > 1] + 1
-        second[prompt[seconds]] = values[order[seconds]]
+        if len(values) == 0:
+            return best, first, second
+        prompt = self.prompt[self.starts]
+        first[prompt] = np.maximum.reduceat(values, self.starts)
+        largest = np.flatnonzero(values == first[self.prompt])
+        best[prompt] = largest[np.searchsorted(largest, self.starts)]
+        others = values.copy()
+        others[best[prompt]] = 0
+        second[prompt] = np.maximum.reduceat(others, self.starts)
         return best, first, second
 
 
@@ -141,10 +151,7 @@ def _with_likelihoods(policy: AnswerPolicy, pool: Pool, noise: float) -> AnswerP
     silent = np.bincount(responses.prompt[~voting], weights[~voting], minlength=len(policy.samples))
     with np.errstate(divide="ignore"):
         error = np.maximum(np.log(responses.mass), max(responses.error(noise), LIKELIHOOD_NOISE))
-    return AnswerPolicy(
-        **{**vars(policy), "seen": total(p), "mass": total(weights), "none": silent + cut, "total": responses.mass,
-           "error": error}
-    )  # fmt: skip
+    return replace(policy, seen=total(p), mass=total(weights), none=silent + cut, total=responses.mass, error=error)
 
 
 def answers_of(responses: Distinct, policy: AnswerPolicy) -> np.ndarray:

@@ -20,7 +20,7 @@ from sharptheory.measure.bootstrap import CONFIDENCE, DIFFERENCE, PROPORTION, Es
 from sharptheory.measure.certificate import mean_at_least
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.responses import Distinct, distinct, has_likelihoods, inclusion_weights, unidentified
-from sharptheory.theory.majority import log_choose, plurality
+from sharptheory.theory.majority import log_choose, win_probability
 
 #: The law of a vote is worked out on at most so many prompts, evenly among those that qualify, and for N up to this.
 LAW_PROMPTS, LAW_N = 100, 32
@@ -335,7 +335,7 @@ def plurality_rates(
 def _law(policy: AnswerPolicy, row: int, target: str, n: np.ndarray) -> np.ndarray:
     """Probability that `target` has most of N samples of one prompt, ties split, ``[K]``: independent ones by the masses
     where they are known, else ones drawn from its pool without replacement."""
-    of = policy.prompt == row
+    of = slice(*np.searchsorted(policy.prompt, [row, row + 1]))
     at = np.flatnonzero(policy.answer[of] == target)
     if len(at) == 0:
         return np.zeros(len(n))
@@ -346,10 +346,10 @@ def _law(policy: AnswerPolicy, row: int, target: str, n: np.ndarray) -> np.ndarr
         sizes = np.append(policy.votes[of], policy.samples[row] - policy.votes[of].sum())
         weights = lambda counts: log_choose(sizes[:, None], counts)  # noqa: E731
     laws = (weights(np.arange(votes + 1)) for votes in n)
-    return np.array([plurality(rows[:-1], int(votes), abstain=rows[-1])[at[0]] for rows, votes in zip(laws, n)])
+    return np.array([win_probability(rows[:-1], at[0], int(votes), abstain=rows[-1]) for rows, votes in zip(laws, n)])
 
 
-def _log_table(policy: AnswerPolicy, row: int, of: np.ndarray) -> np.ndarray:
+def _log_table(policy: AnswerPolicy, row: int, of: slice) -> np.ndarray:
     """Log-probabilities of a prompt's answers and of the class none: what was seen has its own mass, and what was not is
     shared among them by what Horvitz-Thompson adds to it, ``[C+1]``."""
     seen = np.append(policy.seen[of], max(policy.total[row] - policy.seen[of].sum(), 0.0))
@@ -439,7 +439,9 @@ def _weights(responses: Distinct, chosen: np.ndarray, size: int, seen: bool) -> 
 
 def _accuracy(policy: AnswerPolicy, votes: np.ndarray) -> np.ndarray:
     """Correctness of the answer with most votes, ties split, 0 where nobody votes, ``[X]``."""
-    most = policy.two_largest(votes)[1][policy.prompt]
+    if len(votes) == 0:
+        return np.zeros(len(policy.samples))
+    most = np.repeat(np.maximum.reduceat(votes, policy.starts), np.diff(policy.starts, append=len(votes)))
     # Sums of equal weights differ in their last digits by the order in which they are added.
     best = (votes >= most * (1 - 1e-9)) & (votes > 0)
     sums = lambda values: np.bincount(policy.prompt, values, minlength=len(policy.samples))  # noqa: E731

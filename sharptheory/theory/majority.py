@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len
 from scipy.optimize import brentq
 from scipy.special import gammaln, softmax
 
@@ -48,6 +49,58 @@ def plurality(log_weights: np.ndarray, n: int, *, abstain: np.ndarray | None = N
             wins += node_weight * _others(polynomials, size, n - t, silent, last >= t) * weights[:, t]
     nobody = np.prod(weights[:, 0] ** size) * silent[n] if len(silent) > n else 0.0
     return wins[group] / (wins @ size + nobody)
+
+
+#: Chances below this are left out where one class is asked for.
+NEGLIGIBLE = 1e-22
+
+
+def win_probability(log_weights: np.ndarray, focal: int, n: int, *, abstain: np.ndarray | None = None) -> float:
+    """`plurality` of one class, to about 1e-13, in a small part of the time.
+
+    The polynomials are multiplied as values on the unit circle, and a transform gives the coefficient that is wanted; at so
+    many points that what it is mistaken for, a number of draws that many larger, has no chance under the tilt.
+
+    Args:
+        log_weights, n, abstain: as in `plurality`. focal: the class, from 0.
+
+    Raises:
+        UserError: as `plurality`.
+
+    ```python
+    >>> log_weights = np.array([1, 2, 1])[:, None] * np.log([1, 1, 1]) - gammaln([1, 2, 3])
+    >>> round(win_probability(log_weights, 1, 2), 3), plurality(log_weights, 2).round(3).tolist()
+    (0.333, [0.333, 0.333, 0.333])
+
+    ```
+    """
+    rows = log_weights if abstain is None else np.vstack([log_weights, abstain])
+    weights = _tilted(np.asarray(rows, dtype=float), n)
+    own, silent = weights[focal], np.eye(1, n + 1)[0] if abstain is None else weights[-1]
+    others = np.delete(weights[: len(log_weights)], focal, axis=0)
+    others, size = np.unique(others, axis=0, return_counts=True)
+    points = next_fast_len(int(n + 12 * np.sqrt(n)) + 32, real=True)
+    powers = np.exp(-2j * np.pi * np.outer(np.arange(n + 1), np.arange(points // 2 + 1)) / points)
+    silent, several = silent @ powers, size > 1
+
+    def product(factors: np.ndarray) -> np.ndarray:
+        factors[several] **= size[several, None]
+        return factors.prod(axis=0)
+
+    reached = np.zeros((len(others), powers.shape[1]), dtype=complex)  # counts below t
+    wins = np.zeros(powers.shape[1], dtype=complex)
+    for t in range(n + 1):
+        step = others[:, t, None] * powers[t]
+        if t > 0:
+            # At z = 1 everything is positive, and bounds what it is elsewhere.
+            bound = own[t] * np.prod((reached[:, 0] + step[:, 0]).real ** size)
+            ties = min(len(log_weights), n // t) - 1
+            nodes = _legendre(ties // 2 + 1) if bound > NEGLIGIBLE else ((), ())
+            for u, node_weight in zip(*nodes):
+                wins += node_weight * own[t] * powers[t] * product(reached + u * step) * silent
+        reached += step
+    draws = (own @ powers) * product(reached) * silent
+    return float(np.clip(np.divide(*irfft([wins, draws], points, axis=1)[:, n]), 0.0, 1.0))
 
 
 def _tilted(log_weights: np.ndarray, n: int) -> np.ndarray:

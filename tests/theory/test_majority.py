@@ -7,8 +7,9 @@ from math import comb, factorial
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import gammaln
 
-from sharptheory.theory.majority import log_choose, majority, plurality
+from sharptheory.theory.majority import log_choose, majority, plurality, win_probability
 
 
 def exact_plurality(weights: list[int], n: int, ways) -> np.ndarray:
@@ -84,6 +85,23 @@ def test_abstentions_leave_what_nobody_wins():
     assert share == pytest.approx(1 - 3 / 10)
     with pytest.raises(ValueError, match="allow 0 to 2 draws"):
         plurality(log_choose(2, np.arange(4))[None], 3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 32, 100])
+@pytest.mark.parametrize("sizes", [[40, 40, 30, 7, 7, 7, 1], [100], [1, 99], [1] * 150])
+def test_one_class_wins_as_often_as_among_all(sizes, n):
+    counts = np.arange(n + 1)
+    log_p = np.log(np.array(sizes) / 300)[:, None]
+    for log_weights, silent in (
+        (log_choose(np.array(sizes)[:, None], counts), log_choose(np.array(300 - sum(sizes)), counts)),
+        (counts * log_p - gammaln(counts + 1), counts * np.log(0.3) - gammaln(counts + 1)),
+    ):
+        chances = plurality(log_weights, n, abstain=silent)
+        for focal in {0, len(sizes) // 2, len(sizes) - 1}:
+            assert win_probability(log_weights, focal, n, abstain=silent) == pytest.approx(chances[focal], abs=1e-12)
+    if n <= sum(sizes):
+        log_weights = log_choose(np.array(sizes)[:, None], counts)
+        assert win_probability(log_weights, 0, n) == pytest.approx(plurality(log_weights, n)[0], abs=1e-12)
 
 
 def test_bad_arguments_are_named():
