@@ -45,8 +45,8 @@ from sharptheory.tasks import Task
         "  --extract 'regex:####\\s*(.+)' --out out/mine",
         "sharptheory diagnose --model ./my-model --task my.jsonl --dry-run",
         "sharptheory diagnose --pool samples.csv --reward ./my_reward.py:score",
-        "sharptheory diagnose --pool samples_gsm8k.jsonl   # logs of lm_eval, inspect_ai, …",
-        "sharptheory diagnose --pool mine.jsonl.zst --columns prompt_id=idx,correct=score",
+        "sharptheory diagnose --pool samples_gsm8k.jsonl",
+        "sharptheory diagnose --pool my.jsonl.zst --columns prompt_id=idx,correct=ok",
     )
 )
 @takes_options(model=None, task=None)

@@ -77,8 +77,9 @@ def check_pool(path, n_rows: int | None) -> str:
         return "refused"
     everything = pool.frame()
     assert len(pool.samples) > 0 and (n_rows is None or len(everything) == n_rows)
-    score = everything["log_likelihood"].to_numpy(dtype=float)
-    assert np.isfinite(score).all() and (score <= 0).all()
+    if "log_likelihood" in everything:
+        score = everything["log_likelihood"].to_numpy(dtype=float)
+        assert np.isfinite(score).all() and (score <= 0).all()
     assert everything["prompt_id"].notna().all() and everything["finished"].dtype == "boolean"
     assert (
         not pool.samples.duplicated(["prompt_id", "sample_id"]).any()
