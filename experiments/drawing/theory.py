@@ -193,8 +193,9 @@ def reward_error(table: pd.DataFrame, ax: Axes) -> None:
 
 @figure(
     "No way to decode is shown to beat greedy decoding on 50 prompts; self-certainty is shown to fall below it",
-    "Accuracy of the shipped models under every way to decode, against the forward tokens a prompt costs (50 test prompts; bars: of "
-    "the difference from greedy decoding, the dashed line, on the same prompts, 95 % for all methods together). Dotted: what the tilted laws would give, estimated from the pool of 64 samples.",
+    "Accuracy of the shipped models under every way to decode, against the forward tokens a prompt costs (50 test prompts; bars: "
+    "of the difference from greedy decoding, the dashed line, on the same prompts, 95 % for all methods together). Dotted: what "
+    "the tilted laws would give, estimated from the pool of 64 samples.",
 )
 def decoding(table: pd.DataFrame, left: Axes, right: Axes) -> None:
     for ax, (model, rows) in zip((left, right), table.groupby("model", sort=False)):
