@@ -122,6 +122,17 @@ def test_a_wrong_field_of_lm_eval_is_named(tmp_path, change, columns, message):
         read_pool(written(tmp_path / "a.jsonl", LM_EVAL, LM_EVAL | change), columns=columns)
 
 
+def test_samples_of_two_tasks_are_not_of_one_prompt(tmp_path):
+    for task in "ab":
+        asked = {"gen_args_0": {"arg_0": f"{task}?", "arg_1": {"do_sample": True}}}
+        written(tmp_path / f"samples_{task}.jsonl", LM_EVAL | {"arguments": asked})
+    message = (
+        r"samples_b\.jsonl:1, column 'prompt': found 'b\?' for prompt_id 0; expected 'a\?', as .*samples_a\.jsonl:1"
+    )
+    with pytest.raises(UserError, match=message):
+        read_pool(f"{tmp_path}/samples_*.jsonl")
+
+
 # inspect_ai -----------------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +364,16 @@ def test_seeds_of_nemo_skills_are_samples_of_the_same_problems(tmp_path):
         assert pool.numbers("reward_model_score").tolist()[:3] == [0.0, 1.0, 5.0]
     assert pool.notes == ("Read as outputs of NeMo-Skills.", "Correct is symbolic_correct (there is also judgement).")
     assert read_pool(tmp_path, columns={"correct": "judgement"})["correct"].all()
+
+
+def test_a_lost_line_of_nemo_skills_shifts_no_prompt(tmp_path):
+    written(tmp_path / "output-rs0.jsonl", *nemo(0))
+    written(tmp_path / "output-rs1.jsonl", nemo(1)[0], nemo(1)[2])
+    with pytest.raises(
+        UserError,
+        match=r"rs1\.jsonl:2, column 'prompt': found 'p2' for prompt_id 1; expected 'p1', as .*rs0\.jsonl:2 has",
+    ):
+        read_pool(tmp_path)
 
 
 @pytest.mark.parametrize(
