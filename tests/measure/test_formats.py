@@ -344,6 +344,71 @@ def test_values_beside_a_completion_are_one_for_each_choice(tmp_path):
         read_pool(written(tmp_path / "a.jsonl", row))
 
 
+def said(text: str, **beside) -> dict:
+    return {"choices": [{"text": text, "finish_reason": "stop"}], **beside}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"idx": 2}, {}, "named by the line; expected idx"),
+        ({}, {"idx": 1}, "named by idx; expected the line"),
+        ({"idx": 2}, {"custom_id": "2"}, "named by custom_id; expected idx"),
+        ({"idx": 2}, {"prompt": "2"}, "named by its text; expected idx"),
+    ],
+)
+def test_a_line_without_the_others_id_joins_none_of_them(tmp_path, first, second, message):
+    with pytest.raises(UserError, match=rf"a\.jsonl:2: the prompt is {message}, as in .*a\.jsonl:1: "):
+        read_pool(written(tmp_path / "a.jsonl", said("a", **first), said("b", **second)))
+
+
+def test_an_id_of_completions_has_one_prompt(tmp_path):
+    with pytest.raises(
+        UserError, match=r"a\.jsonl:2, choice 0, column 'prompt': found 'q' for prompt_id '2'; expected 'p'"
+    ):
+        read_pool(written(tmp_path / "a.jsonl", said("a", idx=2, prompt="p"), said("b", idx=2, prompt="q")))
+
+
+@pytest.mark.parametrize("logged", [{"content": []}, {"token_logprobs": []}])
+def test_no_log_probabilities_are_not_those_of_a_certain_response(tmp_path, logged):
+    row = {"idx": 1, "choices": [{"text": "long", "logprobs": logged}]}
+    known = {"idx": 1, "choices": [{"text": "b", "logprobs": {"token_logprobs": [-1.0]}}]}
+    pool = read_pool(written(tmp_path / "a.jsonl", row, known))
+    assert "log_likelihood" not in pool and "length" not in pool
+    assert "log_likelihood is known of some responses only and left out." in pool.notes
+    only = read_pool(written(tmp_path / "a.jsonl", row | {"usage": {"completion_tokens": 3}}))
+    assert "log_likelihood" not in only and only["length"].tolist() == [3]
+
+
+def test_grades_beside_choices_are_taken(tmp_path):
+    rows = [
+        said("a", idx=2, created=5, correct=True, rm=0.5, answer="4"),
+        said("b", idx=2, created=6, correct=False, rm=1),
+    ]
+    pool = read_pool(written(tmp_path / "a.jsonl", *rows))
+    assert pool["correct"].tolist() == [True, False] and pool.numbers("rm").tolist() == [0.5, 1.0]
+    assert pool["answer"].tolist() == ["4", None] and "created" not in pool
+    two = {
+        "idx": 3,
+        "choices": [{"text": "a"}, {"text": "b"}],
+        "correct": [True, False],
+        "rm": 0.5,
+        "prompt_token_ids": [1],
+    }
+    pool = read_pool(written(tmp_path / "a.jsonl", two))
+    assert pool["correct"].tolist() == [True, False] and "rm" not in pool
+    assert pool.notes[1:] == ("Left out: rm beside several choices, without a value for each.",)
+    with pytest.raises(UserError, match=r"field 'correct': found \[True\]; expected one value for each of 2 choices"):
+        read_pool(written(tmp_path / "a.jsonl", two | {"correct": [True]}))
+
+
+def test_aborted_completions_are_not_finished(tmp_path):
+    reasons = ["stop", "length", "abort", "error", "other"]
+    rows = [{"idx": 1, "choices": [{"text": "a", "finish_reason": reason}]} for reason in reasons]
+    pool = read_pool(written(tmp_path / "a.jsonl", *rows))
+    assert pool.samples["finished"].tolist() == [True, False, False, False, pd.NA]
+
+
 # NeMo-Skills ----------------------------------------------------------------------------------------------------------
 
 
