@@ -511,6 +511,15 @@ def test_a_single_likelihood_beside_lists_of_grades_is_refused(tmp_path):
         read_pool(written(tmp_path / "a.jsonl", {"correct": [True, False], "log_likelihood": -1.0}))
 
 
+def test_no_token_log_probabilities_are_no_certainty(tmp_path):
+    row = {"idx": 0, "correct": [True, False], "log_likelihood": [[-1, -2], []]}
+    with pytest.raises(
+        UserError, match=r"line 1, entry 1, column 'log_likelihood': found \[\]; expected the nats of each"
+    ):
+        read_pool(written(tmp_path / "a.jsonl", row))
+    assert "log_likelihood" not in read_pool(written(tmp_path / "a.jsonl", row | {"log_likelihood": [[], []]}))
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_counts_are_as_many_responses(tmp_path, suffix):
     if suffix == "csv":
