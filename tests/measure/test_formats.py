@@ -87,6 +87,13 @@ def test_a_metric_of_the_first_response_grades_no_other(tmp_path):
     assert "grades the first response of each prompt only" in pool.notes[2]
 
 
+def test_a_metric_that_is_never_a_share_grades_the_first_response(tmp_path):
+    kept = LM_EVAL | {"resps": [["a", "b", "c"]], "filtered_resps": [["a", "b", "c"]]}
+    pool = read_pool(written(tmp_path / "a.jsonl", kept | {"m": 1.0}, kept | {"doc_id": 1, "m": 0.0}))
+    assert pool["correct"].tolist() == [True, pd.NA, pd.NA, False, pd.NA, pd.NA]
+    assert pool["response"].tolist() == ["a", "b", "c"] * 2
+
+
 def test_a_temperature_other_than_one_is_said(tmp_path):
     rows = lines("samples_repeated.jsonl")
     for row in rows:
