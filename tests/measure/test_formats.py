@@ -653,6 +653,17 @@ def test_a_folder_of_parquet_files_is_one_pool(tmp_path):
         read_pool(tmp_path)
 
 
+def test_what_a_folder_holds_beside_the_files_read_is_said(tmp_path):
+    small_pool().to_parquet(tmp_path / "pool.parquet")
+    (tmp_path / "config.json").write_text("{}")
+    assert read_pool(tmp_path).notes == ()
+    for name in ("a.csv", "b.jsonl.gz", "output-rs0.jsonl", "z.csv"):
+        (tmp_path / name).write_text("")
+    note = "Left unread in the folder: a.csv, b.jsonl.gz, output-rs0.jsonl and 1 more."
+    assert read_pool(tmp_path).notes == (note,) == read_pool(tmp_path, texts=False).notes
+    assert read_pool(tmp_path / "pool.parquet").notes == () and len(read_pool(tmp_path).samples) == 4
+
+
 def test_a_folder_of_several_logs_asks_which(tmp_path):
     for name in ("samples_a.jsonl", "samples_b.jsonl"):
         written(tmp_path / name, LM_EVAL)
