@@ -44,7 +44,7 @@ def read_pool(
         columns: what a table calls a column, by its name here: ``{"prompt_id": "idx", "correct": "score"}``. In a log,
             the metric or scorer that is to be `correct`.
         texts: False leaves `prompt`, `response` and `tokens` of a parquet table on disk: no number is made of them, and
-            which responses are the same is read from them piece by piece; that a prompt_id has one prompt is not checked.
+            which responses are the same is read from them piece by piece, as is that a prompt_id has one prompt.
 
     Returns:
         The pool; `Pool.notes` says what was taken for what.
