@@ -293,13 +293,15 @@ def _typed(name: str, fields: Sequence[str | None]) -> pd.Series:
     spelled = [field is None or _SPELLED.fullmatch(field) is not None for field in fields]
     if all(spelled):
         return pd.Series(numbers)
+    if name in ("correct", "finished"):
+        return pd.Series(fields, dtype=object)  # the pool says what it expects
     if name not in NUMBERS and not any(number and field is not None for number, field in zip(spelled, fields)):
         return pd.Series(fields, dtype=object)  # names such as 1_5, throughout
     raise _Odd(spelled.index(False))
 
 
 #: Columns of a pool that hold no text.
-NUMBERS = ("sample_id", "log_likelihood", "length", "finished", "correct")
+NUMBERS = ("sample_id", "log_likelihood", "length")
 
 
 @contextmanager

@@ -244,7 +244,7 @@ def test_jsonl_numbers_survive(tmp_path):
     ("column", "fields", "line", "found"),
     [
         ("correct", ["1", "nan"], 3, "nan"),
-        ("correct", ["nan", ""], 2, "nan"),
+        ("finished", ["nan", ""], 2, "nan"),
         ("log_likelihood", ["-1_5", "-2"], 2, "-1_5"),
         ("log_likelihood", ["-2", "-١٥"], 3, "-١٥"),
         ("length", ["1_0", "2_0"], 2, "1_0"),
