@@ -140,7 +140,7 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
     return _with_likelihoods(policy, pool, noise) if known else policy
 
 
-def prompt_answers(pool: Pool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def prompt_answers(pool: Pool | pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct answers of each prompt, those of one prompt one after another.
 
     Returns:
@@ -150,6 +150,7 @@ def prompt_answers(pool: Pool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         UserError: no column `answer`.
     """
+    pool = as_pool(pool)
     labels, answers = pd.factorize(pool["answer"].to_numpy(dtype=object))
     given = labels >= 0
     found, inverse = np.unique(pool.prompt[given] * (len(answers) + 1) + labels[given], return_inverse=True)

@@ -299,7 +299,7 @@ def borda_curve(
     answer, prompt, _ = prompt_answers(pool)
     alone = np.where(answer >= 0, correct, 0 * correct)
     right = np.bincount(answer[answer >= 0], correct[answer >= 0], minlength=len(prompt))
-    right /= np.bincount(answer[answer >= 0], minlength=len(prompt))
+    right = right / np.bincount(answer[answer >= 0], minlength=len(prompt))
     smallest, largest = pool.sizes.min(), pool.sizes.max()
     blocks = np.clip(SHUFFLED // max(len(prompt), 1), 1, np.minimum(smallest // n, subsets))
     orders = np.clip(-(-subsets // blocks), 1, max(1, SHUFFLED // len(answer)))
