@@ -27,7 +27,7 @@ CHAPTERS = {
         "reward_error", "errata"),
     "At inference": ("paper_lift", "paper_curves", "paper_likelihood", "paper_rewards", "answer_mass", "decoding", "pool_size"),
     "By training": ("sharpening", "methods", "limits", "amortisation", "diversity", "training_cost"),
-    "How sure the numbers are": ("calibration",),
+    "How sure the numbers are": ("calibration", "planning"),
 }  # fmt: skip
 
 

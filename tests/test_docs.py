@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/guide.md",
+    "docs/formats.md",
     "docs/paper.md",
     "docs/statistics.md",
     "docs/theory.md",
@@ -69,6 +70,7 @@ def workspace(tmp_path, monkeypatch):
     Path("samples.csv").write_text(
         "prompt_id,log_likelihood,correct\n" + "".join(f"{i % 4},{-1 - i / 10},{i % 3 == 0}\n" for i in range(32))
     )
+    st.read_pool("samples.csv").samples.to_parquet("pilot.parquet")
     Path("table.csv").write_text("0.5,0.3,0.2\n")
     return tmp_path
 

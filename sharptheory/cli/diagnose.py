@@ -16,11 +16,19 @@ from sharptheory.cli.dry_run import show
 from sharptheory.cli.limits import check_kept, check_out
 from sharptheory.cli.models import Subject, load, read_task
 from sharptheory.cli.options import TASK_NAMES, Options, takes_options, typed
-from sharptheory.cli.rewards import MEASURED, SAMPLED, check_needs, load_rewards, measured_columns, needed_columns
+from sharptheory.cli.rewards import (
+    MEASURED,
+    SAMPLED,
+    check_needs,
+    load_rewards,
+    measured_columns,
+    needed_columns,
+    renamed_columns,
+)
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import pool_files, read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.measure.rewards import Reward
+from sharptheory.measure.rewards import REWARDS, Reward
 from sharptheory.provenance import provenance
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
@@ -37,6 +45,8 @@ from sharptheory.tasks import Task
         "  --extract 'regex:####\\s*(.+)' --out out/mine",
         "sharptheory diagnose --model ./my-model --task my.jsonl --dry-run",
         "sharptheory diagnose --pool samples.csv --reward ./my_reward.py:score",
+        "sharptheory diagnose --pool samples_gsm8k.jsonl",
+        "sharptheory diagnose --pool my.jsonl.zst --columns prompt_id=idx,correct=ok",
     )
 )
 @takes_options(model=None, task=None)
@@ -47,14 +57,21 @@ def diagnose(
     pool: Annotated[
         Path | None,
         Option(
-            help="Samples made elsewhere: .parquet, .jsonl or .csv with prompt_id, log_likelihood, correct; --prompts takes "
-            "the first of its prompts."
+            help="Samples made elsewhere: a table (.parquet, .csv, .jsonl) or a log of lm_eval, inspect_ai, an OpenAI server and "
+            "others (docs/formats.md), a folder or pattern of them; --prompts takes the first of its prompts."
         ),
     ] = None,
+    columns: Annotated[
+        str, Option(help="What --pool calls columns: prompt_id=idx,correct=score; in a log, which metric is correct.")
+    ] = "",
     samples: Annotated[int, Option(min=1, help="Samples per prompt, at temperature 1.")] = 64,
     rewards: Annotated[str, Option(help=f"Self-rewards to measure while sampling: {','.join(MEASURED)}.")] = "",
     reward: Annotated[
-        list[str] | None, Option(help="A reward of your own to compare with: ./my_reward.py:name; repeatable.")
+        list[str] | None,
+        Option(
+            help="What the report selects by instead of log-likelihood: a column of --pool, a reward's name or "
+            "./my_reward.py:name; further ones are compared with it."
+        ),
     ] = None,
     resume: Annotated[
         bool, Option("--resume", help="Continue the run in --out; it must be this run (also the default if it is).")
@@ -70,17 +87,22 @@ def diagnose(
         raise UserError(f"--model needs --task: {TASK_NAMES}")
     if resume and options.force:
         raise UserError("--resume keeps the run in --out and --force discards it; give one of them")
+    if pool is None and columns:
+        raise UserError("--columns names those of --pool; give it with one")
     start = time.perf_counter()
-    columns, own = measured_columns(rewards, "--rewards"), load_rewards(reward)
+    measured = measured_columns(rewards, "--rewards")
     if pool is None:
-        columns = list(dict.fromkeys([*columns, *needed_columns(own)]))
-        check_needs(own, [*SAMPLED, *columns], "sampling gives")
+        own = load_rewards(reward)
+        measured = list(dict.fromkeys([*measured, *needed_columns(own)]))
+        check_needs(own, [*SAMPLED, *measured], "sampling gives")
         task = read_task(options, {"--samples": samples})
-        subject = load(options, task, columns=columns)
+        subject = load(options, task, columns=measured)
         if options.dry_run:
-            return _dry_run(options, subject, task, samples, judge="p_true" in columns)
+            return _dry_run(options, subject, task, samples, judge="p_true" in measured)
     else:
-        responses, facts = _given(options, pool, typed(context), texts=bool(own))
+        renamed = renamed_columns(columns)
+        responses, facts = _given(options, pool, typed(context), renamed, texts=any(map(_is_code, reward or ())))
+        own = load_rewards(reward, columns=list(responses.samples))
         check_needs(own, list(responses.samples), f"{pool} has")
         seconds = time.perf_counter() - start
         title = f"Diagnosis of {pool.name}"
@@ -88,7 +110,7 @@ def diagnose(
         diagnosis = _diagnosed(responses, own, record | {"rewards": reward or []}, options)
     with hold(options.out, wait=options.wait):
         if pool is None:
-            responses = _sampled(options, subject, task, samples, judge="p_true" in columns)
+            responses = _sampled(options, subject, task, samples, judge="p_true" in measured)
             title = f"{subject.name} on {task.name}"
             facts = {"dtype": subject.identity["dtype"], "max_new_tokens": subject.oracle.max_new_tokens}
             record = subject.provenance(start, seed=options.seed, **facts)
@@ -110,7 +132,8 @@ def _dry_run(options: Options, subject: Subject, task: Task, samples: int, *, ju
 
 def _diagnosed(pool: Pool, rewards: Sequence[Reward], record: dict, options: Options) -> Diagnosis:
     with console.status("estimating"):
-        return diagnose_pool(pool, rewards=rewards, provenance=record, seed=options.seed)
+        first, *others = rewards or [None]
+        return diagnose_pool(pool, reward=first, rewards=others, provenance=record, seed=options.seed)
 
 
 def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, judge: bool) -> Pool:
@@ -125,13 +148,21 @@ def _sampled(options: Options, subject: Subject, task: Task, samples: int, *, ju
         )  # fmt: skip
 
 
-def _given(options: Options, path: Path, given: dict[str, str], *, texts: bool) -> tuple[Pool, dict]:
+def _is_code(reward: str) -> bool:
+    """Whether a reward is the user's own code, which may read the responses themselves."""
+    return reward not in REWARDS
+
+
+def _given(
+    options: Options, path: Path, given: dict[str, str], renamed: dict[str, str], *, texts: bool
+) -> tuple[Pool, dict]:
     """Samples made elsewhere, and what makes their report this one; nothing is written yet.
 
     Args:
-        given: the options that are `typed`. texts: whether a reward of the user's may read the responses themselves.
+        given: the options that are `typed`. renamed: as `renamed_columns`.
+        texts: whether a reward of the user's may read the responses themselves.
     """
-    fitting = ("pool", "prompts", "seed", "out", "force", "wait", "reward")
+    fitting = ("pool", "columns", "prompts", "seed", "out", "force", "wait", "reward")
     if idle := [name for field, name in given.items() if field not in fitting]:
         raise UserError(
             f"{', '.join(idle)} with --pool: it holds samples, and no model is asked; leave out what asks one"
@@ -139,7 +170,7 @@ def _given(options: Options, path: Path, given: dict[str, str], *, texts: bool) 
     check_out(options.out)
     if not _is_own(path, options.out):
         check_kept(path, options.out, force=options.force)
-    pool = read_pool(path, texts=texts)
+    pool = read_pool(path, columns=renamed, texts=texts)
     if "prompts" in given:
         pool = _first(pool, options.prompts)
     hashes = list(map(file_digest, pool_files(path)))
@@ -151,7 +182,7 @@ def _given(options: Options, path: Path, given: dict[str, str], *, texts: bool) 
         "n_prompts": len(pool.sizes),
         "seed": options.seed,
     }
-    return pool, facts
+    return pool, facts | ({"columns": renamed} if renamed else {})
 
 
 def _is_own(path: Path, out: Path) -> bool:

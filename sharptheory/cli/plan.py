@@ -117,7 +117,7 @@ def _table(plan) -> Table:
                 f"{split.samples:,}{' (best)' if split is plan.best else ''}",
                 f"{split.prompts:,}",
                 reach,
-                f"{split.cost:,.4g}",
+                f"{split.cost:,.0f}",
                 *given,
                 f"{split.power_low:.2f} to {split.power_high:.2f}",
             )

@@ -1,8 +1,8 @@
-"""Rewards as options name them."""
+"""Rewards and columns as options name them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sharptheory.errors import UserError
 from sharptheory.measure.rewards import REWARDS, Reward, load_reward
@@ -29,17 +29,37 @@ def measured_columns(text: str, option: str) -> list[str]:
     return columns
 
 
-def load_rewards(specs: Iterable[str] | None) -> list[Reward]:
-    """What ``--reward NAME`` and ``--reward ./file.py:name``, given any number of times, stand for.
+def renamed_columns(text: str) -> dict[str, str]:
+    """Name here and name there, of each column in ``prompt_id=idx,correct=score``; an empty text names none.
 
     Raises:
-        UserError: no such reward, one that reports compare anyway, or two of one name.
+        UserError: a part is not of that form, or one column is named twice.
     """
-    rewards = [load_reward(spec) for spec in specs or ()]
+    columns: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, source = (each.strip() for each in part.partition("="))
+        if not name or not equals or not source:
+            raise UserError(f"--columns {text}: found {part!r}; expected NAME=COLUMN, as prompt_id=idx,correct=score")
+        if name in columns:
+            raise UserError(f"--columns {text}: {name} is named twice")
+        columns[name] = source
+    return columns
+
+
+def load_rewards(specs: Iterable[str] | None, *, columns: Sequence[str] = ()) -> list[Reward]:
+    """What ``--reward NAME`` and ``--reward ./file.py:name``, given any number of times, stand for.
+
+    Args:
+        columns: of the pool, if there is one: their names are rewards too.
+
+    Raises:
+        UserError: no such reward, or two of one name.
+    """
+    rewards = [load_reward(spec, columns=columns) for spec in specs or ()]
     names = [reward.name for reward in rewards]
-    for name in names:
-        if name in REWARDS:
-            raise UserError(f"--reward {name}: compared anyway where a pool has it; --reward takes one of your own")
+    for name, reward in zip(names, rewards):
+        if REWARDS.get(name, reward) is not reward:
+            raise UserError(f"--reward {name}: a reward of this package has this name; call yours otherwise")
         if names.count(name) > 1:
             raise UserError(f"--reward: two are called {name}; rewards need different names")
     return rewards

@@ -376,7 +376,7 @@ def dominance(
         sums += signs @ _differences(counts.cumsum(axis=2).swapaxes(0, 1), pooled)
         first = last
     curves = sums / n_prompts if within else sums
-    above, below = np.maximum(0.0, [curves[0].max(), -curves[0].min()])
+    above, below = np.maximum([curves[0].max(), -curves[0].min()], 0.0) + 0.0  # not -0
     p_above, p_below = np.mean(curves.max(axis=1) >= above - 1e-12), np.mean(-curves.min(axis=1) >= below - 1e-12)
     return Dominance(float(above), float(p_above), float(below), float(p_below), n_prompts)
 

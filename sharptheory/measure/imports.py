@@ -54,7 +54,7 @@ def read_pool(
     ```python
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "samples.csv"
-    >>> _ = file.write_text("idx,log_likelihood,correct\n7,-0.5,true\n7,-2.5,false\n")
+    >>> _ = file.write_text("idx,log_likelihood,correct\\n7,-0.5,true\\n7,-2.5,false\\n")
     >>> read_pool(file, columns={"prompt_id": "idx"}).samples[["prompt_id", "sample_id", "correct"]].values.tolist()
     [[7, 0, True], [7, 1, False]]
 

@@ -177,7 +177,7 @@ def load_reward(spec: str, *, columns: Sequence[str] = ()) -> Reward:
         return REWARDS[spec]
     if spec in columns:
         return column_reward(spec)
-    found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=list(REWARDS))
+    found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=[*REWARDS, *columns])
     if not callable(found):
         raise UserError(f"reward {spec!r} is a {type(found).__name__}; expected a function of a pool, or a Reward")
     reward = found if isinstance(found, Reward) else Reward(getattr(found, "__name__", spec), found)
@@ -211,7 +211,7 @@ def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, s
 
     Left out are columns with gaps, those that cannot select (one value for all samples of a prompt), and those that number
     the samples: called an id, a seed or the like, or counting up within every prompt. A pool without log-likelihoods is
-    given `brevity` if it has lengths.
+    given `brevity` if it has lengths that differ within prompts.
 
     Returns:
         The rewards, and by name of each column of numbers that is none the reason in words.
@@ -225,14 +225,15 @@ def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, s
     ```
     """
     pool = as_pool(pool)
-    rewards = [Reward("brevity", brevity, ("length",))] if "log_likelihood" not in pool and "length" in pool else []
-    left_out = {}
+    starts = pool["prompt_id"].ne(pool["prompt_id"].shift()).to_numpy()
+    rewards, left_out = [], {}
+    if "log_likelihood" not in pool and "length" in pool and np.diff(pool.numbers("length"))[~starts[1:]].any():
+        rewards.append(Reward("brevity", brevity, ("length",)))
     numeric = [
         name
         for name in map(str, pool.samples.columns)
         if name not in KNOWN and name not in REWARDS and not name.startswith("_") and _is_numeric(pool[name])
     ]
-    starts = pool["prompt_id"].ne(pool["prompt_id"].shift()).to_numpy()
     for name in numeric:
         if reason := _no_reward(name, pool.numbers(name), starts, pool):
             left_out[name] = reason

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.findings.alignment import efficiency_table
+from sharptheory.report.findings.words import by
 from sharptheory.report.schema import Summary
 from sharptheory.report.summary import REWARD, Diagnosis
 from sharptheory.runs import write
@@ -19,6 +20,7 @@ from sharptheory.runs import write
 TEMPLATE = Path(__file__).with_name("report.html")
 
 FIGURES = {
+    "samples": ("The samples", None),
     "accuracy": ("Accuracy against the number of responses", "accuracy.png"),
     "rewards": ("Does another self-reward select better?", "rewards.png"),
     "likelihood": ("Log-likelihood of the selected response", "log_likelihood.png"),
@@ -39,6 +41,13 @@ UNGRADED = {"alignment": "Log-likelihoods of the samples", "alignment_within": "
 
 def heading(key: str, summary: Summary) -> str:
     """The heading of a figure, which asks only what the pool can answer."""
+    if summary.graded and not summary.by_likelihood:
+        other = {
+            "alignment": f"Does {by(summary)} predict correctness?",
+            "rewards": "Does another reward select better?",
+        }
+        other |= {} if summary.reward else {"rewards": "What could select?"}
+        return other.get(key, FIGURES[key][0])
     return FIGURES[key][0] if summary.graded else UNGRADED.get(key, FIGURES[key][0])
 
 
@@ -88,13 +97,16 @@ def _save_figures(diagnosis: Diagnosis, folder: Path) -> dict[str, str]:
 def figures(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
     """The figures that a diagnosis supports, as functions of an axis."""
     summary, certificate, rates = diagnosis.summary, diagnosis.certificate, diagnosis.hit_rates
-    draw = {"likelihood": lambda ax: plots.log_likelihood_curve(summary, ax), **_histograms(diagnosis)}
+    draw = {}
+    if summary.likelihoods:
+        draw["likelihood"] = lambda ax: plots.log_likelihood_curve(summary, ax)
+        draw |= _histograms(diagnosis) if summary.by_likelihood else {}
     if summary.graded:
         draw["accuracy"] = lambda ax: plots.accuracy_curve(summary, ax)
-        levels = summary.alignment.levels
+        levels = {} if summary.alignment is None else summary.alignment.levels
         if sum(level.value is not None for level in levels.values()) > 1:
             draw["alignment_levels"] = lambda ax: plots.alignment_levels(levels, ax)
-        if len(summary.rewards) > 1:
+        if len(summary.rewards) > (0 if summary.reward is None else 1):
             draw["rewards"] = lambda ax: plots.reward_curves(summary, ax)
     if diagnosis.plurality is not None:
         draw["answers"] = lambda ax: plots.plurality_rates(diagnosis.plurality, ax)

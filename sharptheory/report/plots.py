@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sharptheory.measure.certificate import HitRates
 from sharptheory.measure.self_consistency import PluralityRates
+from sharptheory.report.findings.words import by
 from sharptheory.report.schema import FEWEST_PROMPTS, Accuracy, BestOfN, Interval, RewardAccuracy, Summary
 from sharptheory.runs import write
 
@@ -87,7 +88,8 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
     """
     n, accuracy = _values(summary.best_of_n)
     _curve(ax, *_values(summary.pass_at_n), color=GREEN, label="any of N correct (pass@N)")
-    _curve(ax, n, accuracy, color=BLUE, label="best of N by log-likelihood")
+    if summary.reward is not None:
+        _curve(ax, n, accuracy, color=BLUE, label=f"best of N by {by(summary)}")
     _band(ax, n, accuracy, [point.over_sampling for point in summary.best_of_n], color=BLUE)
     if summary.greedy is not None and summary.greedy.accuracy is not None:
         ax.axhline(summary.greedy.accuracy.value, color=ORANGE, ls="--", label="greedy decoding")
@@ -96,8 +98,10 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
         further, predicted = _values(summary.forecast)
         _curve(ax, further, predicted, color=PINK, ls="--", label="predicted beyond the pool, 95 %")
         _band(ax, further, predicted, [point.accuracy for point in summary.forecast], color=PINK)
-    _accuracy_axis(ax, max(point.n for point in summary.forecast or summary.best_of_n))
-    bands = "band of best of N: 95 %, of its difference from one sample, on the same prompts"
+    _accuracy_axis(ax, max(point.n for point in summary.forecast or summary.pass_at_n))
+    bands = (
+        "band of best of N: 95 %, of its difference from one sample, on the same prompts" if summary.reward else None
+    )
     _legend_below(ax, bands=bands, few=summary.best_of_n[0].accuracy.few)
     return ax
 
@@ -105,20 +109,21 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
 def reward_curves(summary: Summary, ax: Axes) -> Axes:
     """Accuracy against N of best-of-N by each self-reward and of the votes over answers; any-correct is the skyline.
 
-    Bands are those of the differences from log-likelihood.
+    Bands are those of the differences from the report's reward.
     """
     colors = itertools.cycle(plt.rcParams["axes.prop_cycle"].by_key()["color"])
     for reward, color in zip(summary.rewards, colors):
         # Rewards often agree: a line of dashes lets the one below be seen.
-        style = "-" if reward.name == "log_likelihood" else "--"
+        style = "-" if reward.name == summary.reward else "--"
         n, accuracy = _values(reward.curve)
         _curve(ax, n, accuracy, color=color, label=reward.name.replace("_", " "), ls=style)
-        if reward.over_likelihood is not None:
-            _band(ax, n, accuracy, [point.over_likelihood for point in reward.curve], color=color)
+        if reward.over_reward is not None:
+            _band(ax, n, accuracy, [point.over_reward for point in reward.curve], color=color)
     n, skyline = _values(summary.pass_at_n)
     ax.plot(n, skyline, color=GREY, ls=":", label="any correct (skyline)")
     _accuracy_axis(ax, n[-1])
-    bands = "bands: 95 % for all together, of the difference from log likelihood, on the same prompts"
+    bands = f"bands: 95 % for all together, of the difference from {by(summary, 'log likelihood')}, on the same prompts"
+    bands = bands if summary.reward else None
     _legend_below(ax, ncols=3, bands=bands, few=summary.pass_at_n[0].accuracy.few)
     return ax
 
@@ -127,7 +132,7 @@ def log_likelihood_curve(summary: Summary, ax: Axes) -> Axes:
     """Mean log-likelihood of the best-of-N response against N."""
     n, estimates = zip(*((point.n, point.log_likelihood) for point in summary.best_of_n))
     values = np.array([estimate.value for estimate in estimates])
-    _curve(ax, n, values, color=BLUE, label="best of N by log-likelihood")
+    _curve(ax, n, values, color=BLUE, label=f"best of N by {by(summary)}")
     _band(ax, n, values, estimates, color=BLUE)
     if summary.greedy is not None:
         ax.axhline(summary.greedy.log_likelihood.value, color=ORANGE, ls="--", label="greedy decoding")

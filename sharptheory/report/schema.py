@@ -83,7 +83,7 @@ class Sampling:
     n_graded_prompts: Annotated[int, "prompts all of whose samples are known to be correct or not"]
     n_mixed_prompts: Annotated[int, "graded prompts with correct and incorrect samples: only on them selection matters"]
     accuracy: Annotated[Interval | None, "accuracy of one sample; null if nothing is graded"]
-    log_likelihood: Annotated[Interval, "mean log-likelihood of one sample [nats]"]
+    log_likelihood: Annotated[Interval, "mean log-likelihood of one sample [nats]; value null if the pool has none"]
     unfinished: Annotated[float | None, "share of samples cut by the length budget; null if unknown"]
     unreadable: Annotated[dict[str, float], "share of graded samples whose answer could not be read, by reason"]
 
@@ -98,7 +98,7 @@ class Greedy:
 
 @dataclass(frozen=True)
 class BestOfN:
-    """Best-of-N by log-likelihood at one N: the expected values of what it selects."""
+    """Best-of-N by the report's reward at one N: the expected values of what it selects."""
 
     n: Annotated[int, "number of responses to select from"]
     accuracy: Annotated[Interval | None, "accuracy on graded prompts; null if nothing is graded"]
@@ -120,8 +120,8 @@ class RewardAccuracy:
 
     n: Annotated[int, "number of responses"]
     accuracy: Annotated[Interval, "accuracy on graded prompts"]
-    over_likelihood: Annotated[
-        Interval | None, "minus that of log-likelihood at the same N, paired; all rewards hold together"
+    over_reward: Annotated[
+        Interval | None, "minus that of the report's reward at the same N, paired; all rewards hold together"
     ]
     sampling_error: Annotated[
         float | None, "standard error left by the random subsets that a vote is counted on; null where it is exact"
@@ -130,7 +130,7 @@ class RewardAccuracy:
 
 @dataclass(frozen=True)
 class Gain:
-    """Best-of-N by log-likelihood at the largest N minus something else, paired over prompts."""
+    """Best-of-N by the report's reward at the largest N minus something else, paired over prompts."""
 
     accuracy: Annotated[Interval | None, "difference in accuracy, from -1 to 1; null if unknown"]
     log_likelihood: Annotated[Interval, "difference in mean log-likelihood [nats]"]
@@ -138,7 +138,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Peak:
-    """The N among 1, 2, 4, … at which best-of-N by log-likelihood is most accurate, if it is not the largest."""
+    """The N among 1, 2, 4, … at which best-of-N by the report's reward is most accurate, if it is not the largest."""
 
     n: Annotated[int, "that N"]
     accuracy: Annotated[float, "accuracy there"]
@@ -151,11 +151,12 @@ class RewardCurve:
 
     name: Annotated[str, "of the reward or vote"]
     curve: Annotated[tuple[RewardAccuracy, ...], "at N = 1, 2, 4, …"]
+    auc: Annotated[Interval | None, "AUC inside a prompt; null for a vote"] = None
 
     @property
-    def over_likelihood(self) -> Interval | None:
-        """Its accuracy at the largest N minus that of log-likelihood; None for log-likelihood itself."""
-        return self.curve[-1].over_likelihood
+    def over_reward(self) -> Interval | None:
+        """Its accuracy at the largest N minus that of the report's reward; None for this itself, or if there is none."""
+        return self.curve[-1].over_reward
 
 
 @dataclass(frozen=True)
@@ -229,13 +230,13 @@ class RewardEfficiency:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Does likelihood know which responses are correct? 1/2 is ignorance."""
+    """Does the report's reward know which responses are correct? 1/2 is ignorance."""
 
-    within: Annotated[Interval, "AUC of log-likelihood inside a prompt, over prompts that have both kinds"]
+    within: Annotated[Interval, "AUC of the reward inside a prompt, over prompts that have both kinds"]
     pooled: Annotated[Interval, "AUC over all responses of all prompts, which also rewards knowing easy prompts"]
     levels: Annotated[
         dict[str, Interval],
-        "probability that the more accurate of two has the higher log-likelihood, by what is compared",
+        "probability that the more accurate of two has the higher log-likelihood, by what is compared; empty for another reward",
     ]
     dominance_within: Annotated[Dominance | None, "by rank inside each prompt; null if too few prompts have both kinds"]
     dominance_pooled: Annotated[Dominance | None, "over all responses of all prompts"]
@@ -263,9 +264,11 @@ class Length:
     """Tokens per response."""
 
     sampled: Annotated[float, "of one sample, mean"]
-    best_of_n: Annotated[float, "of the best of the largest N by log-likelihood, mean"]
+    best_of_n: Annotated[float, "of the best of the largest N by the report's reward, mean"]
     over_sampling: Annotated[Interval, "the second minus the first, paired over prompts"]
-    confound: Annotated[LengthConfound | None, "null if nothing is graded or lengths do not vary inside a prompt"]
+    confound: Annotated[
+        LengthConfound | None, "null if nothing is graded, lengths do not vary inside a prompt, or for another reward"
+    ]
 
 
 @dataclass(frozen=True)
@@ -392,21 +395,35 @@ class Summary:
     """A diagnosis in numbers."""
 
     schema_version: Annotated[str, "version of this structure"] = SCHEMA_VERSION
+    reward: Annotated[
+        str | None,
+        "what best-of-N selects by: log_likelihood, or what was asked for; null if there is nothing, then N is 1",
+    ] = "log_likelihood"
+    notes: Annotated[
+        tuple[str, ...], "what was taken for what: by the reader of the file, and of columns as rewards"
+    ] = ()
     sampling: Annotated[Sampling, "the samples"]
     greedy: Annotated[Greedy | None, "greedy decoding; null if the pool has no greedy responses"]
-    best_of_n: Annotated[tuple[BestOfN, ...], "best-of-N by log-likelihood, N = 1 first"]
-    pass_at_n: Annotated[tuple[Accuracy, ...] | None, "any of N correct, same N; null if nothing is graded"]
+    best_of_n: Annotated[tuple[BestOfN, ...], "best-of-N by the report's reward, N = 1 first"]
+    pass_at_n: Annotated[tuple[Accuracy, ...] | None, "any of N correct, N = 1 first; null if nothing is graded"]
     gain_over_sampling: Annotated[Gain, "best-of-N at the largest N minus one sample"]
     gain_over_greedy: Annotated[Gain | None, "the same minus greedy decoding"]
-    missed: Annotated[Interval | None, "any of the largest N correct, minus best-of-N there, paired over prompts"]
+    missed: Annotated[
+        Interval | None,
+        "any of the largest N correct, minus best-of-N there, paired over prompts; null without a reward",
+    ]
     peak: Annotated[Peak | None, "null if best-of-N is most accurate at the largest N, or nothing is graded"]
-    rewards: Annotated[tuple[RewardCurve, ...], "every way to select, log-likelihood first; empty if nothing is graded"]
+    rewards: Annotated[
+        tuple[RewardCurve, ...], "every way to select, the report's reward first; empty if nothing is graded"
+    ]
     prediction: Annotated[Prediction | None, "accuracy beyond the pool; null for fewer than 8 samples per prompt"]
-    alignment: Annotated[Alignment | None, "likelihood against correctness; null if nothing is graded"]
+    alignment: Annotated[
+        Alignment | None, "the reward against correctness; null if nothing is graded, or without a reward"
+    ]
     length: Annotated[Length | None, "tokens per response; null if lengths are unknown"]
     coverage: Annotated[Coverage | None, "what is proved about the likeliest responses; null if refused"]
     coverage_refused: Annotated[
-        str | None, "why likelihoods cannot be those of samples: coverage, hit rates, prediction, cost are left out"
+        str | None, "why there are no likelihoods of samples: coverage, hit rates, prediction, cost are left out"
     ]
     unidentified: Annotated[
         str | None, "why equal responses cannot be recognised: hit rates and prediction are left out; null if they can"
@@ -420,6 +437,16 @@ class Summary:
     def graded(self) -> bool:
         """Whether anything is known about correctness."""
         return self.sampling.n_graded_prompts > 0
+
+    @property
+    def likelihoods(self) -> bool:
+        """Whether the pool has log-likelihoods."""
+        return self.sampling.log_likelihood.value is not None
+
+    @property
+    def by_likelihood(self) -> bool:
+        """Whether the report is about best-of-N by log-likelihood."""
+        return self.reward == "log_likelihood"
 
     @property
     def by_answers(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ from sharptheory.measure.bootstrap import (
 from sharptheory.measure.efficiency import reward_efficiency
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.power_bounds import power_certificate
-from sharptheory.measure.rewards import Reward, available
+from sharptheory.measure.rewards import REWARDS, Reward, available, column_rewards, load_reward
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.report import schema
 from sharptheory.report.schema import Interval, Range, Summary, number
@@ -57,20 +57,28 @@ class Diagnosis:
 
 
 def diagnose(
-    pool: Pool | pd.DataFrame, *, rewards: Sequence[Reward] = (), provenance: dict | None = None, seed: int = 0
+    pool: Pool | pd.DataFrame,
+    *,
+    reward: str | Reward | None = None,
+    rewards: Sequence[Reward] = (),
+    provenance: dict | None = None,
+    seed: int = 0,
 ) -> Diagnosis:
     """Estimates everything a pool supports: best-of-N, pass@N, rewards, coverage, alignment, theory against measurement.
 
     Args:
         pool: what `read_pool` returns, or a data frame with its columns; accuracy needs `correct`.
-        rewards: further rewards to compare with the registered ones (`load_reward`).
+        reward: what the report is about, best-of-N by it: a `Reward`, or the name of one or of a column; default
+            log-likelihood if there is one. Any scale will do, larger is better.
+        rewards: further rewards to compare with the registered ones and the columns (`load_reward`).
         provenance: recorded in the summary as it is; JSON values only.
-        seed: of the bootstrap.
+        seed: of what is resampled: pooled AUC, dominance, votes by subsets.
 
     Returns:
         The pool, its numbers, and the per-prompt certificate. Likelihoods that cannot be those of samples (distinct
         responses of total probability above 1) leave coverage and what follows from it out; responses that cannot be
-        recognised (neither text nor token ids) leave hit rates and the prediction out. The summary says why.
+        recognised (neither text nor token ids) leave hit rates and the prediction out. A pool without likelihoods, and
+        without a `reward`, has no best-of-N beyond N = 1. The summary says why.
 
     Raises:
         UserError: not a pool, or a reward that it does not support.
@@ -88,28 +96,35 @@ def diagnose(
     if len(pool.samples) == 0:
         raise UserError("the pool has no samples; expected one of each prompt at least")
     graded = _graded(pool)
-    n = curve_grid(int(pool.sizes.min()))
-    log_likelihood = curve(pool, REWARD, REWARD, n)
-    accuracy = None if graded is None else curve(graded, REWARD, "correct", n)
-    any_of_n = None if graded is None else pass_at_n(graded, n)
+    about, every_n = _about(pool, reward), curve_grid(int(pool.sizes.min()))
+    by, n = (NOTHING, every_n[:1]) if about is None else (about, every_n)
+    log_likelihood = _log_likelihood(pool, by, n)
+    accuracy = None if graded is None else curve(graded, by, "correct", n)
+    any_of_n = None if graded is None else pass_at_n(graded, every_n)
+    columns, left_out = column_rewards(pool)
+    further = [*rewards, *columns]
     unidentified = certificate.unidentified(pool)
     proved, rates, refusal = _certified(pool, identified=unidentified is None)
     answered = _answered(pool, likelihoods=refusal is None)
     plurality = None if answered is None else _plurality(answered, pool)
     summary = Summary(
-        sampling=_sampling(pool, graded, accuracy, log_likelihood, seed),
-        greedy=_greedy(pool, accuracy, seed),
-        best_of_n=_best_of_n(accuracy, log_likelihood, seed),
-        pass_at_n=None if graded is None else _accuracies(any_of_n, seed),
-        gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, seed),
-        gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood, seed),
-        missed=None if graded is None else _mean((any_of_n - accuracy).iloc[:, -1], seed, PROPORTION),
-        peak=None if accuracy is None else _peak(accuracy, seed),
-        rewards=() if graded is None else _rewards(graded, doubling_grid(int(n[-1])), rewards, seed),
-        prediction=None if graded is None or refusal or unidentified else _prediction(graded, int(n[-1]), seed),
-        alignment=None if graded is None else _alignment(graded, rewards, seed),
-        length=_length(pool, graded, n[[0, -1]], seed) if "length" in pool else None,
-        coverage=None if proved is None else _coverage(proved, None if unidentified else pool, seed),
+        reward=None if about is None else about.name,
+        notes=(*pool.notes, *_taken(columns, left_out)),
+        sampling=_sampling(pool, graded, accuracy, log_likelihood),
+        greedy=_greedy(pool, accuracy),
+        best_of_n=_best_of_n(accuracy, log_likelihood),
+        pass_at_n=None if graded is None else _accuracies(any_of_n),
+        gain_over_sampling=_gain_over_sampling(accuracy, log_likelihood, by.name),
+        gain_over_greedy=_gain_over_greedy(pool, accuracy, log_likelihood),
+        missed=None if graded is None or about is None else _mean((any_of_n - accuracy).iloc[:, -1], PROPORTION),
+        peak=None if accuracy is None else _peak(accuracy),
+        rewards=() if graded is None else _rewards(graded, int(every_n[-1]), about, further, seed),
+        prediction=None
+        if graded is None or refusal or unidentified or by.name != REWARD
+        else _prediction(graded, int(n[-1])),
+        alignment=None if graded is None or about is None else _alignment(graded, about, further, seed),
+        length=_length(pool, graded, by, n[[0, -1]]) if "length" in pool else None,
+        coverage=None if proved is None else _coverage(proved, None if unidentified else pool),
         coverage_refused=refusal,
         unidentified=unidentified,
         hit_rates=None if rates is None else _hit_rates(rates),
@@ -135,6 +150,30 @@ def curve_grid(largest: int, points: int = 64) -> np.ndarray:
     )
 
 
+# What the report is about ---------------------------------------------------------------------------------------------
+
+#: Selecting by it is taking any sample.
+NOTHING = Reward("nothing", lambda pool: pd.Series(0.0, index=pool.samples.index))
+
+
+def _about(pool: Pool, reward: str | Reward | None) -> Reward | None:
+    """The reward that a report is about; None where there is nothing to select by."""
+    if reward is None:
+        return REWARDS[REWARD] if REWARD in pool else None
+    found = reward if isinstance(reward, Reward) else load_reward(reward, columns=list(pool.samples))
+    if not found.selects:
+        raise UserError(f"reward {found.name!r} knows grades or all responses; expected one that can select")
+    return found
+
+
+def _taken(rewards: Sequence[Reward], left_out: Mapping[str, str]) -> list[str]:
+    """Which columns are rewards, and why the others are none."""
+    notes = [f"Further rewards: {', '.join(reward.name for reward in rewards)}."] if rewards else []
+    if left_out:
+        notes.append(f"No rewards: {', '.join(f'{name} ({reason})' for name, reason in left_out.items())}.")
+    return notes
+
+
 # What the samples are -------------------------------------------------------------------------------------------------
 
 
@@ -146,8 +185,15 @@ def _graded(pool: Pool) -> Pool | None:
     return pool.take(throughout) if throughout.any() else None
 
 
+def _log_likelihood(pool: Pool, reward: Reward, n: np.ndarray) -> pd.DataFrame:
+    """Expected log-likelihood of what best-of-N selects; NaN in a pool without."""
+    if REWARD in pool:
+        return curve(pool, reward, REWARD, n)
+    return pd.DataFrame(np.nan, index=pool.prompt_ids, columns=n)
+
+
 def _sampling(
-    pool: Pool, graded: Pool | None, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int
+    pool: Pool, graded: Pool | None, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame
 ) -> schema.Sampling:
     sizes, finished = pool.sizes, pool["finished"].dropna()
     unreadable = {}
@@ -161,21 +207,26 @@ def _sampling(
         n_responses=len(pool.samples),
         n_graded_prompts=0 if accuracy is None else len(accuracy),
         n_mixed_prompts=0 if accuracy is None else int(accuracy[1].between(1e-9, 1 - 1e-9).sum()),
-        accuracy=None if accuracy is None else _mean(accuracy[1], seed, PROPORTION),
-        log_likelihood=_mean(log_likelihood[1], seed, NEGATIVE),
+        accuracy=None if accuracy is None else _mean(accuracy[1], PROPORTION),
+        log_likelihood=_mean(log_likelihood[1], NEGATIVE),
         unfinished=float(1 - finished.mean()) if len(finished) else None,
         unreadable=unreadable,
     )
 
 
-def _greedy(pool: Pool, accuracy: pd.DataFrame | None, seed: int) -> schema.Greedy | None:
+def _greedy(pool: Pool, accuracy: pd.DataFrame | None) -> schema.Greedy | None:
     if len(pool.greedy) == 0:
         return None
     correct = _greedy_correct(pool, accuracy)
     return schema.Greedy(
-        accuracy=None if correct is None else _mean(correct, seed, PROPORTION),
-        log_likelihood=_mean(pool.greedy[REWARD], seed, NEGATIVE),
+        accuracy=None if correct is None else _mean(correct, PROPORTION),
+        log_likelihood=_mean(_greedy_log_likelihood(pool), NEGATIVE),
     )
+
+
+def _greedy_log_likelihood(pool: Pool) -> pd.Series:
+    """Of the greedy responses, by prompt_id; NaN in a pool without."""
+    return pool.greedy.reindex(columns=["prompt_id", REWARD]).set_index("prompt_id")[REWARD].astype(float)
 
 
 def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | None:
@@ -190,78 +241,79 @@ def _greedy_correct(pool: Pool, accuracy: pd.DataFrame | None) -> pd.Series | No
 # What selection gains -------------------------------------------------------------------------------------------------
 
 
-def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> tuple[schema.BestOfN, ...]:
+def _best_of_n(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame) -> tuple[schema.BestOfN, ...]:
     n = log_likelihood.columns
     accuracies, over = [[None] * len(n)] * 2
     if accuracy is not None:
-        accuracies = _means(accuracy, seed, PROPORTION)
-        over = _means(accuracy.sub(accuracy[1], axis=0), seed, DIFFERENCE)
-    return tuple(map(schema.BestOfN, map(int, n), accuracies, over, _means(log_likelihood, seed, NEGATIVE)))
+        accuracies = _means(accuracy, PROPORTION)
+        over = _means(accuracy.sub(accuracy[1], axis=0), DIFFERENCE)
+    return tuple(map(schema.BestOfN, map(int, n), accuracies, over, _means(log_likelihood, NEGATIVE)))
 
 
-def _accuracies(table: pd.DataFrame, seed: int) -> tuple[schema.Accuracy, ...]:
-    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, seed, PROPORTION)))
+def _accuracies(table: pd.DataFrame) -> tuple[schema.Accuracy, ...]:
+    return tuple(map(schema.Accuracy, map(int, table.columns), _means(table, PROPORTION)))
 
 
-def _gain_over_sampling(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int) -> schema.Gain:
-    over_one = lambda table, ends: _mean(table.iloc[:, -1] - table.iloc[:, 0], seed, ends)  # noqa: E731
+def _gain_over_sampling(accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, reward: str) -> schema.Gain:
+    over_one = lambda table, ends: _mean(table.iloc[:, -1] - table.iloc[:, 0], ends)  # noqa: E731
     # The best of several by log-likelihood has no less of it than one.
-    return schema.Gain(None if accuracy is None else over_one(accuracy, DIFFERENCE), over_one(log_likelihood, POSITIVE))
+    ends = POSITIVE if reward == REWARD else ANY
+    return schema.Gain(None if accuracy is None else over_one(accuracy, DIFFERENCE), over_one(log_likelihood, ends))
 
 
-def _gain_over_greedy(
-    pool: Pool, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame, seed: int
-) -> schema.Gain | None:
+def _gain_over_greedy(pool: Pool, accuracy: pd.DataFrame | None, log_likelihood: pd.DataFrame) -> schema.Gain | None:
     if len(pool.greedy) == 0:
         return None
-    greedy, correct = pool.greedy.set_index("prompt_id")[REWARD], _greedy_correct(pool, accuracy)
+    greedy, correct = _greedy_log_likelihood(pool), _greedy_correct(pool, accuracy)
     greedy = greedy[greedy.index.intersection(log_likelihood.index)]
     return schema.Gain(
-        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, seed, DIFFERENCE),
-        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, seed, ANY),
+        accuracy=None if correct is None else _mean(accuracy.iloc[:, -1][correct.index] - correct, DIFFERENCE),
+        log_likelihood=_mean(log_likelihood.iloc[:, -1][greedy.index] - greedy, ANY),
     )
 
 
-def _peak(accuracy: pd.DataFrame, seed: int) -> schema.Peak | None:
+def _peak(accuracy: pd.DataFrame) -> schema.Peak | None:
     """Where best-of-N is most accurate on the doubling grid, by an interval that holds for every N that could have been."""
     n = doubling_grid(int(accuracy.columns[-1]))
     means = accuracy[n].mean()
     best = int(means.idxmax())
     if means[best] <= means[n[-1]] + 1e-12:
         return None
-    over = _mean(accuracy[best] - accuracy[n[-1]], seed, DIFFERENCE, comparisons=len(n) - 1)
+    over = _mean(accuracy[best] - accuracy[n[-1]], DIFFERENCE, comparisons=len(n) - 1)
     return schema.Peak(best, float(means[best]), over)
 
 
-def _rewards(graded: Pool, n: np.ndarray, rewards: Sequence[Reward], seed: int) -> tuple[schema.RewardCurve, ...]:
-    """Every self-reward that the pool supports, the votes, and `rewards`; correctness itself is pass@N."""
-    tables = accuracy_curves(graded, n, further=rewards, seed=seed)
+def _rewards(
+    graded: Pool, m: int, about: Reward | None, further: Sequence[Reward], seed: int
+) -> tuple[schema.RewardCurve, ...]:
+    """Every self-reward that the pool supports, the votes, and `further`; correctness itself is pass@N."""
+    own = {reward.name: reward for reward in available(graded)}
+    beside = {reward.name: reward for reward in [about, *further] if reward is not None and reward.name not in own}
+    tables = accuracy_curves(graded, doubling_grid(m), further=list(beside.values()), seed=seed)
     tables.pop("correctness")
-    own = tables[REWARD]
+    first = None
+    if about is not None:
+        first = tables.pop(about.name)
+        tables = {about.name: first, **tables}
 
-    def over_likelihood(name: str, table: pd.DataFrame) -> list[Interval | None]:
-        if name == REWARD:
+    def over_reward(table: pd.DataFrame) -> list[Interval | None]:
+        if first is None or table is first:
             return [None] * len(table.columns)
-        return _means(table.loc[own.index] - own[table.columns], seed, DIFFERENCE, comparisons=len(tables) - 1)
+        return _means(table.loc[first.index] - first[table.columns], DIFFERENCE, comparisons=len(tables) - 1)
 
-    return tuple(
-        schema.RewardCurve(
-            name,
-            tuple(
-                map(
-                    schema.RewardAccuracy,
-                    map(int, table.columns),
-                    _means(table, seed, PROPORTION),
-                    over_likelihood(name, table),
-                    map(table.attrs.get("sampled", {}).get, map(int, table.columns)),
-                )
-            ),
-        )
-        for name, table in tables.items()
-    )
+    def knows(name: str) -> Interval | None:
+        reward = (own | beside).get(name)
+        return None if reward is None else _interval(alignment.auc_within(graded, reward))
+
+    curves = []
+    for name, table in tables.items():
+        n, sampled = list(map(int, table.columns)), table.attrs.get("sampled", {})
+        points = zip(n, _means(table, PROPORTION), over_reward(table), map(sampled.get, n))
+        curves.append(schema.RewardCurve(name, tuple(schema.RewardAccuracy(*point) for point in points), knows(name)))
+    return tuple(curves)
 
 
-def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
+def _prediction(graded: Pool, m: int) -> schema.Prediction | None:
     """Best-of-N at up to eight times the pool, and how well the same method does from a quarter of it."""
     if m < FEWEST_FOR_PREDICTION:
         return None
@@ -282,38 +334,41 @@ def _prediction(graded: Pool, m: int, seed: int) -> schema.Prediction | None:
 # What likelihood knows ------------------------------------------------------------------------------------------------
 
 
-def _alignment(graded: Pool, rewards: Sequence[Reward], seed: int) -> schema.Alignment:
-    within, pooled = (_dominance(graded, within=within, seed=seed) for within in (True, False))
-    levels = {name: _interval(level) for name, level in alignment.alignment_levels(graded, seed=seed).items()}
+def _alignment(graded: Pool, reward: Reward, further: Sequence[Reward], seed: int) -> schema.Alignment:
+    within, pooled = (_dominance(graded, reward, within=within, seed=seed) for within in (True, False))
+    found = alignment.alignment_levels(graded, seed=seed) if reward.name == REWARD else {}
+    levels = {name: _interval(level) for name, level in found.items()}
     return schema.Alignment(
-        within=_interval(alignment.auc_within(graded)),
-        pooled=_interval(alignment.auc_pooled(graded, seed=seed)),
+        within=_interval(alignment.auc_within(graded, reward)),
+        pooled=_interval(alignment.auc_pooled(graded, reward, seed=seed)),
         levels=levels,
         dominance_within=within,
         dominance_pooled=pooled,
-        efficiency=_efficiency(graded, rewards, seed) if graded.sizes.max() > 1 else (),
+        efficiency=_efficiency(graded, [reward, *further], seed) if graded.sizes.max() > 1 else (),
     )
 
 
 def _efficiency(graded: Pool, rewards: Sequence[Reward], seed: int) -> tuple[schema.RewardEfficiency, ...]:
     """Of what best-of-N selects by, and of correctness, which no reward surpasses."""
     by = [reward for reward in available(graded) if reward.selects or reward.name == "correctness"]
-    found = {reward.name: reward_efficiency(graded, reward, seed=seed) for reward in [*by, *rewards]}
+    unique = {reward.name: reward for reward in [*by, *rewards]}
+    found = {name: reward_efficiency(graded, reward, seed=seed) for name, reward in unique.items()}
     return tuple(
         schema.RewardEfficiency(name, *(_interval(estimate) for estimate in vars(each).values()))
         for name, each in found.items()
     )
 
 
-def _dominance(graded: Pool, *, within: bool, seed: int) -> schema.Dominance | None:
-    test = alignment.dominance(graded, within=within, seed=seed)
+def _dominance(graded: Pool, reward: Reward, *, within: bool, seed: int) -> schema.Dominance | None:
+    test = alignment.dominance(graded, reward, within=within, seed=seed)
     return None if test is None else schema.Dominance(**vars(test), holds=test.holds)
 
 
-def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> schema.Length:
-    lengths = curve(pool, REWARD, "length", np.unique(ends))
-    over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], seed, ANY)
-    found = None if graded is None else alignment.length_confound(graded)
+def _length(pool: Pool, graded: Pool | None, reward: Reward, ends: np.ndarray) -> schema.Length:
+    lengths = curve(pool, reward, "length", np.unique(ends))
+    over = _mean(lengths.iloc[:, -1] - lengths.iloc[:, 0], ANY)
+    confounded = graded is not None and reward.name == REWARD
+    found = alignment.length_confound(graded) if confounded else None
     confound = None
     if found is not None:
         values = {name: _interval(v) if isinstance(v, Estimate) else v for name, v in vars(found).items()}
@@ -327,6 +382,8 @@ def _length(pool: Pool, graded: Pool | None, ends: np.ndarray, seed: int) -> sch
 
 def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, certificate.HitRates | None, str | None]:
     """Certificate and, of responses that can be recognised, hit rates; or why the likelihoods allow neither."""
+    if REWARD not in pool:
+        return None, None, "the pool has no log-likelihoods"
     try:
         proved = certificate.coverage_certificate(pool)
         return proved, certificate.argmax_hit_rates(pool) if identified else None, None
@@ -334,7 +391,7 @@ def _certified(pool: Pool, *, identified: bool) -> tuple[pd.DataFrame | None, ce
         return None, None, str(refusal)
 
 
-def _coverage(proved: pd.DataFrame, identified: Pool | None, seed: int) -> schema.Coverage:
+def _coverage(proved: pd.DataFrame, identified: Pool | None) -> schema.Coverage:
     bound, log_p = certificate.c_cov_bar_bound(proved), proved["log_p_low"].to_numpy()
     return schema.Coverage(
         certified=float(proved["certified"].mean()),
@@ -446,12 +503,12 @@ def _cost(proved: pd.DataFrame, pool: Pool) -> tuple[schema.Cost, ...]:
 # Estimates as numbers of a summary ------------------------------------------------------------------------------------
 
 
-def _mean(per_prompt: pd.Series, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
+def _mean(per_prompt: pd.Series, ends: tuple[float, float], *, comparisons: int = 1) -> Interval:
     """Mean over prompts; with several `comparisons` its interval holds together with those of the others (Bonferroni)."""
     return _interval(mean_over_prompts(per_prompt, ends=ends, confidence=_together(comparisons)))
 
 
-def _means(table: pd.DataFrame, seed: int, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
+def _means(table: pd.DataFrame, ends: tuple[float, float], *, comparisons: int = 1) -> list[Interval]:
     """Mean over prompts of each column, likewise."""
     values = table.to_numpy(dtype=float)
     return _intervals(mean_over_prompts(values, ends=ends, confidence=_together(comparisons)))

@@ -47,7 +47,11 @@ class TabularPolicy:
     normalize: bool = False
 
     def __post_init__(self):
-        mapped = isinstance(self.log_probs, np.memmap) and self.log_probs.dtype.kind in "fiu"
+        mapped = (
+            isinstance(self.log_probs, np.memmap)
+            and self.log_probs.dtype.kind in "fiu"
+            and self.log_probs.itemsize <= 8
+        )
         precision = _precision(self.log_probs)
         table = np.atleast_2d(self.log_probs if mapped else as_floats(self.log_probs, "log_probs"))
         if table.ndim != 2 or 0 in table.shape:
@@ -56,8 +60,7 @@ class TabularPolicy:
         object.__setattr__(self, "mu", prompt_distribution(self.mu, len(table), normalize=self.normalize))
         sums = np.empty(len(table))
         for rows in row_chunks(table.shape):
-            with np.errstate(over="ignore"):  # of a wider float than ours
-                chunk = np.asarray(table[rows], dtype=float)
+            chunk = np.asarray(table[rows], dtype=float)
             bad = np.isnan(chunk) | (chunk == np.inf)
             if not self.normalize:
                 bad |= chunk > max(SUM_TOLERANCE, precision)

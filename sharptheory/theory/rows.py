@@ -52,7 +52,8 @@ def as_floats(values, name: str) -> np.ndarray:
         array = np.asarray(values)
         if array.dtype.kind not in "biufO":
             raise TypeError(f"found {array.dtype}")
-        return np.asarray(array, dtype=float)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a float wider than ours
+            return np.asarray(array, dtype=float)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name} is no table of numbers ({error}); expected real numbers, rows of one length") from None
 

@@ -143,6 +143,38 @@ def test_a_report_on_given_samples_says_what_made_it(tmp_path, monkeypatch, caps
     assert code == 2 and f"mine.csv lies in --out {tmp_path}, which --force discards" in error
 
 
+def test_columns_and_a_reward_are_chosen_on_the_command_line(tmp_path, monkeypatch, capsys):
+    pool = pool_from_table(np.array([[0.7, 0.3]] * 30), 8, np.random.default_rng(0), np.array([[1, 0]] * 30))
+    pool = pool.drop(columns=["tokens", "log_likelihood"]).assign(judge=np.arange(240.0) % 7)
+    pool.rename(columns={"prompt_id": "idx", "correct": "score"}).to_csv(tmp_path / "mine.csv.gz", index=False)
+    given = ("diagnose", "--pool", tmp_path / "mine.csv.gz", "--columns", "prompt_id=idx, correct=score")
+    code, printed, error = run(monkeypatch, capsys, *given, "--reward", "judge", "--out", tmp_path / "out")
+    assert code == 0, error
+    assert "best of 8 by judge" in printed and "No log-likelihoods: best-of-N by judge" in " ".join(printed.split())
+    assert read_summary(tmp_path / "out").reward == "judge"
+    made = json.loads((tmp_path / "out/run.json").read_text())["facts"]
+    assert made["columns"] == {"prompt_id": "idx", "correct": "score"}
+    for columns, message in (
+        ("prompt_id", "--columns prompt_id: found 'prompt_id'; expected NAME=COLUMN"),
+        ("a=b,a=c", "--columns a=b,a=c: a is named twice"),
+        ("prompt_id=nr", "prompt_id=nr: column 'nr' is missing; found"),
+    ):
+        code, _, error = run(monkeypatch, capsys, *given[:3], "--columns", columns, "--out", tmp_path / "bad")
+        assert code == 2 and message in error and not (tmp_path / "bad").exists()
+    model = ("diagnose", "--model", "arithmetic-1m", "--task", "arithmetic", "--columns", "prompt_id=idx")
+    code, _, error = run(monkeypatch, capsys, *model)
+    assert code == 2 and "--columns names those of --pool" in error
+
+
+def test_a_folder_of_seeds_is_one_pool(tmp_path, monkeypatch, capsys):
+    for seed in (0, 1):
+        rows = [{"generation": f"g{seed}", "predicted_answer": str(i), "is_correct": i % 2 == 0} for i in range(4)]
+        (tmp_path / f"output-rs{seed}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for i, source in enumerate((tmp_path, tmp_path / "output-rs*.jsonl")):
+        code, printed, error = run(monkeypatch, capsys, "diagnose", "--pool", source, "--out", tmp_path / f"out{i}")
+        assert code == 0 and "4 × 2" in printed, error
+
+
 def test_the_report_on_a_runs_own_pool_leaves_the_run_as_it_is(tmp_path, monkeypatch, capsys):
     pool_from_table(np.array([[0.7, 0.3]] * 3), 4, np.random.default_rng(0)).to_parquet(tmp_path / "pool.parquet")
     (tmp_path / "run.json").write_text('{"model": "m"}')

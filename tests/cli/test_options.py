@@ -271,7 +271,7 @@ def test_options_reach_the_command_as_typed(monkeypatch, capsys):
              "--no-chat", "--trust-remote-code", "--convert-pickle", "--wait")  # fmt: skip
     run(monkeypatch, capsys, *typed)
     assert seen == dict(
-        model="m", task="t", prompts=7, seed=3, out=Path("o"), force=True, extract="exact", data=Path("d"), shots=2,
+        model="m", task="t", prompts=7, seed=3, out=Path("o"), force=True, dry_run=False, extract="exact", data=Path("d"), shots=2,
         max_new_tokens=5, batch_tokens=9, device="cpu", dtype="float32", chat=False, trust_remote_code=True, wait=True,
         convert_pickle=True,
     )  # fmt: skip

@@ -38,6 +38,7 @@ def test_what_is_printed_is_the_plan(pilot, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "plan.json"
     code, printed, _ = run(monkeypatch, capsys, "plan", "--pool", pilot, "--effect", "2pt", "--out", out)
+    printed = " ".join(printed.split())
     expected = plan(pd.read_parquet(pilot), 0.02)
     best = expected.best
     assert code == 0
@@ -63,12 +64,14 @@ def test_a_budget_prints_the_effect_that_it_shows(pilot, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     given = ("--budget", "30000", "--n", "1", "--cost-per-prompt", "9", "--cost-per-sample", "1", "--power", "0.9")
     code, printed, _ = run(monkeypatch, capsys, "plan", "--pool", pilot, *given)
+    printed = " ".join(printed.split())
     best = plan(pd.read_parquet(pilot), budget=30_000, n=1, cost_per_prompt=9, cost_per_sample=1, power=0.9).best
     assert code == 0 and f"{100 * best.effect:.2f}pt" in printed and "what the budget shows" in printed
     assert f"{100 * best.effect_low:.2f} to {100 * best.effect_high:.2f}pt" in printed
     assert f"{best.prompts:,} prompts" in printed and "points from a known number with probability 0.9" in printed
     assert "one sample each is always best" not in printed
     code, printed, _ = run(monkeypatch, capsys, "plan", "--pool", pilot, "--effect", "3%", "--n", "1")
+    printed = " ".join(printed.split())
     assert (
         "Where a prompt costs nothing, one sample each is always best." in printed and "with 1 sample each" in printed
     )
@@ -79,6 +82,7 @@ def test_options_reach_the_plan(pilot, monkeypatch, capsys):
     given = ("--effect", "4pt", "--n", "2", "--against", "constant", "--reward", "score", "--samples", "4",
              "--confidence", "0.9", "--seed", "3")  # fmt: skip
     code, printed, _ = run(monkeypatch, capsys, "plan", "--pool", pilot, *given)
+    printed = " ".join(printed.split())
     options = dict(n=2, against="constant", reward="score", samples=4, confidence=0.9, seed=3)
     best = plan(pd.read_parquet(pilot), 0.04, **options).best
     assert code == 0 and "Planned for the accuracy of best-of-2 by score" in printed

@@ -355,20 +355,24 @@ def test_a_reward_of_ones_own_reaches_the_report(own, tmp_path, monkeypatch, cap
     from sharptheory.cli import diagnose
 
     seen, real = [], diagnose.diagnose_pool
-    watch = lambda pool, *, rewards, **facts: seen.extend(rewards) or real(pool, rewards=rewards[:1], **facts)  # noqa: E731
+
+    def watch(pool, *, reward, rewards, **facts):
+        seen.extend([reward, *rewards])
+        return real(pool, reward=reward, **facts)
+
     monkeypatch.setattr(diagnose, "diagnose_pool", watch)
     given = ("diagnose", "--pool", tmp_path / "pool.parquet", "--out", tmp_path / "out")
     code, printed, error = run(monkeypatch, capsys, *given, "--reward", f"{own}:shortness", "--reward", f"{own}:surely")
     assert code == 0, error
     written = json.loads((tmp_path / "out/summary.json").read_text())
-    assert "shortness" in printed and "shortness" in [reward["name"] for reward in written["rewards"]]
+    assert "by shortness" in printed and written["reward"] == written["rewards"][0]["name"] == "shortness"
     assert written["provenance"]["rewards"] == [f"{own}:shortness", f"{own}:surely"]
     assert [reward.name for reward in seen] == ["shortness", "surely"] and all(isinstance(r, Reward) for r in seen)
     pool = Pool.from_frame(graded_pool())
     assert seen[0](pool).tolist() == [-1.0] * 48
     for twice, message in (
         (f"{own}:shortness", "two are called shortness; rewards need different names"),
-        (f"{own}:log_likelihood", "--reward log_likelihood: compared anyway"),
+        (f"{own}:log_likelihood", "--reward log_likelihood: a reward of this package has this name"),
         (f"{own}:nothing", "has no 'nothing'; it has"),
         (
             f"{own}:verdict",

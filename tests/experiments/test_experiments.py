@@ -91,6 +91,20 @@ def test_adaptive_caption():
     assert (np.abs(rows["measured"] - rows["exact"]) <= 4 * spread).all() and (rows["exact"] <= rows["bound"]).all()
 
 
+def test_planning_caption():
+    rows = table("planning")
+    groups = rows.groupby(["effect", "pilot_prompts", "world", "quantity"])
+    power, needed = groups["power"].mean(), groups["prompts_needed"].median()
+    two_points, five_points = power[0.02], power[0.05]
+    assert set(rows["effect"]) == {0.02, 0.05} and (np.abs(two_points.loc[300:] - 0.8) < 0.0205).all()
+    assert (groups["range_holds"].mean().loc[:, 300:] >= 0.9).all()
+    small = rows[(rows["effect"] == 0.02) & (rows["pilot_prompts"] == 30)].groupby(["world", "quantity"])["power"]
+    ends = small.quantile([0.05, 0.95])
+    assert round(ends.min(), 2) == 0.51 and round(ends.max(), 2) == 0.94
+    excess = (five_points - 0.8)[needed[0.05] < 100]
+    assert 0.06 < excess.max() < 0.07 and excess.loc[300:].min() > 0
+
+
 def test_separation_and_realizability_captions():
     rows = table("separation").set_index("d")
     assert (

@@ -19,6 +19,7 @@ from sharptheory.report.summary import diagnose
 from tests.fuzz.harness import TABLES, TEXTS, Choices, read
 from tests.fuzz.mutations import mutated, token
 from tests.measure.conftest import small_pool
+from tests.measure.foreign import DATA
 from tests.report.pools import hand_pool, table_pool
 
 #: Values that a column may well hold, as JSON.
@@ -76,8 +77,9 @@ def check_pool(path, n_rows: int | None) -> str:
         return "refused"
     everything = pool.frame()
     assert len(pool.samples) > 0 and (n_rows is None or len(everything) == n_rows)
-    score = everything["log_likelihood"].to_numpy(dtype=float)
-    assert np.isfinite(score).all() and (score <= 0).all()
+    if "log_likelihood" in everything:
+        score = everything["log_likelihood"].to_numpy(dtype=float)
+        assert np.isfinite(score).all() and (score <= 0).all()
     assert everything["prompt_id"].notna().all() and everything["finished"].dtype == "boolean"
     assert (
         not pool.samples.duplicated(["prompt_id", "sample_id"]).any()
@@ -104,6 +106,42 @@ def test_pools_of_text(fuzz, folder, suffix):
         return check_pool(path, len(table) if plain else None)
 
     fuzz(check, TEXTS, genome=64)
+
+
+# Logs of other tools --------------------------------------------------------------------------------------------------
+
+#: Fields and values of logs.
+LOGGED = [b'"resps"', b'"filtered_resps"', b'"metrics"', b'"choices"', b'"logprobs"', b'"content"', b'"logprob"', b'"scores"',
+          b'"value"', b'"epoch"', b'"C"', b"[[]]", b"[[1]]", b"{}", b"NaN", b"null", b"-1e999", b'"attachment://x"', b'"n"', b'"c"',
+          b"-9999.0", b'{"text": "a"}', b"1e400", b'"stop"']  # fmt: skip
+LOGS = {
+    "jsonl": [
+        *(
+            (DATA / name).read_bytes()
+            for name in ("samples_repeated.jsonl", "samples_filtered.jsonl", "completions.jsonl")
+        ),
+        b'{"idx": 7, "score": [true, false], "pred": ["4", null], "pred_score": [[-0.1, -0.2], [-3.0]], "tokens": [[1], [2]]}',
+        b'{"task_id": "x", "n": 5, "c": 2}\n{"task_id": "y", "n": 4, "c": 0}',
+        b'{"problem": "p", "generation": "g", "predicted_answer": "1", "symbolic_correct": true, "judgement": "Judgement: No"}',
+        b'{"custom_id": "a", "response": {"body": {"choices": [{"text": "a", "finish_reason": "stop"}]}}, "correct": true}',
+    ],
+    "json": [(DATA / "inspect_hf.json").read_bytes()],
+    "eval": [(DATA / "inspect.eval").read_bytes()],
+    "arrow": [(DATA / "dataset/data-00000-of-00001.arrow").read_bytes()],
+}
+
+
+@pytest.mark.parametrize("suffix", LOGS)
+def test_logs(fuzz, folder, suffix):
+    def check(choices):
+        path = folder / f"log.{suffix}"
+        spoilt = mutated(choices, LOGS[suffix], LOGGED)
+        choices.made = spoilt
+        path.write_bytes(spoilt)
+        pool = read(lambda: read_pool(path), path.name)
+        return "refused" if pool is None else "read"
+
+    fuzz(check, TEXTS if suffix == "jsonl" else TABLES, genome=64)
 
 
 # Parquet --------------------------------------------------------------------------------------------------------------

@@ -282,7 +282,7 @@ def test_a_batch_names_its_prompts_and_failures_are_left_out(tmp_path):
     rows.append({"custom_id": "q9", "response": None, "error": {"message": "too long"}})
     pool = read_pool(written(tmp_path / "batch.jsonl", *rows))
     assert pool.sizes.to_dict() == {"q0": 3, "q1": 3, "q2": 3}
-    assert pool.notes[1:] == ("1 requests failed and are left out.",)
+    assert pool.notes[1:] == ("Left out: 1 of the requests, which failed.",)
 
 
 def test_grades_and_rewards_beside_a_completion(tmp_path):

@@ -118,7 +118,7 @@ def test_reward_curves(ax):
     summary = diagnose(hand_pool(n_prompts=24, likely_right=21)).summary
     plots.reward_curves(summary, ax)
     _, normalized = summary.rewards
-    over = [point.over_likelihood for point in normalized.curve]
+    over = [point.over_reward for point in normalized.curve]
     assert_shows(ax, "length normalized", [1, 2], [point.accuracy for point in normalized.curve], over)
     assert line(ax, "log likelihood")[1] == pytest.approx([7 / 16, 7 / 8]) and len(bands(ax)) == 1
     assert line(ax, "any correct (skyline)")[1] == pytest.approx([7 / 16, 7 / 8])

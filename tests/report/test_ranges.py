@@ -22,7 +22,7 @@ RANGES = {
     "Greedy": {"accuracy": SHARE, "log_likelihood": LOG},
     "BestOfN": {"n": COUNT, "accuracy": SHARE, "over_sampling": DIFFERENCE, "log_likelihood": LOG},
     "Accuracy": {"n": COUNT, "accuracy": SHARE},
-    "RewardAccuracy": {"n": COUNT, "accuracy": SHARE, "over_likelihood": DIFFERENCE},
+    "RewardAccuracy": {"n": COUNT, "accuracy": SHARE, "over_reward": DIFFERENCE},
     "Summary": {"missed": SHARE},
     "Peak": {"n": COUNT, "accuracy": SHARE, "over_last": DIFFERENCE},
     "Check": {"n": COUNT, "predicted": SHARE, "measured": SHARE, "error": POSITIVE},
@@ -31,6 +31,7 @@ RANGES = {
                          "best_of_two": DIFFERENCE},
     "Dominance": {"above": SHARE, "p_above": SHARE, "below": SHARE, "p_below": SHARE, "n_prompts": COUNT},
     "Length": {"sampled": POSITIVE, "best_of_n": POSITIVE, "over_sampling": ANY},
+    "RewardCurve": {"auc": SHARE},
     "LengthConfound": {"correlation": DIFFERENCE, "auc": SHARE, "auc_given_length": SHARE, "accuracy": SHARE,
                        "accuracy_adjusted": SHARE, "slope": ANY, "n_prompts": COUNT},
     "Coverage": {"certified": SHARE, "coefficient": INVERSE, "log_coefficient_high": POSITIVE, "at_least": INVERSE,
@@ -102,7 +103,7 @@ def test_every_number_of_few_prompts_is_in_its_range(n_prompts):
     for m in (2, 8, 9):
         seen |= walked(diagnose(pool_of_everything(n_prompts, m, rng)).summary)
     assert {"summary.gain_over_greedy.accuracy", "summary.prediction.curve.accuracy", "summary.coverage.high_estimate",
-            "summary.length.confound.correlation", "summary.rewards.curve.over_likelihood", "summary.missed"} <= seen  # fmt: skip
+            "summary.length.confound.correlation", "summary.rewards.curve.over_reward", "summary.missed"} <= seen  # fmt: skip
 
 
 @pytest.mark.parametrize("n_prompts", [2, 5])

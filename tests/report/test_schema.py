@@ -243,7 +243,10 @@ def test_a_whole_number_is_a_number():
 
 def test_the_file_is_text_of_a_line_for_each_value():
     text = diagnose(hand_pool(), provenance={"a": "ä"}).summary.to_json()
-    assert text.startswith('{\n "schema_version": "4",\n "sampling": {\n  "n_prompts": 8,\n') and text.endswith("}\n")
+    first = (
+        '{\n "schema_version": "4",\n "reward": "log_likelihood",\n "notes": [],\n "sampling": {\n  "n_prompts": 8,\n'
+    )
+    assert text.startswith(first) and text.endswith("}\n")
     with pytest.raises(UserError, match="found schema_version None; expected '4'"):
         Summary.from_json("{}")
 

@@ -95,7 +95,7 @@ def test_numbers_by_another_route():
     any_right = pool.groupby("prompt_id")["correct"].any().mean()
     assert summary.pass_at_n[-1].accuracy.value == pytest.approx(any_right)
     own = summary.rewards[0]
-    assert own.name == "log_likelihood" and own.over_likelihood is None
+    assert own.name == "log_likelihood" and own.over_reward is None
     assert [point.n for point in own.curve] == [1, 2, 4, 8, 16, 32]
     assert own.curve[-1].accuracy.value == pytest.approx(top["correct"].mean())
     assert [point.n for point in summary.prediction.curve] == [32, 64, 128, 256]
@@ -112,10 +112,10 @@ def test_rewards_are_compared_prompt_by_prompt():
     assert set(curves) == {"log_likelihood", "length_normalized", "knows"}
     own, better = curves["log_likelihood"].curve[-1].accuracy, curves["knows"].curve[-1].accuracy
     assert own.value == pytest.approx(0.5) and better.value == pytest.approx(0.8) and better.low < own.high
-    assert curves["knows"].over_likelihood.value == pytest.approx(0.3)
-    assert curves["knows"].over_likelihood.direction() == 1
+    assert curves["knows"].over_reward.value == pytest.approx(0.3)
+    assert curves["knows"].over_reward.direction() == 1
     normalized = curves["length_normalized"]  # log .1 / 4 > log .3 / 2: it prefers the long response
-    assert normalized.over_likelihood.value == pytest.approx(-0.2)
+    assert normalized.over_reward.value == pytest.approx(-0.2)
 
 
 def test_comparisons_hold_together():
@@ -126,7 +126,7 @@ def test_comparisons_hold_together():
     for names in (["one"], ["one", "two", "three", "four", "five"]):
         one = diagnose(pool, rewards=[reward(name) for name in names]).summary.rewards[1]
         assert one.name == "one"
-        widths.append(one.over_likelihood.high - one.over_likelihood.low)
+        widths.append(one.over_reward.high - one.over_reward.low)
     assert widths[1] > widths[0]
 
 
@@ -282,7 +282,7 @@ def test_every_interval_is_that_of_its_values_on_each_prompt():
             assert_is(point.accuracy, of(values, ends=PROPORTION))
     assert_is(summary.gain_over_sampling.accuracy, of(TWO - ONE, ends=DIFFERENCE))
     assert_is(summary.gain_over_greedy.accuracy, of(TWO - GREEDY, ends=DIFFERENCE))
-    assert_is(summary.rewards[1].over_likelihood, of(-TWO, ends=DIFFERENCE))  # per token the unlikely one is preferred
+    assert_is(summary.rewards[1].over_reward, of(-TWO, ends=DIFFERENCE))  # per token the unlikely one is preferred
     assert summary.gain_over_greedy.accuracy.n_prompts == 8 and summary.gain_over_greedy.accuracy.low < 5 / 8
 
 
@@ -427,7 +427,7 @@ def test_differences_between_rewards_hold_together_by_prompt():
     for reward in (one, other):
         values = curve(pool, reward, "correct", [8])[8] - own
         expected = mean_over_prompts(values.to_numpy(dtype=float), ends=DIFFERENCE, confidence=1 - 0.05 / 3)
-        assert_is(found[reward.name].over_likelihood, expected)
+        assert_is(found[reward.name].over_reward, expected)
         assert abs(values).sum() > 0
 
 

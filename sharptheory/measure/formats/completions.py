@@ -69,7 +69,7 @@ def read(records: Iterable[Record], columns: Mapping[str, str]) -> Imported:
             places.append(f"{record.where}, choice {i}")
     if not rows:
         raise UserError(f"no request of {failed:,} succeeded; expected lines with choices")
-    notes = [f"{failed:,} requests failed and are left out."] if failed else []
+    notes = [f"Left out: {failed:,} of the requests, which failed."] if failed else []
     if by == {"line"}:
         notes.append("Lines do not say which prompt they answer: each counts as a prompt of its own.")
     for name in ("log_likelihood", "length", "tokens"):

@@ -7,7 +7,17 @@ responses that were not cut (`Summary.judged`).
 
 from __future__ import annotations
 
-from sharptheory.report.findings import accuracy, alignment, answers, cost, coverage, likelihood, rewards, theory
+from sharptheory.report.findings import (
+    accuracy,
+    alignment,
+    answers,
+    cost,
+    coverage,
+    likelihood,
+    rewards,
+    samples,
+    theory,
+)
 from sharptheory.report.findings.headline import headline
 from sharptheory.report.schema import Summary
 
@@ -17,13 +27,14 @@ __all__ = ["findings", "headline"]
 def findings(summary: Summary) -> dict[str, str]:
     """What the numbers mean: one paragraph for each figure that the summary supports, by the figure's key."""
     paragraphs = {
+        "samples": samples.sentences(summary),
         "accuracy": accuracy.sentences(summary) if summary.graded else (),
         "rewards": rewards.sentences(summary),
-        "likelihood": likelihood.sentences(summary),
+        "likelihood": likelihood.sentences(summary) if summary.likelihoods else (),
         "alignment": alignment.sentences(summary),
         "efficiency": alignment.efficiency(summary),
         "alignment_levels": (alignment.levels(summary),),
-        "coverage": () if summary.by_answers else coverage.sentences(summary),
+        "coverage": coverage.sentences(summary) if summary.likelihoods and not summary.by_answers else (),
         "theory": () if summary.by_answers else theory.sentences(summary),
         "answers": answers.sentences(summary),
         "cost": () if summary.by_answers else cost.sentences(summary),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.premises import few, no_verdict, unanimous
-from sharptheory.report.findings.words import count, elsewhere, no_difference, percent, points, share
+from sharptheory.report.findings.words import by, count, elsewhere, no_difference, percent, points, share
 from sharptheory.report.schema import Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
     sampling, last = summary.sampling, summary.best_of_n[-1]
     one = f"One sample is right on {percent(sampling.accuracy.value)} of prompts"
+    if summary.reward is None:
+        return [f"{one}{_open(summary)}.", _any(summary), _unread(summary)]
     if last.n == 1:
         return [f"{one}; best-of-N needs more samples.", unanimous(summary), _unread(summary)]
-    selected = f"{one}; the most likely of {last.n} on {share(last.accuracy)}."
+    best = f"the most likely of {last.n}" if summary.by_likelihood else f"the best of {last.n} by {by(summary)}"
+    selected = f"{one}; {best} on {share(last.accuracy)}."
     if same := unanimous(summary):
         return [selected, same, _unread(summary)]
     if failed := no_verdict(summary):
@@ -21,14 +24,32 @@ def sentences(summary: Summary) -> list[str | None]:
     return [selected, *(verdict(summary) for verdict in verdicts), _unread(summary)]
 
 
+def _open(summary: Summary) -> str:
+    """What the report could be about, where that is open."""
+    rewards = [reward.name for reward in summary.rewards if reward.auc is not None]
+    if summary.sampling.n_samples == 1:
+        return ""
+    if not rewards:
+        return "; there is nothing to select a response by"
+    return f"; --reward makes the report about {' or '.join(rewards)}"
+
+
+def _any(summary: Summary) -> str | None:
+    most = summary.pass_at_n[-1]
+    return f"At least one of {most.n:,} is right on {share(most.accuracy)}." if most.n > 1 else None
+
+
 def _difference(summary: Summary) -> str:
     return f"The difference is {points(summary.gain_over_sampling.accuracy)} points."
 
 
 def _verdict(summary: Summary) -> str:
     gain = summary.gain_over_sampling.accuracy
+    what = "sharpening" if summary.by_likelihood else f"selecting by {by(summary)}"
     if gain.direction() > 0:
-        return f"Sharpening pays: {points(gain)} points over sampling."
+        return f"{what[0].upper()}{what[1:]} pays: {points(gain)} points over sampling."
+    if gain.direction() < 0 and not summary.by_likelihood:
+        return f"Bad news: {what} hurts by {points(gain)} points; it prefers wrong responses here."
     if gain.direction() < 0:
         return (
             f"Bad news: sharpening hurts by {points(gain)} points; this model's likelihood prefers wrong responses here, and "
@@ -36,7 +57,7 @@ def _verdict(summary: Summary) -> str:
         )
     if no_difference(gain):
         return f"On every prompt that is exactly as often as one sample: selection changes nothing{elsewhere(gain)}."
-    return f"That sharpening pays is not shown, nor that it does not: {points(gain)} points over sampling."
+    return f"That {what} pays is not shown, nor that it does not: {points(gain)} points over sampling."
 
 
 def _against_greedy(summary: Summary) -> str | None:
@@ -65,15 +86,15 @@ def _forecast(summary: Summary) -> str | None:
     if summary.prediction is None:
         return None
     agree, checks = summary.prediction.agreeing, summary.prediction.open_checks
-    by = "predicting in the same way from a quarter of these samples"
+    way = "predicting in the same way from a quarter of these samples"
     if not checks:
-        return f"No forecast for larger N: these samples are too few to tell whether {by} agrees with the rest."
+        return f"No forecast for larger N: these samples are too few to tell whether {way} agrees with the rest."
     at = f"{agree} of {count(len(checks), 'value')} of N"
     if not summary.forecast:
-        return f"No forecast for larger N: {by} agrees with the rest at only {at}."
+        return f"No forecast for larger N: {way} agrees with the rest at only {at}."
     further, margin = summary.forecast[-1], 100 * max(check.margin for check in checks)
     return (
-        f"With N = {further.n:,} expect {share(further.accuracy)}; {by} agrees with the rest at {at}, where "
+        f"With N = {further.n:,} expect {share(further.accuracy)}; {way} agrees with the rest at {at}, where "
         f"{'up to ' if len(checks) > 1 else ''}{margin:.1f} points more or less would count as agreement.{_offset(summary)}"
     )
 
@@ -81,13 +102,13 @@ def _forecast(summary: Summary) -> str | None:
 def _offset(summary: Summary) -> str:
     """Where the forecast does not begin at what was measured: by how much it is off, which a reader sees in the figure."""
     begins, measured = summary.forecast[0], summary.best_of_n[-1]
-    by = begins.accuracy.value - measured.accuracy.value
-    if begins.n != measured.n or abs(by) < 0.005:
+    off = begins.accuracy.value - measured.accuracy.value
+    if begins.n != measured.n or abs(off) < 0.005:
         return ""
     return (
         f" At N = {begins.n:,} it says {percent(begins.accuracy.value)} where the samples themselves have "
         f"{percent(measured.accuracy.value)}: it is made from the likelihoods of few samples, and may be as far "
-        f"{'below' if by < 0 else 'above'} the truth beyond."
+        f"{'below' if off < 0 else 'above'} the truth beyond."
     )
 
 
@@ -97,7 +118,7 @@ def _missed(summary: Summary) -> str | None:
         return None
     return (
         f"On another {points(summary.missed)} points there is a correct response among the {summary.best_of_n[-1].n} that "
-        "likelihood does not pick."
+        f"{by(summary, 'likelihood')} does not pick."
     )
 
 

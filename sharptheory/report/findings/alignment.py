@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.premises import chance, few, no_verdict
-from sharptheory.report.findings.words import count, listed, points, span
+from sharptheory.report.findings.words import by, count, listed, points, span
 from sharptheory.report.schema import Dominance, Interval, Summary
 
 
@@ -11,38 +11,42 @@ def sentences(summary: Summary) -> list[str | None]:
     if summary.alignment is None:
         return [
             "None of these samples is known to be correct or not, so likelihood cannot be compared with correctness."
-        ]
+        ] * summary.likelihoods
     within, pooled = summary.alignment.within, summary.alignment.pooled
     if within.value is None:
         return [
-            "No prompt has both correct and incorrect responses, so likelihood cannot be compared with correctness within "
-            "prompts."
+            f"No prompt has both correct and incorrect responses, so {by(summary, 'likelihood')} cannot be compared with "
+            "correctness within prompts."
         ]
+    more = "is likelier" if summary.by_likelihood else f"has more {by(summary)}"
     order = (
-        f"Within a prompt, a correct response is likelier than a wrong one with probability {span(within, null=0.5)} "
+        f"Within a prompt, a correct response {more} than a wrong one with probability {span(within, null=0.5)} "
         f"({count(within.n_prompts, 'prompt')} with both)"
     )
     also = f"Pooled over prompts it is {span(pooled, null=0.5)}, which also rewards knowing which prompts are easy."
     if failed := no_verdict(summary):
         return [f"{order}.", failed, also]
-    return [f"{order}: {_knows(within)}", also, _dominates(summary.alignment.dominance_within)]
+    dominance = summary.alignment.dominance_within if summary.by_likelihood else None
+    return [f"{order}: {_knows(within, by(summary, 'likelihood'))}", also, _dominates(dominance)]
 
 
 #: An interval inside this one around 1/2 is close enough to a coin flip to be called one.
 COIN = (0.45, 0.55)
 
 
-def _knows(within: Interval) -> str:
+def _knows(within: Interval, reward: str) -> str:
     if within.direction(0.5) > 0:
-        return "likelihood knows which responses are right, and the premise of sharpening holds here."
+        premise = ", and the premise of sharpening holds here" if reward == "likelihood" else ""
+        return f"{reward} knows which responses are right{premise}."
     if within.direction(0.5) < 0:
-        return "likelihood is anti-aligned with correctness; the likelier a response, the more probably it is wrong."
+        more = "the likelier a response" if reward == "likelihood" else "the more of it a response has"
+        return f"{reward} is anti-aligned with correctness; {more}, the more probably it is wrong."
     if within.few:
         return f"{few(within)}."
     low, high = COIN
     if within.low >= low and within.high <= high:
         return f"all of that is between {low} and {high}, close to a coin flip, and sharpening has little to work with."
-    return "it is not shown that likelihood knows which responses are right, nor that it does not."
+    return f"it is not shown that {reward} knows which responses are right, nor that it does not."
 
 
 def _dominates(test: Dominance | None) -> str | None:
@@ -58,15 +62,15 @@ def efficiency(summary: Summary) -> list[str | None]:
     rows = {} if summary.alignment is None else {row.name: row for row in summary.alignment.efficiency}
     if not rows:
         return []
-    own, most = rows["log_likelihood"], rows["correctness"]
+    own, most = rows[summary.reward], rows["correctness"]
     return [
         "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 "
         "for a reward that says nothing.",
-        f"Best-of-2 by log-likelihood is at {points(own.best_of_two)} points over one sample, which is what its AUC means; by "
+        f"Best-of-2 by {by(summary)} is at {points(own.best_of_two)} points over one sample, which is what its AUC means; by "
         f"correctness it would be at {points(most.best_of_two)}.",
         None
         if own.slope.value is None
-        else f"To first order a tilt by log-likelihood moves accuracy by {points(own.slope)} points per √(2 nat) of "
+        else f"To first order a tilt by {by(summary)} moves accuracy by {points(own.slope)} points per √(2 nat) of "
         f"divergence from the model, and one by correctness by {points(most.slope)}.",
     ]
 

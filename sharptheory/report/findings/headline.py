@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import coverage_range, percent, share, span
+from sharptheory.report.findings.words import by, coverage_range, percent, share, span
 from sharptheory.report.schema import Answers, Coverage, Summary
 
 
@@ -16,16 +16,27 @@ def headline(summary: Summary) -> list[tuple[str, str]]:
         rows += [("one sample", share(sampling.accuracy))]
         if summary.greedy is not None and summary.greedy.accuracy is not None:
             rows += [("greedy decoding", share(summary.greedy.accuracy))]
-        rows += [
-            (f"best of {last.n} by log-likelihood", share(last.accuracy)),
-            (f"any of {last.n} (pass@{last.n})", share(summary.pass_at_n[-1].accuracy)),
-        ]
-        aucs = {"within prompts": summary.alignment.within, "pooled": summary.alignment.pooled}
-        rows += [
-            (f"AUC of likelihood, {name}", span(auc, null=0.5)) for name, auc in aucs.items() if auc.value is not None
-        ]
-    rows += _answer_rows(summary.answers) if summary.by_answers else _coverage_rows(summary.coverage)
+        if summary.reward is not None:
+            rows += [(f"best of {last.n} by {by(summary)}", share(last.accuracy))]
+        else:
+            votes = [reward.curve[-1] for reward in summary.rewards if reward.name == "majority"]
+            rows += [(f"majority of {vote.n}", share(vote.accuracy)) for vote in votes]
+        any_of_n = summary.pass_at_n[-1]
+        rows += [(f"any of {any_of_n.n} (pass@{any_of_n.n})", share(any_of_n.accuracy))]
+        rows += _auc_rows(summary)
+    if summary.by_answers:
+        rows += _answer_rows(summary.answers)
+    elif summary.likelihoods:
+        rows += _coverage_rows(summary.coverage)
     return [*rows, ("unfinished responses", "unknown" if sampling.unfinished is None else percent(sampling.unfinished))]
+
+
+def _auc_rows(summary: Summary) -> list[tuple[str, str]]:
+    if (found := summary.alignment) is None:
+        return []
+    aucs = {"within prompts": found.within, "pooled": found.pooled}
+    name = by(summary, "likelihood")
+    return [(f"AUC of {name}, {where}", span(auc, null=0.5)) for where, auc in aucs.items() if auc.value is not None]
 
 
 def _answer_rows(answers: Answers) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import cut_responses, no_difference, percent, span
+from sharptheory.report.findings.words import by, cut_responses, no_difference, percent, span
 from sharptheory.report.schema import Summary
 
 #: Responses that are shorter by this share call for a look at brevity.
@@ -14,8 +14,9 @@ def sentences(summary: Summary) -> list[str | None]:
     if last.n == 1:
         selected = f"One sample has {first.log_likelihood.value:.2f} nats on average; with one sample there is nothing to select."
         return [selected, cut_responses(summary.sampling.unfinished)]
+    best = f"the best of {last.n}{'' if summary.by_likelihood else f' by {by(summary)}'}"
     selected = (
-        f"The log-likelihood of the best of {last.n} is {last.log_likelihood.value:.2f} nats on average, "
+        f"The log-likelihood of {best} is {last.log_likelihood.value:.2f} nats on average, "
         f"{span(gain, sign=True)} over one sample."
     )
     return [
@@ -48,10 +49,12 @@ def _brevity(summary: Summary) -> list[str]:
     ]
     shorter = 1 - length.best_of_n / length.sampled
     if length.over_sampling.direction() < 0 and shorter > BREVITY:
-        sentences.append(
-            f"Short responses are selected ({100 * shorter:.0f} % shorter): likelihood sums over tokens, so check that what it "
-            "selects is not brevity; a length-normalised reward is the usual remedy."
+        why = (
+            "likelihood sums over tokens, so check that what it selects is not brevity; a length-normalised reward is the "
+            "usual remedy."
         )
+        why = why if summary.by_likelihood else "check that what it selects is not brevity."
+        sentences.append(f"Short responses are selected ({100 * shorter:.0f} % shorter): {why}")
     return sentences
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from sharptheory.report.schema import UNFINISHED_WARNING, Coverage, Interval, Range, RewardCurve
+from sharptheory.report.schema import UNFINISHED_WARNING, Coverage, Interval, Range, RewardCurve, Summary
 
 
 def percent(value: float | None) -> str:
@@ -121,6 +121,11 @@ TOGETHER = "in points, paired over prompts, with 95 % intervals that hold for al
 
 def named(reward: RewardCurve) -> str:
     return reward.name.replace("_", " ")
+
+
+def by(summary: Summary, likelihood: str = "log-likelihood") -> str:
+    """The report's reward in words; log-likelihood as the sentence has it."""
+    return likelihood if summary.by_likelihood else str(summary.reward).replace("_", " ")
 
 
 def cut_responses(unfinished: float | None, responses: str = "the responses") -> str | None:
