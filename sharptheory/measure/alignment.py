@@ -36,6 +36,8 @@ LENGTH_FACTOR = 1.1
 MANY_PROMPTS = 2_000
 #: Cells of the tables that are held at a time.
 CELLS = 1 << 24
+#: Prompts whose random signs are floats at a time.
+SIGNS = 1 << 13
 
 
 def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -365,12 +367,14 @@ def dominance(
     cells = np.searchsorted(grid, values) + len(grid) * correct
     pooled = None if within else np.bincount(cells, minlength=2 * len(grid)).reshape(2, -1).cumsum(axis=1)
     # Some thousand prompts at a time: the curves of all would not fit in memory.
-    sums, batch = 0.0, max(CELLS // (8 * len(grid)), 1)
-    for first, signs in zip(range(0, n_prompts, batch), _sign_flips(n_prompts, resamples, seed, batch=batch)):
-        rows = slice(known.starts[first], known.starts[first + signs.shape[1]])
+    sums, first, batch = 0.0, 0, max(CELLS // (8 * len(grid)), 1)
+    for signs in _sign_flips(n_prompts, resamples, seed, batch=batch):
+        last = first + signs.shape[1]
+        rows = slice(known.starts[first], known.starts[last])
         index = (known.prompt[rows] - first) * 2 * len(grid) + cells[rows]
         counts = np.bincount(index, minlength=signs.shape[1] * 2 * len(grid)).reshape(-1, 2, len(grid))
         sums += signs @ _differences(counts.cumsum(axis=2).swapaxes(0, 1), pooled)
+        first = last
     curves = sums / n_prompts if within else sums
     above, below = np.maximum([curves[0].max(), -curves[0].min()], 0.0) + 0.0  # not -0
     p_above, p_below = np.mean(curves.max(axis=1) >= above - 1e-12), np.mean(-curves.min(axis=1) >= below - 1e-12)
@@ -394,16 +398,18 @@ def _differences(cumulative: np.ndarray, pooled: np.ndarray | None = None) -> np
 
 
 def _sign_flips(n_prompts: int, resamples: int, seed: int, *, batch: int = 1 << 13) -> Iterator[np.ndarray]:
-    """All ``2^n`` sign vectors if they are few, else the data's own and random ones; `batch` prompts at a time, ``[·, b]``."""
+    """All ``2^n`` sign vectors if they are few, else the data's own and random ones; ``[·, b]``, some prompts at a time.
+
+    Random signs are drawn for `batch` prompts at once, a byte each, and become floats for fewer.
+    """
     if 2**n_prompts <= max(resamples, 1024):
         yield 1.0 - 2.0 * (np.arange(2**n_prompts)[:, None] >> np.arange(n_prompts) & 1)
         return
     rng = np.random.default_rng(seed)
     for start in range(0, n_prompts, batch):
-        size = min(batch, n_prompts - start)
-        signs = np.ones((resamples + 1, size))
-        signs[1:] -= 2 * rng.integers(2, size=(resamples, size), dtype=np.int8)
-        yield signs
+        flips = rng.integers(2, size=(resamples, min(batch, n_prompts - start)), dtype=np.int8)
+        for held in np.array_split(flips, -(-flips.shape[1] // SIGNS), axis=1):
+            yield np.concatenate([np.ones((1, held.shape[1])), 1.0 - 2.0 * held])
 
 
 # Length ---------------------------------------------------------------------------------------------------------------

@@ -232,13 +232,16 @@ def test_dominance_is_found_on_six_prompts(within):
     assert np.mean(np.array(found) < 0.05) > 0.6
 
 
-def test_sign_flips_are_all_or_random():
+def test_sign_flips_are_all_or_random(monkeypatch):
     signs = np.concatenate(list(_sign_flips(3, 100, 0)))
     assert sorted(map(tuple, signs)) == sorted(itertools.product([-1, 1], repeat=3)) and signs[0].tolist() == [1, 1, 1]
     signs = np.concatenate(list(_sign_flips(40, 100, 0, batch=16)), axis=1)
     assert signs.shape == (101, 40) and (signs[0] == 1).all() and set(np.unique(signs)) == {-1, 1}
     assert not np.array_equal(signs, np.concatenate(list(_sign_flips(40, 100, 1, batch=16)), axis=1))
     assert not np.array_equal(signs[:, :16], signs[:, 16:32])
+    monkeypatch.setattr(alignment, "SIGNS", 5)  # how many are floats at a time changes none
+    parts = list(_sign_flips(40, 100, 0, batch=16))
+    assert max(part.shape[1] for part in parts) <= 5 and np.array_equal(np.concatenate(parts, axis=1), signs)
 
 
 @pytest.mark.parametrize("within", [True, False])

@@ -181,3 +181,22 @@ def test_the_exponent_of_a_borda_vote_is_finite(pool, p):
 def test_answers_and_correctness_are_of_one_length():
     with pytest.raises(UserError, match="2 answers and 1 values of correct"):
         majority_accuracy(["a", "b"], [1], [1])
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_borda_curve_of_prompts_of_several_sizes_is_that_of_all_subsets(n):
+    """Blocks of one random order are random subsets, whatever the sizes, ties in reward, and samples without an answer."""
+    rng = np.random.default_rng(n)
+    prompt = np.repeat([0, 1, 2], [4, 7, 8])
+    answer = rng.choice(["a", "b", "c", None], len(prompt))
+    pool = pd.DataFrame({"prompt_id": prompt, "answer": answer, "correct": answer == "a",
+                         "self_certainty": rng.integers(4, size=len(prompt)).astype(float)})  # fmt: skip
+    found = borda_curve(pool, [n], subsets=6_000)[n]
+    for prompt_id, samples in pool.groupby("prompt_id"):
+        accuracy = []
+        for subset in itertools.combinations(samples.index, n):
+            part = pool.loc[list(subset)]
+            votes = borda(part).groupby(part["answer"].to_numpy()).first()
+            best = votes.index[votes >= votes.max() - 1e-9] if len(votes) else votes.index
+            accuracy.append("a" in best and 1 / len(best))
+        assert found[prompt_id] == pytest.approx(np.mean(accuracy), abs=0.03)
