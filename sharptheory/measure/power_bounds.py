@@ -20,8 +20,8 @@ import pandas as pd
 from scipy.special import wrightomega
 
 from sharptheory.errors import UserError, expect_numbers
-from sharptheory.measure.certificate import LIKELIHOOD_NOISE, distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool, shown
+from sharptheory.measure.responses import LIKELIHOOD_NOISE, distinct_responses, response_keys
 
 #: Powers at which the moment is compared, before the last step is refined.
 POWERS = 1 + np.geomspace(1e-3, 1e3, 31)

@@ -294,7 +294,9 @@ def test_unfinished_responses_are_warned_about_and_judged_only_if_few(hand, unfi
 
 def test_every_premise_that_fails_is_named_with_its_remedy(hand):
     """At N = 1 the law says .5 and the samples .8, on 50 prompts with four held-out samples each."""
-    off = rates((0.5, Interval(0.8, 0.75, 0.85, 50)), n_prompts=50, n_samples=200, disagreements=1)
+    off = rates(
+        (0.5, Interval(0.8, 0.75, 0.85, 50)), n_prompts=50, n_samples=200, hits=160, expected=100.0, p_value=0.0
+    )
     summary = changed(dataclasses.replace(hand, hit_rates=off), "sampling", unfinished=0.25, n_mixed_prompts=19)
     assert summary.unmet == ("unfinished", "mixed prompts", "law") and not summary.judged
     law = (
@@ -314,8 +316,8 @@ def test_every_premise_that_fails_is_named_with_its_remedy(hand):
     only = dataclasses.replace(hand, hit_rates=off)
     assert only.unmet == ("law",) and f"No verdict: {law}." in findings(only)["accuracy"]
     assert text["theory"].endswith(
-        "1 of 1 measured points lie outside their 95 % interval, more than chance explains (p < 0.001 at N = 1; neighbours "
-        "share their samples)."
+        "1 of 1 measured points, at N = 1, lies outside its 95 % interval; neighbours share their samples. Tested at N = 1: "
+        "160 of 200 samples are the argmax where the law expects 100.0, more than chance explains (p < 0.001, two-sided and exact)."
     )
 
 
@@ -391,16 +393,17 @@ def test_unreadable_answers_are_said(hand):
 
 def test_the_law_is_judged_by_its_points():
     summary = diagnose(table_pool(aligned=1.0)).summary
-    assert "Every measured point agrees" in findings(changed(summary, "hit_rates", disagreements=0))["theory"]
-    assert (
-        "2 of 5 measured points lie outside their 95 % interval, which may be chance (p = 1.000 at N = 1; neighbours"
-        in findings(changed(summary, "hit_rates", disagreements=2))["theory"]
-    )
+    assert "Every measured point agrees" in findings(summary)["theory"]
+    points = summary.hit_rates.curve
+    off = [dataclasses.replace(point, predicted=point.measured.high + 0.01) for point in points[2:4]]
+    text = findings(changed(summary, "hit_rates", curve=(*points[:2], *off, *points[4:]), p_value=0.25))["theory"]
+    assert "2 of 5 measured points, at N = 4 and 8, lie outside their 95 % interval; neighbours share" in text
+    assert "Tested at N = 1:" in text and text.endswith("as chance allows (p = 0.250, two-sided and exact).")
 
 
-def rates(*points: tuple[float, Interval], n_prompts: int = 4, n_samples: int = 16, disagreements: int = 0) -> HitRates:
+def rates(*points: tuple[float, Interval], n_prompts: int = 4, n_samples: int = 16, **tested) -> HitRates:
     curve = tuple(HitRate(2**i, predicted, measured) for i, (predicted, measured) in enumerate(points))
-    return HitRates(n_prompts, n_samples, curve, disagreements)
+    return HitRates(n_prompts, n_samples, curve, **({"hits": 8, "expected": 8.0, "p_value": 1.0} | tested))
 
 
 NARROW, WIDE, ALL = Interval(0.5, 0.3, 0.7, 4), Interval(0.5, 0.0, 1.0, 4), Interval(0.1, 0.0, 0.75, 4)
@@ -417,8 +420,8 @@ AGREES = "Every measured point agrees with the exact law within its 95 % interva
         (rates((0.3, ALL)), f"{AGREES}."),
         (rates((0.7, ALL)), f"{AGREES}."),
         (
-            rates((0.5, NARROW), (0.9, NARROW), disagreements=1),
-            "1 of 2 measured points lie outside their 95 % interval",
+            rates((0.5, NARROW), (0.9, NARROW)),
+            "1 of 2 measured points, at N = 2, lies outside its 95 % interval; neighbours share their samples.",
         ),
     ],
 )
@@ -751,9 +754,9 @@ def test_the_paragraphs_on_coverage_and_theory(hand):
         "These are not log-likelihoods of responses sampled at temperature 1, so coverage is left out, and with it the test of the "
         "exact law, the prediction and the costs: because."
     )
-    assert whole(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW), disagreements=1)), "theory").endswith(
-        "1 of 1 measured points lie outside their 95 % interval, which may be chance (p = 1.000 at N = 1; neighbours share "
-        "their samples)."
+    assert whole(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW))), "theory").endswith(
+        "Tested at N = 1: 8 of 16 samples are the argmax where the law expects 8.0, as chance allows (p = 1.000, two-sided and "
+        "exact)."
     )
     assert "theory" not in findings(refused) and "cost" not in findings(refused)
     without = tuple(dataclasses.replace(each, tokens=None) for each in hand.cost)
