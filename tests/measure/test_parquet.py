@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sharptheory.errors import UserError
@@ -112,3 +113,64 @@ def test_hashes_tell_sequences_apart():
         assert hashed(wrong) is None
     sliced = pa.array([[9], [1, 2], [2, 1]])[1:]
     np.testing.assert_array_equal(hashed(sliced)[0], first[:2])
+
+
+# Files of one table ---------------------------------------------------------------------------------------------------
+
+
+def parts(folder, *columns: dict) -> None:
+    for i, each in enumerate(columns):
+        pq.write_table(pa.table(each), folder / f"part-{i}.parquet")
+
+
+@pytest.mark.parametrize("texts", [True, False])
+@pytest.mark.parametrize(
+    ("name", "first", "second", "found"),
+    [
+        ("correct", [True, False], [0.9, 0.3], "found double; expected bool"),
+        ("prompt_id", [1, 1], ["01", "01"], "found string; expected int64"),
+        ("answer", ["1", "2"], [1, 2], "found int64; expected string"),
+        ("prompt_id", [1, 1], pa.array([2**63, 1], pa.uint64()), "found uint64; expected int64"),
+    ],
+)
+def test_files_whose_types_do_not_go_together_are_no_table(tmp_path, name, first, second, found, texts):
+    base = {"prompt_id": [1, 1], "correct": [True, False]}
+    parts(tmp_path, base | {name: first}, base | {name: second})
+    with pytest.raises(
+        UserError, match=rf"part-1\.parquet, column '{name}': {found}, as in .*part-0\.parquet: files of one table"
+    ):
+        read_pool(tmp_path, texts=texts)
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_a_wider_type_holds_the_values_of_all_files(tmp_path, texts):
+    nothing = pa.nulls(1)
+    parts(
+        tmp_path,
+        {"prompt_id": pa.array([1], pa.int16()), "correct": nothing, "answer": nothing, "judge": [1], "tokens": [[1]]},
+        {"prompt_id": [2**60], "correct": [True], "answer": ["a"], "judge": [0.5], "late": [7.0],
+         "tokens": pa.array([[2]], pa.large_list(pa.int32())), "source": ["m"]},
+    )  # fmt: skip
+    pool = read_pool(tmp_path, texts=texts)
+    assert pool["prompt_id"].tolist() == [1, 2**60] and pool["correct"].tolist() == [pd.NA, True]
+    assert pool["answer"].tolist() == [None, "a"] and pool["source"].tolist() == ["unknown", "m"]
+    assert pool.numbers("judge").tolist() == [1.0, 0.5]
+    np.testing.assert_array_equal(pool.numbers("late"), [np.nan, 7.0])  # a column of the second file only
+    assert pool.responses.by == "tokens" and len(set(pool.responses.keys)) == 2
+
+
+@pytest.mark.parametrize(
+    ("folders", "ids"), [(["01", "1"], ["01", "1"]), (["1", "10"], [1, 10]), (["-0", "0"], ["-0", "0"])]
+)
+def test_folders_that_differ_in_spelling_are_different_prompts(tmp_path, folders, ids):
+    for name in folders:
+        (tmp_path / f"prompt_id={name}").mkdir()
+        parts(tmp_path / f"prompt_id={name}", {"correct": [True]})
+    assert read_pool(tmp_path)["prompt_id"].tolist() == ids
+
+
+def test_a_column_of_the_files_is_not_read_from_their_folders(tmp_path):
+    for name, i in (("01", 1), ("2", 2)):
+        (tmp_path / f"prompt_id={name}").mkdir()
+        parts(tmp_path / f"prompt_id={name}", {"prompt_id": [i], "correct": [True]})
+    assert read_pool(tmp_path)["prompt_id"].tolist() == [1, 2]

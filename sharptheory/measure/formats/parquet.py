@@ -8,7 +8,8 @@ other short texts come as codes of their distinct values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from sharptheory.measure.pool import GREEDY, TEXT, Responses
 LONG = ("prompt", "response", "tokens")
 #: Text of few distinct values.
 SHORT = tuple(name for name in TEXT if name not in LONG)
+#: The folder of rows whose value is null.
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def open_table(path: str | Path, columns: Mapping[str, str]) -> ds.Dataset | None:
@@ -35,23 +38,94 @@ def open_table(path: str | Path, columns: Mapping[str, str]) -> ds.Dataset | Non
         columns: what the table calls a column, by its name in a pool.
 
     Raises:
-        UserError: a parquet file that cannot be read.
+        UserError: a parquet file that cannot be read, or files of which a column has types that do not go together.
     """
     path = Path(path)
     files = parquet_files(path)
     if not files:
         return None
     options = ds.ParquetReadOptions(dictionary_columns=[columns.get(name, name) for name in SHORT])
+    read = partial(ds.dataset, list(map(str, files)), format=ds.ParquetFileFormat(read_options=options))
     try:
-        found = ds.dataset(
-            list(map(str, files)),
-            format=ds.ParquetFileFormat(read_options=options),
-            partitioning=ds.partitioning(flavor="hive") if path.is_dir() else None,
-            partition_base_dir=str(path) if path.is_dir() else None,
-        )
+        found = read()
+        schemas = [fragment.physical_schema for fragment in found.get_fragments()]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    return found if _one_response_per_row(found.schema, columns) else None
+    partitions = _partitions(path, files, {name for schema in schemas for name in schema.names})
+    if not all(_one_response_per_row(pa.schema([*schema, *partitions]), columns) for schema in schemas):
+        return None
+    if path.is_file():
+        return found
+    return read(
+        schema=pa.schema([*_one_schema(schemas, files), *partitions]),
+        partitioning=ds.partitioning(partitions, flavor="hive") if len(partitions) else None,
+        partition_base_dir=str(path),
+    )
+
+
+def _partitions(path: Path, files: Sequence[Path], known: set[str]) -> pa.Schema:
+    """What folders say beyond the columns of their files: whole numbers where each is in its shortest spelling, else text."""
+    values: dict[str, set[str]] = {}
+    for file in files if path.is_dir() else ():
+        for folder in file.relative_to(path).parts[:-1]:
+            name, _, value = folder.partition("=")
+            if name not in known:
+                values.setdefault(name, set()).add(value)
+    whole = lambda each: all(re.fullmatch("0|-?[1-9][0-9]{0,17}", value) for value in each - {NO_VALUE})  # noqa: E731
+    return pa.schema([(name, pa.int64() if whole(each) else pa.string()) for name, each in values.items()])
+
+
+def _one_schema(schemas: Sequence[pa.Schema], files: Sequence[Path]) -> pa.Schema:
+    """The columns of all files; one that a file lacks is null there.
+
+    Raises:
+        UserError: a column has types of which none holds the values of both; names the files.
+    """
+    types: dict[str, pa.DataType] = {}
+    first: dict[str, Path] = {}
+    for schema, file in zip(schemas, files):
+        for field in schema:
+            name, kind = field.name, types.get(field.name, field.type)
+            common = _common(kind, field.type)
+            if common is None:
+                found = f"{file}, column {name!r}: found {_plain(field.type)}"
+                raise UserError(
+                    f"{found}; expected {_plain(kind)}, as in {first[name]}: files of one table have one type"
+                )
+            types[name] = common
+            if not pa.types.is_null(field.type):
+                first.setdefault(name, file)
+    return pa.schema(list(types.items()))
+
+
+def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+    """The narrowest type that holds all values of two; None if there is none."""
+    types = pa.types
+    if a.equals(b) or types.is_null(b):
+        return a
+    if types.is_null(a):
+        return b
+    a, b = _plain(a), _plain(b)
+    if all(types.is_string(kind) or types.is_large_string(kind) for kind in (a, b)):
+        return pa.string() if a.equals(b) else pa.large_string()
+    if all(types.is_list(kind) or types.is_large_list(kind) for kind in (a, b)):
+        inner = _common(a.value_type, b.value_type)
+        return None if inner is None else pa.large_list(inner)
+    if all(types.is_integer(kind) for kind in (a, b)):
+        signed = next((kind for kind in (a, b) if types.is_signed_integer(kind)), None)
+        if signed is None:
+            return pa.uint64()
+        return None if types.is_uint64(a) or types.is_uint64(b) else pa.int64()
+    # A whole number of 64 bits that no float holds is refused when it is read.
+    if all(types.is_integer(kind) or types.is_floating(kind) for kind in (a, b)):
+        return pa.float64()
+    if types.is_decimal(a) and types.is_decimal(b):
+        return pa.unify_schemas([pa.schema({"": a}), pa.schema({"": b})], promote_options="permissive").field("").type
+    return None
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -113,7 +187,7 @@ def read_table(found: ds.Dataset, columns: Mapping[str, str], *, texts: bool) ->
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = _plain(kind)
     return not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
                 or pa.types.is_decimal(kind) or pa.types.is_null(kind))  # fmt: skip
 
