@@ -49,9 +49,10 @@ def open_table(path: str | Path, columns: Mapping[str, str]) -> ds.Dataset | Non
     try:
         found = read()
         schemas = [fragment.physical_schema for fragment in found.get_fragments()]
+        names = {name for schema in schemas for name in schema.names}  # which may not be UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    partitions = _partitions(path, files, {name for schema in schemas for name in schema.names})
+    partitions = _partitions(path, files, names)
     if not all(_one_response_per_row(pa.schema([*schema, *partitions]), columns) for schema in schemas):
         return None
     if path.is_file():
