@@ -113,7 +113,7 @@ def auc_pooled(
         score: a self-reward or a numeric column. resamples: of the prompts.
 
     Returns:
-        The AUC with its interval; NaN if all responses are right, or all wrong.
+        The AUC with its interval, none where every resample has the same; NaN if all responses are right, or all wrong.
 
     Raises:
         UserError: an unknown column, or one that is not numeric or has gaps.
@@ -156,7 +156,19 @@ def _grouped(values: np.ndarray, most: int) -> tuple[np.ndarray, int]:
 
 def _around(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
     """An exact concordance with the interval of its replicates, of which the first is that of the prompts as they are."""
-    return from_replicates(value, replicates[1:] + (value - replicates[0]), n_prompts, ends=PROPORTION)
+    return _resampled(value, replicates[1:] + (value - replicates[0]), n_prompts)
+
+
+def _resampled(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
+    """A concordance with the interval of its replicates; without limits where every resample gives the same.
+
+    An order that no resample of these prompts breaks is no certainty: other prompts may break it, and how often the
+    resamples cannot say.
+    """
+    estimate = from_replicates(value, replicates, n_prompts, ends=PROPORTION)
+    if estimate.high - estimate.low > 1e-12:
+        return estimate
+    return Estimate(estimate.value, np.asarray(np.nan), np.asarray(np.nan), n_prompts)
 
 
 def table_concordance(counts: np.ndarray) -> np.ndarray:
@@ -197,7 +209,10 @@ def concordance(scores: np.ndarray, values: np.ndarray, weights: np.ndarray | No
 
 
 def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts."""
+    """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts.
+
+    Without an interval where every resample of the prompts has the same, as in `across_methods`.
+    """
     known = as_pool(pool).graded()
     starts, n_prompts = known.starts[:-1], len(known.prompt_ids)
     scores, values = (
@@ -209,7 +224,7 @@ def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, see
         if np.isnan(value):
             return Estimate.unknown()
         weights = resampled(n_prompts, resamples=resamples, seed=seed)
-        return from_replicates(value, concordance(scores, values, weights), n_prompts, ends=PROPORTION)
+        return _resampled(value, concordance(scores, values, weights), n_prompts)
     # No matrix of all pairs: τ_b √(P_v P_s) is concordant less discordant pairs, P pairs that differ.
     differing = [n_prompts * (n_prompts - 1.0) - (c * (c - 1.0)).sum() for c in map(_counts, (values, scores))]
     if differing[0] == 0:
@@ -236,6 +251,9 @@ def across_methods(
     Args:
         log_likelihood, accuracy: expected values of each prompt under each of K methods, ``[X, K]``.
 
+    Returns:
+        The concordance with its interval, none where every resample of the prompts has the same.
+
     Raises:
         UserError: shapes differ.
     """
@@ -252,7 +270,7 @@ def across_methods(
         concordance(means(log_likelihood, weights), means(accuracy, weights))
         for weights in resampled_batches(len(accuracy), resamples=resamples, seed=seed)
     ]
-    return from_replicates(value, np.concatenate(replicates), len(accuracy), ends=PROPORTION)
+    return _resampled(value, np.concatenate(replicates), len(accuracy))
 
 
 def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:

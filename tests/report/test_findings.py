@@ -679,10 +679,14 @@ def test_an_entropy_is_said_where_the_samples_leave_less_than_a_factor_of_two(ha
 
 
 def test_the_paragraph_on_levels(hand):
-    levels = {"prompts": UP, "N of best-of-N": SAME, "decoding methods": Interval(None, None, None, 0)}
+    levels = {
+        "prompts": UP,
+        "N of best-of-N": Interval(1.0, None, None, 50),
+        "decoding methods": Interval(None, None, None, 0),
+    }
     sentence = (
         "The probability that the more accurate of two has the higher log-likelihood is, across prompts 0.10 [0.05, 0.15]{} across "
-        "N of best-of-N 0.00 (whatever the prompts){}."
+        "N of best-of-N 1.00 (no interval: these prompts leave it the same in every resample){}."
     )
     assert whole(changed(hand, "alignment", levels=levels), "alignment_levels") == sentence.format(" and", "")
     assert whole(changed(hand, "alignment", levels=levels | {"within a prompt": UP}), "alignment_levels") == (
@@ -832,7 +836,7 @@ def test_estimates_in_words():
     assert share(Interval(0.5, 0.5, 0.5, 9)) == "50.0 % (the same on every prompt)"
     assert span(Interval(None, None, None, 0)) == "unknown" and share(Interval(None, None, None, 0)) == "n/a"
     assert (
-        span(Interval(0.5, 0.5, 0.5, 9), alike="so") == "0.50 (so)"
+        span(Interval(0.5, None, None, 9), unlimited="so") == "0.50 (no interval: so)"
         and span(estimate, scale=10, digits=1) == "8.0 [7.7, 8.3]"
     )
     assert span(Interval(-1e-9, -1.0, 1.0, 9), sign=True) == "+0.00 [-1.00, +1.00]"
