@@ -15,6 +15,7 @@ from typer import Option
 from sharptheory.cli.app import app, console, examples, number_table, write_json
 from sharptheory.cli.limits import check_out
 from sharptheory.cli.numbers import number
+from sharptheory.cli.rewards import renamed_columns
 from sharptheory.errors import UserError
 from sharptheory.provenance import provenance
 
@@ -28,6 +29,7 @@ from sharptheory.provenance import provenance
 )
 def plan(
     pool: Annotated[Path, Option(help="The pilot: a graded pool, .parquet, .jsonl or .csv.")],
+    columns: Annotated[str, Option(help="What --pool calls columns: prompt_id=idx,correct=score.")] = "",
     effect: Annotated[str | None, Option(help="Difference in accuracy to be shown: 2pt, 2% or 0.02.")] = None,
     budget: Annotated[float | None, Option(help="Or what may be spent; the effect that it shows is planned.")] = None,
     power: Annotated[float, Option(help="Chance of showing the effect if it is there.")] = 0.8,
@@ -65,7 +67,7 @@ def plan(
     number(power, "--power", f"({(1 - confidence) / 2:g}, 1)")
     if out is not None:
         check_out(out, folder=False)
-    pilot = read_pool(pool)
+    pilot = read_pool(pool, columns=renamed_columns(columns))
     with as_options():
         found = planning.plan(
             pilot,

@@ -130,6 +130,17 @@ def test_counts_are_planned_for_one_sample_or_refused_with_the_cure(tmp_path, mo
     assert code == 0, error
 
 
+def test_columns_of_the_pilot_may_have_other_names(pilot, tmp_path, monkeypatch, capsys):
+    table = pd.read_parquet(pilot)
+    table.rename(columns={"prompt_id": "id", "correct": "ok"}).to_csv(tmp_path / "a.csv", index=False)
+    given = ("--effect", "2pt", "--n", "2")
+    code, printed, error = run(
+        monkeypatch, capsys, "plan", "--pool", tmp_path / "a.csv", "--columns", "prompt_id=id,correct=ok", *given
+    )
+    assert code == 0, error
+    assert printed == run(monkeypatch, capsys, "plan", "--pool", pilot, *given)[1]
+
+
 def test_errors_name_options_as_they_are_typed(tmp_path, pilot, monkeypatch, capsys):
     lines = "".join(f"{i},-1,{i % 2}\n" for i in range(30))
     (tmp_path / "one.csv").write_text("prompt_id,log_likelihood,correct\n" + lines)
