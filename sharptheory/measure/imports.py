@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from sharptheory.errors import UserError
 from sharptheory.files import PACKED, parse_json, read_csv, read_jsonl, read_text
 from sharptheory.measure.formats import completions, datasets, inspect, lm_eval, nemo_skills, parquet, tables
 from sharptheory.measure.formats.record import Imported, Record, Where, table
-from sharptheory.measure.pool import TEXT, Pool, Responses
+from sharptheory.measure.pool import TEXT, Pool, Responses, shown
 
 #: Formats of JSON lines that are known by the fields of their first line.
 FORMATS = (lm_eval, completions, nemo_skills)
@@ -43,13 +44,14 @@ def read_pool(
         columns: what a table calls a column, by its name here: ``{"prompt_id": "idx", "correct": "score"}``. In a log,
             the metric or scorer that is to be `correct`.
         texts: False leaves `prompt`, `response` and `tokens` of a parquet table on disk: no number is made of them, and
-            which responses are the same is read from them piece by piece.
+            which responses are the same is read from them piece by piece; that a prompt_id has one prompt is not checked.
 
     Returns:
         The pool; `Pool.notes` says what was taken for what.
 
     Raises:
         UserError: no such file, unknown suffix, malformed line, or invalid content; names file, line or row, and column.
+            What is neither a source nor names of columns.
 
     ```python
     >>> import pathlib, tempfile
@@ -60,10 +62,12 @@ def read_pool(
 
     ```
     """
-    columns = dict(columns or {})
+    columns = _names(columns)
     if isinstance(source, (pd.DataFrame, pa.Table)):
         frame = source if isinstance(source, pd.DataFrame) else datasets.from_arrow(source)
         return _pool(tables.expand(tables.rename(Imported(frame.reset_index(drop=True)), columns)))
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(f"source is a {type(source).__name__}; expected a path, a data frame or an Arrow table")
     if (found := parquet.open_table(source, columns)) is not None:
         try:
             return _pool(*parquet.read_table(found, columns, texts=texts))
@@ -76,6 +80,18 @@ def read_pool(
         raise (
             error if str(source) in str(error) or str(paths[0]) in str(error) else UserError(f"{source}: {error}")
         ) from None
+
+
+def _names(columns: Mapping[str, str] | None) -> dict[str, str]:
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping):
+        raise UserError(f"columns: found {shown(columns)}; expected a dictionary, as {{'prompt_id': 'idx'}}")
+    for name, source in columns.items():
+        # A data frame may number its columns.
+        if not isinstance(name, str) or isinstance(source, bool) or not isinstance(source, (str, int)):
+            raise UserError(f"columns: found {shown(name)}: {shown(source)}; expected names of columns")
+    return dict(columns)
 
 
 def pool_files(source: str | Path) -> list[Path]:
@@ -224,22 +240,49 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, Where]:
         if len(row) != len(header):
             raise UserError(f"{path}:{line} has {len(row)} fields; expected {len(header)} as in the header")
     fields = zip(*([field or None for field in row] for _, row in rows)) if rows else [()] * len(header)
-    columns = [_typed(name, values) for name, values in zip(header, fields)]
+    columns = []
+    for name, values in zip(header, fields):
+        try:
+            columns.append(_typed(name, values))
+        except _Odd as odd:
+            line, found = rows[odd.row][0], values[odd.row]
+            raise UserError(f"{path}: line {line}, column {name!r}: found {shown(found)}; expected {NUMBER}") from None
     frame = pd.DataFrame(dict(enumerate(columns))).set_axis(header, axis=1)
     return frame, lambda i: f"line {rows[i][0]}"
 
 
+NUMBER = "a number as 15, -1.5 or 2e-3, or an empty field"
+_SPELLED = re.compile(r"\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity)\s*", re.IGNORECASE)
+
+
+class _Odd(Exception):
+    """A field among numbers that only Python takes for one: nan, 1_5."""
+
+    def __init__(self, row: int):
+        self.row = row
+
+
 def _typed(name: str, fields: Sequence[str | None]) -> pd.Series:
-    if name == "prompt_id":
+    if name in ("prompt_id", *tables.NAMES["prompt_id"]):
         # Integers only if every id is one in its shortest spelling: 01 and 1 are two prompts.
         plain = all(field is not None and re.fullmatch("0|-?[1-9][0-9]{0,17}", field) for field in fields)
         return pd.Series(list(map(int, fields)) if plain else fields, dtype=np.int64 if plain else object)
     if name in TEXT:
         return pd.Series(fields, dtype=object)
     try:
-        return pd.Series([math.nan if field is None else float(field) for field in fields])
+        numbers = [math.nan if field is None else float(field) for field in fields]
     except ValueError:
         return pd.Series(fields, dtype=object)
+    spelled = [field is None or _SPELLED.fullmatch(field) is not None for field in fields]
+    if all(spelled):
+        return pd.Series(numbers)
+    if name not in NUMBERS and not any(number and field is not None for number, field in zip(spelled, fields)):
+        return pd.Series(fields, dtype=object)  # names such as 1_5, throughout
+    raise _Odd(spelled.index(False))
+
+
+#: Columns of a pool that hold no text.
+NUMBERS = ("sample_id", "log_likelihood", "length", "finished", "correct")
 
 
 @contextmanager

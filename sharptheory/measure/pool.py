@@ -7,7 +7,7 @@ of this room takes a pool as `read_pool` returns it, or a data frame with the sa
 |---|---|
 | prompt_id | integer or string |
 | sample_id | unique within a prompt; numbered in file order if absent |
-| prompt, response | text |
+| prompt, response | text; the prompt is the same in all rows of a prompt_id |
 | tokens | response token ids, end of sequence included |
 | log_likelihood | ``log π(y|x)``, nats, summed over all response tokens |
 | length | response tokens |
@@ -326,6 +326,8 @@ def _checked(
     for column in TEXT:
         if column in table:
             table[column] = _text(table[column], column, refuse)
+    if "prompt" in table:
+        _one_prompt_each(table, where)
     source = table["source"].fillna("unknown") if "source" in table else "unknown"
     table["source"] = pd.Series(source, index=table.index, dtype=object)
     greedy = (table["source"] == GREEDY).to_numpy()
@@ -450,6 +452,21 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _one_prompt_each(table: pd.DataFrame, where: Callable[[int], str]) -> None:
+    """Refuses a prompt_id with two texts: misaligned files, or those of several tasks, are not samples of one prompt."""
+    rows = np.flatnonzero(table["prompt"].notna().to_numpy())
+    ids, texts = (pd.factorize(table[column].to_numpy()[rows])[0] for column in ("prompt_id", "prompt"))
+    first = np.full(ids.max(initial=-1) + 1, -1)
+    first[ids[::-1]] = np.arange(len(rows))[::-1]
+    if (other := texts != texts[first[ids]]).any():
+        i = int(np.argmax(other))
+        one, two = (table.iloc[rows[k]] for k in (first[ids[i]], i))
+        raise UserError(
+            f"{where(int(rows[i]))}, column 'prompt': found {shown(two['prompt'])} for prompt_id {shown(two['prompt_id'])}; "
+            f"expected {shown(one['prompt'])}, as {where(int(rows[first[ids[i]]]))} has: a prompt_id has one prompt"
+        )
 
 
 def _sample_ids(table: pd.DataFrame, greedy: np.ndarray, refuse: Refuse) -> pd.Series:

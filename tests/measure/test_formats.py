@@ -122,6 +122,17 @@ def test_a_wrong_field_of_lm_eval_is_named(tmp_path, change, columns, message):
         read_pool(written(tmp_path / "a.jsonl", LM_EVAL, LM_EVAL | change), columns=columns)
 
 
+def test_samples_of_two_tasks_are_not_of_one_prompt(tmp_path):
+    for task in "ab":
+        asked = {"gen_args_0": {"arg_0": f"{task}?", "arg_1": {"do_sample": True}}}
+        written(tmp_path / f"samples_{task}.jsonl", LM_EVAL | {"arguments": asked})
+    message = (
+        r"samples_b\.jsonl:1, column 'prompt': found 'b\?' for prompt_id 0; expected 'a\?', as .*samples_a\.jsonl:1"
+    )
+    with pytest.raises(UserError, match=message):
+        read_pool(f"{tmp_path}/samples_*.jsonl")
+
+
 # inspect_ai -----------------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +344,71 @@ def test_values_beside_a_completion_are_one_for_each_choice(tmp_path):
         read_pool(written(tmp_path / "a.jsonl", row))
 
 
+def said(text: str, **beside) -> dict:
+    return {"choices": [{"text": text, "finish_reason": "stop"}], **beside}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"idx": 2}, {}, "named by the line; expected idx"),
+        ({}, {"idx": 1}, "named by idx; expected the line"),
+        ({"idx": 2}, {"custom_id": "2"}, "named by custom_id; expected idx"),
+        ({"idx": 2}, {"prompt": "2"}, "named by its text; expected idx"),
+    ],
+)
+def test_a_line_without_the_others_id_joins_none_of_them(tmp_path, first, second, message):
+    with pytest.raises(UserError, match=rf"a\.jsonl:2: the prompt is {message}, as in .*a\.jsonl:1: "):
+        read_pool(written(tmp_path / "a.jsonl", said("a", **first), said("b", **second)))
+
+
+def test_an_id_of_completions_has_one_prompt(tmp_path):
+    with pytest.raises(
+        UserError, match=r"a\.jsonl:2, choice 0, column 'prompt': found 'q' for prompt_id '2'; expected 'p'"
+    ):
+        read_pool(written(tmp_path / "a.jsonl", said("a", idx=2, prompt="p"), said("b", idx=2, prompt="q")))
+
+
+@pytest.mark.parametrize("logged", [{"content": []}, {"token_logprobs": []}])
+def test_no_log_probabilities_are_not_those_of_a_certain_response(tmp_path, logged):
+    row = {"idx": 1, "choices": [{"text": "long", "logprobs": logged}]}
+    known = {"idx": 1, "choices": [{"text": "b", "logprobs": {"token_logprobs": [-1.0]}}]}
+    pool = read_pool(written(tmp_path / "a.jsonl", row, known))
+    assert "log_likelihood" not in pool and "length" not in pool
+    assert "log_likelihood is known of some responses only and left out." in pool.notes
+    only = read_pool(written(tmp_path / "a.jsonl", row | {"usage": {"completion_tokens": 3}}))
+    assert "log_likelihood" not in only and only["length"].tolist() == [3]
+
+
+def test_grades_beside_choices_are_taken(tmp_path):
+    rows = [
+        said("a", idx=2, created=5, correct=True, rm=0.5, answer="4"),
+        said("b", idx=2, created=6, correct=False, rm=1),
+    ]
+    pool = read_pool(written(tmp_path / "a.jsonl", *rows))
+    assert pool["correct"].tolist() == [True, False] and pool.numbers("rm").tolist() == [0.5, 1.0]
+    assert pool["answer"].tolist() == ["4", None] and "created" not in pool
+    two = {
+        "idx": 3,
+        "choices": [{"text": "a"}, {"text": "b"}],
+        "correct": [True, False],
+        "rm": 0.5,
+        "prompt_token_ids": [1],
+    }
+    pool = read_pool(written(tmp_path / "a.jsonl", two))
+    assert pool["correct"].tolist() == [True, False] and "rm" not in pool
+    assert pool.notes[1:] == ("Left out: rm beside several choices, without a value for each.",)
+    with pytest.raises(UserError, match=r"field 'correct': found \[True\]; expected one value for each of 2 choices"):
+        read_pool(written(tmp_path / "a.jsonl", two | {"correct": [True]}))
+
+
+def test_aborted_completions_are_not_finished(tmp_path):
+    reasons = ["stop", "length", "abort", "error", "other"]
+    rows = [{"idx": 1, "choices": [{"text": "a", "finish_reason": reason}]} for reason in reasons]
+    pool = read_pool(written(tmp_path / "a.jsonl", *rows))
+    assert pool.samples["finished"].tolist() == [True, False, False, False, pd.NA]
+
+
 # NeMo-Skills ----------------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +429,16 @@ def test_seeds_of_nemo_skills_are_samples_of_the_same_problems(tmp_path):
         assert pool.numbers("reward_model_score").tolist()[:3] == [0.0, 1.0, 5.0]
     assert pool.notes == ("Read as outputs of NeMo-Skills.", "Correct is symbolic_correct (there is also judgement).")
     assert read_pool(tmp_path, columns={"correct": "judgement"})["correct"].all()
+
+
+def test_a_lost_line_of_nemo_skills_shifts_no_prompt(tmp_path):
+    written(tmp_path / "output-rs0.jsonl", *nemo(0))
+    written(tmp_path / "output-rs1.jsonl", nemo(1)[0], nemo(1)[2])
+    with pytest.raises(
+        UserError,
+        match=r"rs1\.jsonl:2, column 'prompt': found 'p2' for prompt_id 1; expected 'p1', as .*rs0\.jsonl:2 has",
+    ):
+        read_pool(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -423,6 +509,15 @@ def test_a_wrong_list_is_named(tmp_path, row, message):
 def test_a_single_likelihood_beside_lists_of_grades_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"line 1, column 'log_likelihood': found -1\.0; expected a list of 2 entries"):
         read_pool(written(tmp_path / "a.jsonl", {"correct": [True, False], "log_likelihood": -1.0}))
+
+
+def test_no_token_log_probabilities_are_no_certainty(tmp_path):
+    row = {"idx": 0, "correct": [True, False], "log_likelihood": [[-1, -2], []]}
+    with pytest.raises(
+        UserError, match=r"line 1, entry 1, column 'log_likelihood': found \[\]; expected the nats of each"
+    ):
+        read_pool(written(tmp_path / "a.jsonl", row))
+    assert "log_likelihood" not in read_pool(written(tmp_path / "a.jsonl", row | {"log_likelihood": [[], []]}))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

@@ -242,3 +242,43 @@ def test_jsonl_numbers_survive(tmp_path):
     path.write_text(json.dumps({"prompt_id": "q1", "log_likelihood": -1e-300, "correct": True, "judge": 0.3}) + "\n\n")
     pool = read_pool(path)
     assert pool["log_likelihood"][0] == -1e-300 and pool["judge"][0] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("column", "fields", "line", "found"),
+    [
+        ("correct", ["1", "nan"], 3, "nan"),
+        ("correct", ["nan", ""], 2, "nan"),
+        ("log_likelihood", ["-1_5", "-2"], 2, "-1_5"),
+        ("log_likelihood", ["-2", "-١٥"], 3, "-١٥"),
+        ("length", ["1_0", "2_0"], 2, "1_0"),
+        ("judge", ["0.5", "NaN"], 3, "NaN"),
+    ],
+)
+def test_numbers_of_a_csv_file_are_spelled_as_numbers(tmp_path, column, fields, line, found):
+    (tmp_path / "a.csv").write_text(f"prompt_id,{column}\n1,{fields[0]}\n1,{fields[1]}\n")
+    with pytest.raises(
+        UserError, match=f"a.csv: line {line}, column '{column}': found '{found}'; expected a number as 15"
+    ):
+        read_pool(tmp_path / "a.csv")
+
+
+def test_numbers_of_a_csv_file_may_be_padded_signed_or_infinite(tmp_path):
+    (tmp_path / "a.csv").write_text("idx,judge,name\n01, +1e-3,1_5\n1,-inf,2_5\n1,.5,3_5\n1,,4_5\n")
+    pool = read_pool(tmp_path / "a.csv", columns={"prompt_id": "idx"})
+    assert pool["prompt_id"].tolist() == ["01", "1", "1", "1"] and pool["name"].tolist() == ["1_5", "2_5", "3_5", "4_5"]
+    np.testing.assert_array_equal(pool.numbers("judge"), [1e-3, -np.inf, 0.5, np.nan])
+
+
+@pytest.mark.parametrize("source", [None, 3, [], b"x"])
+def test_what_is_no_source_is_refused(source):
+    with pytest.raises(
+        UserError, match=rf"^source is a {type(source).__name__}; expected a path, a data frame or an Arrow"
+    ):
+        read_pool(source)
+
+
+@pytest.mark.parametrize("columns", ["a=b", ["a"], {"prompt_id": ["a"]}, {"prompt_id": None}, {3: "a"}])
+def test_what_names_no_columns_is_refused(columns):
+    with pytest.raises(UserError, match=r"^columns: found .*; expected (a dictionary, as|names of columns)"):
+        read_pool(small_pool(), columns=columns)

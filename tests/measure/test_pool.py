@@ -301,3 +301,12 @@ def test_what_is_no_id_is_refused(ids):
 def test_sample_ids_are_integers():
     with pytest.raises(UserError, match=r"row 1, column 'sample_id': found 1\.5; expected an integer$"):
         Pool.from_frame(small_pool(sample_id=[0, 1.5, 2, 3]))
+
+
+def test_a_prompt_id_has_one_prompt():
+    frame = pd.DataFrame({"prompt_id": [1, 1, 2, 1], "prompt": ["a", None, "b", "c" * 100]})
+    with pytest.raises(
+        UserError, match=r"^row 3, column 'prompt': found 'c{59}… .* for prompt_id 1; expected 'a', as row 0"
+    ):
+        Pool.from_frame(frame)
+    assert Pool.from_frame(frame[:3])["prompt"].tolist() == ["a", None, "b"]

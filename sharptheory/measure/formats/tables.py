@@ -4,7 +4,8 @@ A row with lists holds several responses of one problem, and every list has one 
 ``{"idx": 7, "score": [true, false], "pred": ["4", "5"], "pred_score": [[-0.1, -0.2], [-3.0]]}``. Without renaming, these names are
 understood: idx, id, problem_id, task_id, question_id as prompt_id; score, is_correct as correct; pred, preds, predictions as
 answer; responses, completions, generations, outputs, code as response. A list of numbers inside of such a list is a response's
-token log-probabilities where it is named log_likelihood (summed), and a reward where it has one entry; else it is left out.
+token log-probabilities where it is named log_likelihood (summed; an empty one is none), and a reward where it has one entry; else
+it is left out.
 
 A row with n and c, and no column correct, says only that c of n responses were right: it becomes n rows without text.
 """
@@ -180,6 +181,11 @@ def _lengths(frame: pd.DataFrame, lists: list[str], where) -> np.ndarray:
 def _inner(name: str, flat: list, place) -> list | None:
     """Lists inside of lists: token log-probabilities summed, single numbers as they are, else None."""
     if name == "log_likelihood":
+        empty = [_is_list(value) and len(value) == 0 for value in flat]
+        if all(empty):
+            return [None] * len(flat)
+        if any(empty):
+            raise UserError(f"{place(empty.index(True))}, column {name!r}: found []; expected the nats of each token")
         sums = []
         for i, value in enumerate(flat):
             numbers = [value] if not _is_list(value) else value
