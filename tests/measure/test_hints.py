@@ -1,4 +1,4 @@
-"""A table says what was not used of it, what was perhaps meant, and what it lacks."""
+"""A table says what was not used of it, and what was perhaps meant."""
 
 import json
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sharptheory.errors import UserError
-from sharptheory.measure.formats.hints import lacking, meant, unused
+from sharptheory.measure.formats.hints import meant, unused
 from sharptheory.measure.imports import read_pool
 
 OTHER = pd.DataFrame({
@@ -66,18 +66,6 @@ def test_lists_that_are_not_taken_are_named(tmp_path):
 def test_many_unused_columns_are_counted():
     frame = pd.DataFrame({"prompt_id": [0], **{f"text{i}": ["x"] for i in range(11)}})
     assert unused(frame)[0].endswith("text7 and 3 more.")
-
-
-def test_what_a_table_lacks_is_said_with_what_it_costs(tmp_path):
-    (tmp_path / "a.csv").write_text("prompt_id,correct,log_likelihood,answer\n0,1,-1,4\n0,0,-2,5\n")
-    assert read_pool(tmp_path / "a.csv").notes == (
-        "The table lacks, and so does the report: response or tokens (hit rates and the prediction beyond the pool); "
-        "length (what length does).",
-    )
-    assert lacking(["prompt_id", "log_likelihood", "tokens", "answer", "length"]) == []
-    assert lacking(["prompt_id", "correct"]) == [
-        "The table lacks, and so does the report: answer (the majority vote and the chapter on answers)."
-    ]
 
 
 @pytest.mark.parametrize(("name", "cure"), [("ID", "ID"), ("question_id", "question_id"), ("nr", "NAME")])

@@ -375,11 +375,22 @@ def test_one_prompt_or_one_sample_concludes_nothing():
 
 def test_an_ungraded_pool_is_about_likelihood_alone():
     summary = diagnose(table_pool(aligned=1.0).drop(columns="correct")).summary
-    assert set(findings(summary)) == {"likelihood", "alignment", "coverage", "theory", "cost"}
+    assert set(findings(summary)) == {"samples", "likelihood", "alignment", "coverage", "theory", "cost"}
+    assert findings(summary)["samples"] == (
+        "The samples have no answers (the majority vote and the chapter on answers)."
+    )
     assert findings(summary)["alignment"] == (
         "None of these samples is known to be correct or not, so likelihood cannot be compared with correctness."
     )
     assert not any("best of" in name or "AUC" in name for name, _ in headline(summary))
+
+
+def test_what_the_samples_lack_is_said_with_what_it_costs():
+    pool = table_pool(aligned=1.0).assign(length=3, answer="4")
+    assert "samples" not in findings(diagnose(pool).summary)
+    assert findings(diagnose(pool.drop(columns=["response", "tokens"], errors="ignore")).summary)["samples"] == (
+        "The samples have no text or token ids (hit rates and the prediction beyond the pool)."
+    )
 
 
 def test_unreadable_answers_are_said(hand):

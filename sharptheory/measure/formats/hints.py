@@ -1,4 +1,4 @@
-"""What a table has and no number was made of, and what it lacks: sentences beside its pool."""
+"""What a table has and no number was made of: sentences beside its pool."""
 
 from __future__ import annotations
 
@@ -46,22 +46,6 @@ def meant(frame: pd.DataFrame, names: Iterable[object]) -> dict[str, str]:
     if {"n", "c"} <= found.keys() and "correct" not in names:
         return {name: found[name] for name in ("prompt_id", "n", "c") if name in found}
     return {name: source for name, source in found.items() if name not in ("n", "c")}
-
-
-def lacking(columns: Iterable[str]) -> list[str]:
-    """What a table has no column for, and what that costs; log-likelihoods and grades are the report's to miss."""
-    columns = set(columns)
-    costs = {
-        "answer": "the majority vote and the chapter on answers",
-        "response or tokens": "hit rates and the prediction beyond the pool",
-        "length": "what length does",
-    }
-    if columns.isdisjoint({"log_likelihood", "length"}):  # without likelihoods only brevity would need it
-        del costs["length"]
-    if "log_likelihood" not in columns:
-        del costs["response or tokens"]
-    missing = [f"{name} ({cost})" for name, cost in costs.items() if columns.isdisjoint(name.split(" or "))]
-    return [f"The table lacks, and so does the report: {'; '.join(missing)}."] if missing else []
 
 
 def _is_reward(values: pd.Series) -> bool:

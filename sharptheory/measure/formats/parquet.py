@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sharptheory.errors import UserError
-from sharptheory.measure.formats.hints import lacking, unused
+from sharptheory.measure.formats.hints import unused
 from sharptheory.measure.formats.record import Imported, Where
 from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import GREEDY, TEXT, Responses
@@ -185,7 +185,7 @@ def read_table(found: ds.Dataset, columns: Mapping[str, str], *, texts: bool) ->
         where = _where(found)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(Path(found.files[0]), error) from None
-    return Imported(frame, where, notes=(*unused(frame, sources), *lacking(sources))), same
+    return Imported(frame, where, notes=tuple(unused(frame, sources))), same
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
-from sharptheory.measure.formats.hints import lacking, unused
+from sharptheory.measure.formats.hints import unused
 from sharptheory.measure.formats.record import MOST_ROWS, Imported
 from sharptheory.measure.pool import shown
 
@@ -59,7 +59,7 @@ def rename(imported: Imported, columns: Mapping[str, str]) -> Imported:
 
 
 def expand(imported: Imported) -> Imported:
-    """One row per response, of a table that has one per problem; any other as it is. Notes say what was not used and lacks.
+    """One row per response, of a table that has one per problem; any other as it is. Notes say what was not used.
 
     Raises:
         UserError: lists of different lengths, counts that cannot be, or more than `MOST_ROWS` responses.
@@ -70,7 +70,7 @@ def expand(imported: Imported) -> Imported:
     if len(frame) and _graded_by_list(frame):
         imported = _parallel(imported)
     frame = imported.frame
-    return replace(imported, notes=(*imported.notes, *unused(frame), *lacking(frame.columns)))
+    return replace(imported, notes=(*imported.notes, *unused(frame)))
 
 
 # Counts ---------------------------------------------------------------------------------------------------------------
