@@ -86,6 +86,16 @@ class AnswerPolicy:
         return best, first, second
 
 
+def voted_answers(pool: Pool | pd.DataFrame) -> pd.Series:
+    """The answer that each sample votes for: its own if it is finished, else none.
+
+    Raises:
+        UserError: no column `answer`.
+    """
+    pool = as_pool(pool)
+    return pool["answer"].astype(object).where(pool.finished, None)
+
+
 def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise: float = 0.0) -> AnswerPolicy:
     """The answers of each prompt with every estimate of their probability that the pool supports.
 
@@ -116,16 +126,16 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
     """
     pool = as_pool(pool)
     prompts, samples = pool.prompt, np.diff(pool.starts)
-    labels, answers = pd.factorize(pool["answer"])
-    votes = pool.finished & (labels >= 0)
+    labels, answers = pd.factorize(voted_answers(pool))
+    voting = labels >= 0
     found, inverse, counts = np.unique(
-        prompts[votes] * (len(answers) + 1) + labels[votes], return_inverse=True, return_counts=True
+        prompts[voting] * (len(answers) + 1) + labels[voting], return_inverse=True, return_counts=True
     )
     of_sample = np.full(len(prompts), -1)
-    of_sample[votes] = inverse
+    of_sample[voting] = inverse
     correct = np.full(len(found), np.nan)
     if "correct" in pool:
-        correct = np.bincount(inverse, pool.numbers("correct")[votes], minlength=len(found)) / counts
+        correct = np.bincount(inverse, pool.numbers("correct")[voting], minlength=len(found)) / counts
     policy = AnswerPolicy(
         prompt_ids=pool.prompt_ids,
         samples=samples,

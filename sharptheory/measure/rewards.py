@@ -20,7 +20,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.extensions import call, load_object
-from sharptheory.measure.answers import answer_masses
+from sharptheory.measure.answers import answer_masses, voted_answers
 from sharptheory.measure.pool import Pool, as_pool, shown
 from sharptheory.measure.responses import has_masses
 
@@ -95,12 +95,12 @@ def length_normalized(pool: Pool | pd.DataFrame) -> pd.Series:
 
 
 def answer_share(pool: Pool | pd.DataFrame) -> pd.Series:
-    """Fraction of the prompt's other responses with the same answer; a response without an answer gets 0.
+    """Fraction of the prompt's other responses with the same answer; one that was cut or has no answer has no vote, and 0.
 
     Leaving the response itself out keeps the share from rewarding small pools.
     """
     pool = as_pool(pool)
-    prompt, answer = pool["prompt_id"], pool["answer"]
+    prompt, answer = pool["prompt_id"], voted_answers(pool)
     same = answer.groupby([prompt, answer], dropna=False).transform("size") - 1
     others = prompt.groupby(prompt).transform("size") - 1
     return (same / others.clip(lower=1)).where(answer.notna(), 0.0)
