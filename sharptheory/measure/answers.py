@@ -86,6 +86,16 @@ class AnswerPolicy:
         return best, first, second
 
 
+def voted_answers(pool: Pool | pd.DataFrame) -> pd.Series:
+    """The answer that each sample votes for: its own if it is finished, else none.
+
+    Raises:
+        UserError: no column `answer`.
+    """
+    pool = as_pool(pool)
+    return pool["answer"].astype(object).where(pool.finished, None)
+
+
 def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise: float = 0.0) -> AnswerPolicy:
     """The answers of each prompt with every estimate of their probability that the pool supports.
 
@@ -117,11 +127,6 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
     pool = as_pool(pool)
     samples = np.diff(pool.starts)
     of_sample, prompt, answer = prompt_answers(pool)
-    if not pool.finished.all():
-        found, inverse = np.unique(of_sample[pool.finished], return_inverse=True)
-        of_sample = np.full(len(of_sample), -1)
-        of_sample[pool.finished] = inverse - np.sum(found < 0)
-        prompt, answer = prompt[found[found >= 0]], answer[found[found >= 0]]
     votes = of_sample >= 0
     counts = np.bincount(of_sample[votes], minlength=len(prompt))
     correct = np.full(len(prompt), np.nan)
@@ -141,7 +146,7 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
 
 
 def prompt_answers(pool: Pool | pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct answers of each prompt, those of one prompt one after another.
+    """The distinct answers of each prompt that its samples vote for (`voted_answers`), those of one prompt one after another.
 
     Returns:
         Which of them each sample gave, -1 for none, ``[samples]``; the number of the prompt of each, ``[A]``; what it
@@ -151,7 +156,7 @@ def prompt_answers(pool: Pool | pd.DataFrame) -> tuple[np.ndarray, np.ndarray, n
         UserError: no column `answer`.
     """
     pool = as_pool(pool)
-    labels, answers = pd.factorize(pool["answer"].to_numpy(dtype=object))
+    labels, answers = pd.factorize(voted_answers(pool).to_numpy(dtype=object))
     given = labels >= 0
     found, inverse = np.unique(pool.prompt[given] * (len(answers) + 1) + labels[given], return_inverse=True)
     of_sample = np.full(len(labels), -1)

@@ -95,7 +95,7 @@ def length_normalized(pool: Pool | pd.DataFrame) -> pd.Series:
 
 
 def answer_share(pool: Pool | pd.DataFrame) -> pd.Series:
-    """Fraction of the prompt's other responses with the same answer; a response without an answer gets 0.
+    """Fraction of the prompt's other responses with the same answer; one that was cut or has no answer has no vote, and 0.
 
     Leaving the response itself out keeps the share from rewarding small pools.
     """

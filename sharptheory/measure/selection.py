@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError, expect_integers
-from sharptheory.measure.answers import prompt_answers
+from sharptheory.measure.answers import prompt_answers, voted_answers
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import Pool, as_pool
@@ -55,8 +55,9 @@ def accuracy_curves(
 def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Expected accuracy of the plurality of N responses sampled without replacement from one prompt's pool, exactly.
 
-    Ties are split uniformly. Responses without an answer (None) have no vote; if none of the N has one, the vote is
-    wrong. Averages over all N-subsets by the multivariate hypergeometric law, without enumerating them.
+    Ties are split uniformly. Responses without an answer (None) have no vote, and a response that was cut is to be passed
+    as one; if none of the N has a vote, the majority is wrong. Averages over all N-subsets by the multivariate
+    hypergeometric law, without enumerating them.
 
     Args:
         answers: ``[M]``, None where there is no answer; correct: ``[M]``; n: values of N in 1..M, ``[K]``.
@@ -77,6 +78,9 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
 def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = BUDGET, seed: int = 0) -> pd.DataFrame:
     """`majority_accuracy` of every prompt, exact where it can be afforded.
 
+    A response votes if it is finished and has an answer, as in `sharptheory.measure.answers`. So the majority of one is
+    right less often than one sample where a response without a vote is graded as correct.
+
     Exact for N up to `MAJORITY_LIMIT`, for the whole pool, and for every N within the budget. For other N it is the mean
     over random subsets of each prompt's pool.
 
@@ -94,7 +98,7 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
-    ballots = _count(pool["answer"].to_numpy(dtype=object), pool.numbers("correct"), pool.starts)
+    ballots = _count(voted_answers(pool).to_numpy(dtype=object), pool.numbers("correct"), pool.starts)
     problems = _problems(ballots)
     operations = 64.0 * n * problems.group_counts.sum()
     exact = (n <= MAJORITY_LIMIT) | (n == ballots.total.min()) & (ballots.total.min() == ballots.total.max())
@@ -240,7 +244,7 @@ def borda(pool: Pool | pd.DataFrame, reward: str | Reward = "self_certainty", *,
     """Votes of each response's answer class, ranks by a reward: ``Σ (N - rank)^p``, rank from 0, equal rewards sharing
     their mean rank.
 
-    ``p = 0`` is majority; ``p → ∞`` is best-of-N by the reward. Responses without an answer get 0.
+    ``p = 0`` is majority; ``p → ∞`` is best-of-N by the reward. Responses that were cut or have no answer get 0.
 
     Args:
         reward: to rank by; p: exponent, ≥ 0.

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
+from sharptheory.measure.answers import answer_policy
+from sharptheory.measure.rewards import answer_share
 from sharptheory.measure.selection import borda, borda_curve, majority_accuracy, majority_curve
+from sharptheory.measure.self_consistency import answer_mass_curve
 
 
 def enumerate_majority(answers, correct, n):
@@ -200,3 +203,19 @@ def test_borda_curve_of_prompts_of_several_sizes_is_that_of_all_subsets(n):
             best = votes.index[votes >= votes.max() - 1e-9] if len(votes) else votes.index
             accuracy.append("a" in best and 1 / len(best))
         assert found[prompt_id] == pytest.approx(np.mean(accuracy), abs=0.03)
+
+
+def test_a_cut_response_has_no_vote():
+    """Not by majority, by rank, by share or by mass, even if its answer is right."""
+    pool = pd.DataFrame({"prompt_id": 0, "answer": [4, 4, 4, 5, 5, 6], "correct": [True] * 3 + [False] * 3,
+                         "finished": [True, False, False, True, True, True], "self_certainty": 1.0,
+                         "response": ["4", "4.", "4?", "5", "5", "6"], "log_likelihood": np.log([0.15] * 6)})  # fmt: skip
+    [majority] = majority_curve(pool, [1, 6]).to_numpy()
+    assert majority.tolist() == pytest.approx([1 / 6, 0.0])
+    assert borda_curve(pool, [1, 6]).to_numpy()[0].tolist() == pytest.approx([1 / 6, 0.0])
+    assert answer_mass_curve(pool, [1]).to_numpy()[0, 0] == pytest.approx(1 / 6)
+    assert borda(pool, p=0.0).tolist() == [1, 0, 0, 2, 2, 1]
+    assert answer_share(pool).tolist() == pytest.approx([0, 0, 0, 0.2, 0.2, 0])
+    assert answer_policy(pool).frame()["share"].to_dict() == pytest.approx(
+        {(0, "4"): 1 / 6, (0, "5"): 1 / 3, (0, "6"): 1 / 6}
+    )
