@@ -44,7 +44,7 @@ def read_pool(
         columns: what a table calls a column, by its name here: ``{"prompt_id": "idx", "correct": "score"}``. In a log,
             the metric or scorer that is to be `correct`.
         texts: False leaves `prompt`, `response` and `tokens` of a parquet table on disk: no number is made of them, and
-            which responses are the same is read from them piece by piece; that a prompt_id has one prompt is not checked.
+            which responses are the same is read from them piece by piece, as is that a prompt_id has one prompt.
 
     Returns:
         The pool; `Pool.notes` says what was taken for what.
@@ -70,12 +70,13 @@ def read_pool(
         raise UserError(f"source is a {type(source).__name__}; expected a path, a data frame or an Arrow table")
     if (found := parquet.open_table(source, columns)) is not None:
         try:
-            return _pool(*parquet.read_table(found, columns, texts=texts))
+            imported, same = parquet.read_table(found, columns, texts=texts)
+            return _pool(_with_unread(imported, source, found.files), same)
         except UserError as error:
             raise (error if str(source) in str(error) else UserError(f"{source}: {error}")) from None
     paths = pool_files(source)
     try:
-        return _pool(_joined([(path, _read(path, columns)) for path in paths], source))
+        return _pool(_with_unread(_joined([(path, _read(path, columns)) for path in paths], source), source, paths))
     except UserError as error:
         raise (
             error if str(source) in str(error) or str(paths[0]) in str(error) else UserError(f"{source}: {error}")
@@ -159,6 +160,25 @@ def _joined(parts: Sequence[tuple[Path, Imported]], source: str | Path) -> Impor
     return Imported(pd.concat(frames, ignore_index=True), where, formats[0], notes)
 
 
+def _with_unread(imported: Imported, source: str | Path, read: Sequence[str | Path]) -> Imported:
+    """With a note of the samples in a folder that were not read."""
+    if not Path(source).is_dir():
+        return imported
+    suffixes, known = (".jsonl", ".ndjson", ".csv", ".eval", ".parquet"), set(map(Path, read))
+    files = [path for path in Path(source).iterdir() if path.is_file() and path not in known]
+    names = sorted(path.name for path in files if Path(_unpacked(path.name)).suffix in suffixes)
+    note = f"Left unread in the folder: {', '.join(names[:3])}{f' and {len(names) - 3:,} more' * (len(names) > 3)}."
+    return replace(imported, notes=(*imported.notes, note)) if names else imported
+
+
+def _unpacked(name: str) -> str:
+    """The name of a file, in small letters, without that of what packed it."""
+    name = name.lower()
+    for suffix in PACKED:
+        name = name.removesuffix(suffix)
+    return name
+
+
 def _pool(imported: Imported, recognised: Responses | None = None) -> Pool:
     pool = Pool.from_frame(imported.frame, where=imported.where, recognised=recognised)
     read_as = (f"Read as {imported.format}.",) if imported.format else ()
@@ -167,10 +187,7 @@ def _pool(imported: Imported, recognised: Responses | None = None) -> Pool:
 
 def _read(path: Path, columns: Mapping[str, str]) -> Imported:
     """What a file holds, one row per response."""
-    name = path.name.lower()
-    for suffix in PACKED:
-        name = name.removesuffix(suffix)
-    suffix = Path(name).suffix
+    suffix = Path(_unpacked(path.name)).suffix
     if suffix == ".eval":
         return inspect.read_zip(path, columns)
     if suffix == ".arrow":

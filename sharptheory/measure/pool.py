@@ -24,7 +24,7 @@ Only `prompt_id` is required; what else is known makes the report larger: covera
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -456,17 +456,31 @@ def _encodes(text: str) -> bool:
 
 def _one_prompt_each(table: pd.DataFrame, where: Callable[[int], str]) -> None:
     """Refuses a prompt_id with two texts: misaligned files, or those of several tasks, are not samples of one prompt."""
-    rows = np.flatnonzero(table["prompt"].notna().to_numpy())
-    ids, texts = (pd.factorize(table[column].to_numpy()[rows])[0] for column in ("prompt_id", "prompt"))
-    first = np.full(ids.max(initial=-1) + 1, -1)
-    first[ids[::-1]] = np.arange(len(rows))[::-1]
-    if (other := texts != texts[first[ids]]).any():
-        i = int(np.argmax(other))
-        one, two = (table.iloc[rows[k]] for k in (first[ids[i]], i))
-        raise UserError(
-            f"{where(int(rows[i]))}, column 'prompt': found {shown(two['prompt'])} for prompt_id {shown(two['prompt_id'])}; "
-            f"expected {shown(one['prompt'])}, as {where(int(rows[first[ids[i]]]))} has: a prompt_id has one prompt"
-        )
+    if (found := two_prompts(table["prompt_id"], pd.factorize(table["prompt"].to_numpy(dtype=object))[0])) is not None:
+        raise unlike_prompts(table["prompt_id"][found[1]], table["prompt"][list(found)].tolist(), *map(where, found))
+
+
+def two_prompts(ids: pd.Series, texts: np.ndarray) -> tuple[int, int] | None:
+    """Two rows of one prompt_id with different texts, the second as early as can be; None if there are none.
+
+    Args:
+        ids: prompt ids ``[n]``. texts: a number that equal prompts share, -1 for none, ``[n]``.
+    """
+    rows = np.flatnonzero(texts >= 0)
+    texts, codes = texts[rows], pd.factorize(ids.to_numpy()[rows])[0]
+    first = np.full(codes.max(initial=-1) + 1, -1)
+    first[codes[::-1]] = np.arange(len(rows))[::-1]
+    other = texts != texts[first[codes]]
+    i = int(np.argmax(other)) if other.any() else None
+    return None if i is None else (int(rows[first[codes[i]]]), int(rows[i]))
+
+
+def unlike_prompts(prompt_id: int | str, texts: Sequence[str], first: str, second: str) -> UserError:
+    """The error that a prompt_id has two texts, of the places where they stand."""
+    return UserError(
+        f"{second}, column 'prompt': found {shown(texts[1])} for prompt_id {shown(prompt_id)}; expected {shown(texts[0])}, "
+        f"as {first} has: a prompt_id has one prompt"
+    )
 
 
 def _sample_ids(table: pd.DataFrame, greedy: np.ndarray, refuse: Refuse) -> pd.Series:

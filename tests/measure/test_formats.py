@@ -87,6 +87,13 @@ def test_a_metric_of_the_first_response_grades_no_other(tmp_path):
     assert "grades the first response of each prompt only" in pool.notes[2]
 
 
+def test_a_metric_that_is_never_a_share_grades_the_first_response(tmp_path):
+    kept = LM_EVAL | {"resps": [["a", "b", "c"]], "filtered_resps": [["a", "b", "c"]]}
+    pool = read_pool(written(tmp_path / "a.jsonl", kept | {"m": 1.0}, kept | {"doc_id": 1, "m": 0.0}))
+    assert pool["correct"].tolist() == [True, pd.NA, pd.NA, False, pd.NA, pd.NA]
+    assert pool["response"].tolist() == ["a", "b", "c"] * 2
+
+
 def test_a_temperature_other_than_one_is_said(tmp_path):
     rows = lines("samples_repeated.jsonl")
     for row in rows:
@@ -644,6 +651,17 @@ def test_a_folder_of_parquet_files_is_one_pool(tmp_path):
     small_pool(log_likelihood=[-1, -1, -1, 3]).iloc[2:].to_parquet(tmp_path / "part-1.parquet")
     with pytest.raises(UserError, match=r"part-1\.parquet: row 1, column 'log_likelihood'"):
         read_pool(tmp_path)
+
+
+def test_what_a_folder_holds_beside_the_files_read_is_said(tmp_path):
+    small_pool().to_parquet(tmp_path / "pool.parquet")
+    (tmp_path / "config.json").write_text("{}")
+    assert read_pool(tmp_path).notes == ()
+    for name in ("a.csv", "b.jsonl.gz", "output-rs0.jsonl", "z.csv"):
+        (tmp_path / name).write_text("")
+    note = "Left unread in the folder: a.csv, b.jsonl.gz, output-rs0.jsonl and 1 more."
+    assert read_pool(tmp_path).notes == (note,) == read_pool(tmp_path, texts=False).notes
+    assert read_pool(tmp_path / "pool.parquet").notes == () and len(read_pool(tmp_path).samples) == 4
 
 
 def test_a_folder_of_several_logs_asks_which(tmp_path):

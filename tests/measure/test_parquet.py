@@ -174,3 +174,30 @@ def test_a_column_of_the_files_is_not_read_from_their_folders(tmp_path):
         (tmp_path / f"prompt_id={name}").mkdir()
         parts(tmp_path / f"prompt_id={name}", {"prompt_id": [i], "correct": [True]})
     assert read_pool(tmp_path)["prompt_id"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_a_prompt_id_has_one_prompt_in_all_files(tmp_path, texts):
+    nothing = pa.array([None, None], pa.string())
+    parts(
+        tmp_path,
+        {"prompt_id": [1, 2], "prompt": nothing},
+        {"prompt_id": [1, 2], "prompt": ["a", "b"]},
+        {"prompt_id": [2, 1], "prompt": ["b", None]},
+    )
+    assert read_pool(tmp_path, texts=texts).sizes.tolist() == [3, 3]
+    parts(tmp_path, {"prompt_id": [1, 2], "prompt": ["c", "d"]})
+    message = (
+        r"part-1\.parquet: row 0, column 'prompt': found 'a' for prompt_id 1; expected 'c', as .*part-0\.parquet: row 0"
+    )
+    with pytest.raises(UserError, match=message):
+        read_pool(tmp_path, texts=texts)
+
+
+def test_hashes_of_coded_texts_are_those_of_the_texts():
+    texts = pa.array(["a", None, "b", "a", ""])
+    for one, other in zip(hashed(texts), hashed(texts.dictionary_encode())):
+        known = hashed(texts)[2]
+        np.testing.assert_array_equal(one[known], other[known])
+    assert hashed(texts.dictionary_encode())[2].tolist() == [True, False, True, True, True]
+    assert hashed(pa.array([None], pa.string()).dictionary_encode())[2].tolist() == [False]

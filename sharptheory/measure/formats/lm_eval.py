@@ -13,7 +13,7 @@ A line holds one document and one filter (a way to read answers); a generated ta
 
 lm_eval logs no log-likelihoods of what it generates and no lengths. Of several filters the first is taken, ``filter=NAME``
 takes another; ``correct=NAME`` another metric. Most metrics grade the first response only: the others are not graded. A metric
-that is the mean of all (pass@1) says how many were right, not which.
+that is the mean of all (pass@1), a share of some document, says how many were right, not which.
 Log-likelihood and multiple-choice tasks are refused: there the model writes nothing, it is asked for given texts.
 """
 
@@ -48,9 +48,11 @@ def read(records: Iterable[Record], columns: Mapping[str, str]) -> Imported:
         raise UserError(f"columns: filter={chosen}; the log has {', '.join(filters)}")
     records = [record for record in records if record.field("filter", str, default="none") == chosen]
     names, metric = _metrics(records[0], columns.get("correct"))
+    # One that is never a share may be of the first response, and is true of it also if it is of all.
+    shared = metric is not None and any(_is_share(record.content.get(metric)) for record in records)
     rows, places, grading = [], [], set()
     for record in records:
-        found, how = _rows(record, metric)
+        found, how = _rows(record, metric, shared=shared)
         rows += found
         places += [record.where] * len(found)
         grading.add(how)
@@ -92,7 +94,11 @@ def _choices(metric: str | None, names: list[str], chosen: str, filters: list[st
     return notes
 
 
-def _rows(record: Record, metric: str | None) -> tuple[list[dict], str]:
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and grade(value) is None
+
+
+def _rows(record: Record, metric: str | None, *, shared: bool) -> tuple[list[dict], str]:
     """The responses to one document, and whether each is graded, the first, or only their number."""
     responses = _responses(record)
     k = len(responses)
@@ -102,7 +108,9 @@ def _rows(record: Record, metric: str | None) -> tuple[list[dict], str]:
         row["prompt"] = prompt
     kept = _kept(record)
     answers = _answers(record, kept, k)
-    grades, how = ([None] * k, "each") if metric is None else _graded(record, metric, len(kept), k)
+    grades, how = (
+        ([None] * k, "each") if metric is None else _graded(record, metric, k, shared=shared and len(kept) > 1)
+    )
     rows = []
     for response, answer, correct in zip(responses, answers, grades):
         known = {} if how == "count" else {"response": response, "answer": answer}
@@ -140,7 +148,7 @@ def _answers(record: Record, kept: list, k: int) -> list[str | None]:
     return [None if text in NO_ANSWER else text for text in kept]
 
 
-def _graded(record: Record, metric: str, n_kept: int, k: int) -> tuple[list[bool | None], str]:
+def _graded(record: Record, metric: str, k: int, *, shared: bool) -> tuple[list[bool | None], str]:
     """Grades of k responses by the value of a metric, and which of them it grades."""
     value = record.content.get(metric)
     if value is None:
@@ -150,7 +158,7 @@ def _graded(record: Record, metric: str, n_kept: int, k: int) -> tuple[list[bool
         if len(value) != k or None in grades:
             raise record.wrong(metric, value, f"1 or 0 for each of {k} responses")
         return grades, "each"
-    if n_kept == 1:
+    if not shared:
         if (only := grade(value)) is None:
             raise record.wrong(
                 metric, value, "1 or 0: a response is right or wrong (correct=NAME takes another metric)"

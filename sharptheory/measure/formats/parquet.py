@@ -22,7 +22,7 @@ from sharptheory.errors import UserError
 from sharptheory.measure.formats.hints import unused
 from sharptheory.measure.formats.record import Imported, Where
 from sharptheory.measure.hashing import mixed_bits
-from sharptheory.measure.pool import GREEDY, TEXT, Responses
+from sharptheory.measure.pool import GREEDY, TEXT, Responses, two_prompts, unlike_prompts
 
 #: Columns that no number of a report is made of.
 LONG = ("prompt", "response", "tokens")
@@ -45,7 +45,7 @@ def open_table(path: str | Path, columns: Mapping[str, str]) -> ds.Dataset | Non
     files = parquet_files(path)
     if not files:
         return None
-    options = ds.ParquetReadOptions(dictionary_columns=[columns.get(name, name) for name in SHORT])
+    options = ds.ParquetReadOptions(dictionary_columns=[columns.get(name, name) for name in (*SHORT, "prompt")])
     read = partial(ds.dataset, list(map(str, files)), format=ds.ParquetFileFormat(read_options=options))
     try:
         found = read()
@@ -181,8 +181,10 @@ def read_table(found: ds.Dataset, columns: Mapping[str, str], *, texts: bool) ->
             split_blocks=True,
             self_destruct=True,
         )
-        same = None if texts else _recognised(found, sources, frame)
         where = _where(found)
+        if not texts and "prompt" in sources:
+            _one_prompt_each(found, sources["prompt"], frame["prompt_id"], where)
+        same = None if texts else _recognised(found, sources, frame)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(Path(found.files[0]), error) from None
     return Imported(frame, where, notes=tuple(unused(frame, sources))), same
@@ -233,6 +235,15 @@ def _recognised(found: ds.Dataset, sources: Mapping[str, str], frame: pd.DataFra
     return None
 
 
+def _one_prompt_each(found: ds.Dataset, column: str, ids: pd.Series, where: Where) -> None:
+    """Refuses a prompt_id with two texts, of which the two are all that is loaded at once."""
+    keys = _keys(found, column)
+    if keys is None or (rows := two_prompts(ids, keys)) is None:
+        return
+    texts = found.take(list(rows), columns={"": ds.field(column)}).column(0).to_pylist()
+    raise unlike_prompts(ids[rows[1]], texts, *map(where, rows))
+
+
 def _keys(found: ds.Dataset, column: str) -> np.ndarray | None:
     """A number per row that equal values share, -1 for null; None if some values are neither text nor token ids."""
     parts = list(map(hashed, _pieces(found, column)))
@@ -259,8 +270,10 @@ def hashed(values: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None
     a loop over rows. None if an entry is no whole number from 0.
     """
     kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.dictionary_decode(), kind.value_type
+    if pa.types.is_dictionary(kind):  # each distinct value once
+        distinct = hashed(values.dictionary)
+        codes = pc.fill_null(values.indices, len(values.dictionary)).to_numpy(zero_copy_only=False)
+        return None if distinct is None else tuple(np.append(each, each.dtype.type(0))[codes] for each in distinct)
     known = pc.is_valid(values).to_numpy(zero_copy_only=False)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = values.fill_null("").to_numpy(zero_copy_only=False)
