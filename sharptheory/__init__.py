@@ -9,7 +9,7 @@ from sharptheory.measure import rewards
 from sharptheory.measure.alignment import alignment_levels, auc_pooled, auc_within, dominance, length_confound
 from sharptheory.measure.answers import answer_policy
 from sharptheory.measure.best_of_n import best_of_n_curve, best_of_n_weights, curve, pass_at_n
-from sharptheory.measure.bootstrap import Estimate, bootstrap, mean_over_prompts
+from sharptheory.measure.bootstrap import Estimate, bootstrap, mean_over_prompts, ratio_of_means
 from sharptheory.measure.certificate import (
     CoverageBound,
     HitRates,
@@ -100,6 +100,7 @@ __all__ = [
     "power_certificate",
     "power_mean_bounds",
     "predict_best_of_n",
+    "ratio_of_means",
     "read_pool",
     "reward_efficiency",
     "rewards",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +15,7 @@ from typer import Option
 from sharptheory.cli.app import app, console, examples, number_table, write_json
 from sharptheory.cli.limits import check_out
 from sharptheory.cli.numbers import number
+from sharptheory.cli.rewards import renamed_columns
 from sharptheory.errors import UserError
 from sharptheory.provenance import provenance
 
@@ -25,6 +29,7 @@ from sharptheory.provenance import provenance
 )
 def plan(
     pool: Annotated[Path, Option(help="The pilot: a graded pool, .parquet, .jsonl or .csv.")],
+    columns: Annotated[str, Option(help="What --pool calls columns: prompt_id=idx,correct=score.")] = "",
     effect: Annotated[str | None, Option(help="Difference in accuracy to be shown: 2pt, 2% or 0.02.")] = None,
     budget: Annotated[float | None, Option(help="Or what may be spent; the effect that it shows is planned.")] = None,
     power: Annotated[float, Option(help="Chance of showing the effect if it is there.")] = 0.8,
@@ -62,26 +67,44 @@ def plan(
     number(power, "--power", f"({(1 - confidence) / 2:g}, 1)")
     if out is not None:
         check_out(out, folder=False)
-    found = planning.plan(
-        read_pool(pool),
-        wanted,
-        budget=budget,
-        n=n,
-        against=against,
-        reward=load_reward(reward) if ".py:" in reward else reward,
-        samples=samples,
-        power=power,
-        confidence=confidence,
-        cost_per_prompt=cost_per_prompt,
-        cost_per_sample=cost_per_sample,
-        seed=seed,
-    )
+    pilot = read_pool(pool, columns=renamed_columns(columns))
+    with as_options():
+        found = planning.plan(
+            pilot,
+            wanted,
+            budget=budget,
+            n=n,
+            against=against,
+            reward=load_reward(reward) if ".py:" in reward else reward,
+            samples=samples,
+            power=power,
+            confidence=confidence,
+            cost_per_prompt=cost_per_prompt,
+            cost_per_sample=cost_per_sample,
+            seed=seed,
+        )
     console.print(_table(found))
     for line in sentences(found):
         console.print(line)
     if out is not None:
         record = provenance(seed=seed, pool=str(pool))
         write_json(out, {"plan": asdict(found), "provenance": record})
+
+
+#: Arguments of `planning.plan` in a message, with their values: ``samples=1``.
+ARGUMENT = re.compile(
+    r"(?<![\w/.-])(n|against|reward|samples|budget|effect|cost_per_prompt|cost_per_sample)=('?)([\w.+-]*\w)\2"
+)
+
+
+@contextmanager
+def as_options() -> Iterator[None]:
+    """What an error calls ``samples=1`` is typed ``--samples 1``."""
+    try:
+        yield
+    except UserError as error:
+        typed = lambda found: f"--{found[1].replace('_', '-')} {found[3]}"  # noqa: E731
+        raise UserError(ARGUMENT.sub(typed, str(error))) from None
 
 
 def difference(text: str, option: str) -> float:
@@ -101,24 +124,26 @@ def difference(text: str, option: str) -> float:
 
 
 def _table(plan) -> Table:
-    """A row per number of samples, the best marked."""
+    """A row per number of samples, the best marked; the pilot's range stands behind what it is the range of."""
     budget = len({split.effect for split in plan.splits}) > 1
-    header = ("samples per prompt", "prompts", "pilot's range", "cost", *(("effect",) if budget else ()), "power")
+    reach = "pilot's range"
+    header = ("samples per prompt", "prompts", *(("cost", "effect", reach) if budget else (reach, "cost")), "power")
     rows = []
     for split in plan.splits:
-        given = (f"{100 * split.effect:.2f}pt",) if budget else ()
-        reach = (
-            f"{100 * split.effect_low:.2f} to {100 * split.effect_high:.2f}pt"
-            if budget
-            else f"{split.prompts_low:,} to {split.prompts_high:,}"
-        )
+        cost = f"{split.cost:,.0f}"
+        if budget:
+            shown = (
+                cost,
+                f"{100 * split.effect:.2f}pt",
+                f"{100 * split.effect_low:.2f} to {100 * split.effect_high:.2f}pt",
+            )
+        else:
+            shown = (f"{split.prompts_low:,} to {split.prompts_high:,}", cost)
         rows.append(
             (
                 f"{split.samples:,}{' (best)' if split is plan.best else ''}",
                 f"{split.prompts:,}",
-                reach,
-                f"{split.cost:,.0f}",
-                *given,
+                *shown,
                 f"{split.power_low:.2f} to {split.power_high:.2f}",
             )
         )
@@ -127,6 +152,8 @@ def _table(plan) -> Table:
 
 def sentences(plan) -> list[str]:
     """What the plan says, in words."""
+    from sharptheory.measure.planning import FEW_PROMPTS
+
     best = plan.best
     many = lambda count, noun: f"{count:,} {noun}{'' if count == 1 else 's'}"  # noqa: E731
     known = " from a known number" if plan.against == "constant" else ""
@@ -138,6 +165,11 @@ def sentences(plan) -> list[str]:
         f"{best.power_low:.2f} to {best.power_high:.2f}.",
         f"Cost, in {plan.unit}: {plan.cost_per_prompt:,.4g} per prompt and {plan.cost_per_sample:,.4g} per sample.",
     ]
+    if plan.pilot_prompts < FEW_PROMPTS:
+        lines.insert(
+            3,
+            f"From fewer than {FEW_PROMPTS} prompts a plan is hardly more than a guess, as its range shows: enlarge the pilot.",
+        )
     if plan.cost_per_prompt == 0 and plan.n == 1:
         lines[-1] += " Where a prompt costs nothing, one sample each is always best."
     if plan.n > 1 and best.samples == plan.splits[-1].samples and len(plan.splits) > 1:

@@ -36,6 +36,8 @@ LENGTH_FACTOR = 1.1
 MANY_PROMPTS = 2_000
 #: Cells of the tables that are held at a time.
 CELLS = 1 << 24
+#: Prompts whose random signs are floats at a time.
+SIGNS = 1 << 13
 
 
 def rank_sum(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -111,7 +113,7 @@ def auc_pooled(
         score: a self-reward or a numeric column. resamples: of the prompts.
 
     Returns:
-        The AUC with its interval; NaN if all responses are right, or all wrong.
+        The AUC with its interval, none where every resample has the same; NaN if all responses are right, or all wrong.
 
     Raises:
         UserError: an unknown column, or one that is not numeric or has gaps.
@@ -154,7 +156,19 @@ def _grouped(values: np.ndarray, most: int) -> tuple[np.ndarray, int]:
 
 def _around(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
     """An exact concordance with the interval of its replicates, of which the first is that of the prompts as they are."""
-    return from_replicates(value, replicates[1:] + (value - replicates[0]), n_prompts, ends=PROPORTION)
+    return _resampled(value, replicates[1:] + (value - replicates[0]), n_prompts)
+
+
+def _resampled(value: float, replicates: np.ndarray, n_prompts: int) -> Estimate:
+    """A concordance with the interval of its replicates; without limits where every resample gives the same.
+
+    An order that no resample of these prompts breaks is no certainty: other prompts may break it, and how often the
+    resamples cannot say.
+    """
+    estimate = from_replicates(value, replicates, n_prompts, ends=PROPORTION)
+    if estimate.high - estimate.low > 1e-12:
+        return estimate
+    return Estimate(estimate.value, np.asarray(np.nan), np.asarray(np.nan), n_prompts)
 
 
 def table_concordance(counts: np.ndarray) -> np.ndarray:
@@ -195,7 +209,10 @@ def concordance(scores: np.ndarray, values: np.ndarray, weights: np.ndarray | No
 
 
 def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts."""
+    """Whether prompts with a higher mean log-likelihood have a higher accuracy: concordance over pairs of prompts.
+
+    Without an interval where every resample of the prompts has the same, as in `across_methods`.
+    """
     known = as_pool(pool).graded()
     starts, n_prompts = known.starts[:-1], len(known.prompt_ids)
     scores, values = (
@@ -207,7 +224,7 @@ def across_prompts(pool: Pool | pd.DataFrame, *, resamples: int = RESAMPLES, see
         if np.isnan(value):
             return Estimate.unknown()
         weights = resampled(n_prompts, resamples=resamples, seed=seed)
-        return from_replicates(value, concordance(scores, values, weights), n_prompts, ends=PROPORTION)
+        return _resampled(value, concordance(scores, values, weights), n_prompts)
     # No matrix of all pairs: τ_b √(P_v P_s) is concordant less discordant pairs, P pairs that differ.
     differing = [n_prompts * (n_prompts - 1.0) - (c * (c - 1.0)).sum() for c in map(_counts, (values, scores))]
     if differing[0] == 0:
@@ -234,6 +251,9 @@ def across_methods(
     Args:
         log_likelihood, accuracy: expected values of each prompt under each of K methods, ``[X, K]``.
 
+    Returns:
+        The concordance with its interval, none where every resample of the prompts has the same.
+
     Raises:
         UserError: shapes differ.
     """
@@ -250,7 +270,7 @@ def across_methods(
         concordance(means(log_likelihood, weights), means(accuracy, weights))
         for weights in resampled_batches(len(accuracy), resamples=resamples, seed=seed)
     ]
-    return from_replicates(value, np.concatenate(replicates), len(accuracy), ends=PROPORTION)
+    return _resampled(value, np.concatenate(replicates), len(accuracy))
 
 
 def alignment_levels(pool: Pool | pd.DataFrame, *, seed: int = 0) -> dict[str, Estimate]:
@@ -365,12 +385,14 @@ def dominance(
     cells = np.searchsorted(grid, values) + len(grid) * correct
     pooled = None if within else np.bincount(cells, minlength=2 * len(grid)).reshape(2, -1).cumsum(axis=1)
     # Some thousand prompts at a time: the curves of all would not fit in memory.
-    sums, batch = 0.0, max(CELLS // (8 * len(grid)), 1)
-    for first, signs in zip(range(0, n_prompts, batch), _sign_flips(n_prompts, resamples, seed, batch=batch)):
-        rows = slice(known.starts[first], known.starts[first + signs.shape[1]])
+    sums, first, batch = 0.0, 0, max(CELLS // (8 * len(grid)), 1)
+    for signs in _sign_flips(n_prompts, resamples, seed, batch=batch):
+        last = first + signs.shape[1]
+        rows = slice(known.starts[first], known.starts[last])
         index = (known.prompt[rows] - first) * 2 * len(grid) + cells[rows]
         counts = np.bincount(index, minlength=signs.shape[1] * 2 * len(grid)).reshape(-1, 2, len(grid))
         sums += signs @ _differences(counts.cumsum(axis=2).swapaxes(0, 1), pooled)
+        first = last
     curves = sums / n_prompts if within else sums
     above, below = np.maximum([curves[0].max(), -curves[0].min()], 0.0) + 0.0  # not -0
     p_above, p_below = np.mean(curves.max(axis=1) >= above - 1e-12), np.mean(-curves.min(axis=1) >= below - 1e-12)
@@ -394,16 +416,18 @@ def _differences(cumulative: np.ndarray, pooled: np.ndarray | None = None) -> np
 
 
 def _sign_flips(n_prompts: int, resamples: int, seed: int, *, batch: int = 1 << 13) -> Iterator[np.ndarray]:
-    """All ``2^n`` sign vectors if they are few, else the data's own and random ones; `batch` prompts at a time, ``[·, b]``."""
+    """All ``2^n`` sign vectors if they are few, else the data's own and random ones; ``[·, b]``, some prompts at a time.
+
+    Random signs are drawn for `batch` prompts at once, a byte each, and become floats for fewer.
+    """
     if 2**n_prompts <= max(resamples, 1024):
         yield 1.0 - 2.0 * (np.arange(2**n_prompts)[:, None] >> np.arange(n_prompts) & 1)
         return
     rng = np.random.default_rng(seed)
     for start in range(0, n_prompts, batch):
-        size = min(batch, n_prompts - start)
-        signs = np.ones((resamples + 1, size))
-        signs[1:] -= 2 * rng.integers(2, size=(resamples, size), dtype=np.int8)
-        yield signs
+        flips = rng.integers(2, size=(resamples, min(batch, n_prompts - start)), dtype=np.int8)
+        for held in np.array_split(flips, -(-flips.shape[1] // SIGNS), axis=1):
+            yield np.concatenate([np.ones((1, held.shape[1])), 1.0 - 2.0 * held])
 
 
 # Length ---------------------------------------------------------------------------------------------------------------

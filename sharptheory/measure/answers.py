@@ -86,6 +86,16 @@ class AnswerPolicy:
         return best, first, second
 
 
+def voted_answers(pool: Pool | pd.DataFrame) -> pd.Series:
+    """The answer that each sample votes for: its own if it is finished, else none.
+
+    Raises:
+        UserError: no column `answer`.
+    """
+    pool = as_pool(pool)
+    return pool["answer"].astype(object).where(pool.finished, None)
+
+
 def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise: float = 0.0) -> AnswerPolicy:
     """The answers of each prompt with every estimate of their probability that the pool supports.
 
@@ -115,28 +125,43 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
     ```
     """
     pool = as_pool(pool)
-    prompts, samples = pool.prompt, np.diff(pool.starts)
-    labels, answers = pd.factorize(pool["answer"])
-    votes = pool.finished & (labels >= 0)
-    found, inverse, counts = np.unique(
-        prompts[votes] * (len(answers) + 1) + labels[votes], return_inverse=True, return_counts=True
-    )
-    of_sample = np.full(len(prompts), -1)
-    of_sample[votes] = inverse
-    correct = np.full(len(found), np.nan)
+    samples = np.diff(pool.starts)
+    of_sample, prompt, answer = prompt_answers(pool)
+    votes = of_sample >= 0
+    counts = np.bincount(of_sample[votes], minlength=len(prompt))
+    correct = np.full(len(prompt), np.nan)
     if "correct" in pool:
-        correct = np.bincount(inverse, pool.numbers("correct")[votes], minlength=len(found)) / counts
+        correct = np.bincount(of_sample[votes], pool.numbers("correct")[votes], minlength=len(prompt)) / counts
     policy = AnswerPolicy(
         prompt_ids=pool.prompt_ids,
         samples=samples,
-        prompt=found // (len(answers) + 1),
-        answer=np.asarray(answers, dtype=object)[found % (len(answers) + 1)],
+        prompt=prompt,
+        answer=answer,
         votes=counts,
         correct=correct,
         of_sample=of_sample,
     )
     known = likelihoods and has_likelihoods(pool) and unidentified(pool) is None
     return _with_likelihoods(policy, pool, noise) if known else policy
+
+
+def prompt_answers(pool: Pool | pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct answers of each prompt that its samples vote for (`voted_answers`), those of one prompt one after another.
+
+    Returns:
+        Which of them each sample gave, -1 for none, ``[samples]``; the number of the prompt of each, ``[A]``; what it
+        is, ``[A]``.
+
+    Raises:
+        UserError: no column `answer`.
+    """
+    pool = as_pool(pool)
+    labels, answers = pd.factorize(voted_answers(pool).to_numpy(dtype=object))
+    given = labels >= 0
+    found, inverse = np.unique(pool.prompt[given] * (len(answers) + 1) + labels[given], return_inverse=True)
+    of_sample = np.full(len(labels), -1)
+    of_sample[given] = inverse
+    return of_sample, found // (len(answers) + 1), answers[found % (len(answers) + 1)]
 
 
 def _with_likelihoods(policy: AnswerPolicy, pool: Pool, noise: float) -> AnswerPolicy:

@@ -154,9 +154,11 @@ def mean_over_prompts(
 
     Values between two finite `ends` of which fewer than `RARE` prompts, and fewer than half, are off one end: the exact
     limits of ``S`` successes in ``X``, with S the sum of the values. All prompts at an end have them there and ``1 -
-    (α/2)^{1/X}`` away from it. Differences, in [-1, 1], of which as few are not 0: gains and losses have such limits ``[l, u]``
-    around their means m, and the difference ``m₊ - m₋`` has them ``√((m₊-l₊)² + (u₋-m₋)²)`` below and ``√((u₊-m₊)² +
-    (m₋-l₋)²)`` above. Only prompts that all have the same difference have no width: of these prompts it is a fact.
+    (α/2)^{1/X}`` away from it. Differences, in [-1, 1], of which as few are not 0: gains and losses, in units of the largest
+    of them, have such limits ``[l, u]`` around their means m, and the difference ``m₊ - m₋`` has them ``√((m₊-l₊)² + (u₋-m₋)²)``
+    below and ``√((u₊-m₊)² + (m₋-l₋)²)`` above. Only prompts that all have the same difference have no width: of these
+    prompts it is a fact. No limit of another mean is further away than these: of all laws of one mean, that of successes and
+    failures varies most, and a correction for the skewness of a dozen values may overshoot.
 
     Args:
         per_prompt: values ``[X, …]``. ends: between which they lie by their nature, and so do the limits.
@@ -179,7 +181,7 @@ def mean_over_prompts(
     ```
     """
     _check(confidence, 1, 0)
-    values = _within(np.asarray(per_prompt, dtype=float), ends)
+    values = _within(per_prompt, ends)
     n_prompts = len(values)
     if n_prompts == 0:
         return Estimate.unknown()
@@ -195,6 +197,8 @@ def mean_over_prompts(
         share = (values - bottom) / (top - bottom)
         counted = bottom + (top - bottom) * _count(share.sum(axis=0), n_prompts, confidence)
         limits = np.where(_rare(share > 0) | _rare(share < 1), counted, limits)
+        if n_prompts >= FEW:
+            limits = np.stack([np.maximum(limits[0], counted[0]), np.minimum(limits[1], counted[1])])
     # Between rounding of the mean and that of the limits, the mean is not to lie outside.
     low, high = np.clip(limits, *ends)
     return Estimate(value, np.minimum(low, value), np.maximum(high, value), n_prompts)
@@ -232,18 +236,23 @@ def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray, *, confiden
     n_prompts = len(above)
     if n_prompts == 0:
         return Estimate.unknown()
+    units = [
+        np.where(np.any(x != 0, axis=0), np.abs(x).max(axis=0), 1.0) for x in (above, below)
+    ]  # fourth powers follow
+    above, below = above / units[0], below / units[1]
     a, b = above.mean(axis=0), below.mean(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.where(b != 0, a / b, np.nan)
+        unit = units[0] / units[1]
+        value = np.where(b != 0, a / b, np.nan) * unit
         if n_prompts < 2:
             return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n_prompts)
-        unit = special.stdtrit(n_prompts - 1, (1 + confidence) / 2) ** 2 / (n_prompts * (n_prompts - 1))
-        moment = lambda x, y: unit * ((x - x.mean(axis=0)) * (y - y.mean(axis=0))).sum(axis=0)  # noqa: E731
+        wide = special.stdtrit(n_prompts - 1, (1 + confidence) / 2) ** 2 / (n_prompts * (n_prompts - 1))
+        moment = lambda x, y: wide * ((x - x.mean(axis=0)) * (y - y.mean(axis=0))).sum(axis=0)  # noqa: E731
         # (b² - s_bb) r² - 2 (a b - s_ab) r + (a² - s_aa) ≤ 0
         square, half, rest = b**2 - moment(below, below), a * b - moment(above, below), a**2 - moment(above, above)
         root = np.sqrt(np.maximum(half**2 - square * rest, 0))
         low, high = (np.where(square > 0, (half + sign * root) / square, np.nan) for sign in (-1, 1))
-    return Estimate(value, low, high, n_prompts)
+    return Estimate(value, low * unit, high * unit, n_prompts)
 
 
 def _unskewed(values: np.ndarray, confidence: float) -> np.ndarray:
@@ -283,24 +292,37 @@ def _count(successes: np.ndarray, n: int, confidence: float) -> np.ndarray:
 
 
 def _difference_of_counts(values: np.ndarray, confidence: float) -> np.ndarray:
-    """Limits ``[2, …]`` of a mean of gains less losses, each a share of the prompts."""
-    gains, losses = (np.maximum(sign * values, 0).sum(axis=0) for sign in (1, -1))
+    """Limits ``[2, …]`` of a mean of gains less losses: shares of the prompts, each as large as the largest seen."""
+    largest = np.abs(values).max(axis=0)
+    unit = np.where(largest > 0, largest, 1.0)
+    gains, losses = (np.maximum(sign * values / unit, 0).sum(axis=0) for sign in (1, -1))
     (low_gain, high_gain), (low_loss, high_loss) = (_count(sums, len(values), confidence) for sums in (gains, losses))
     gain, loss = gains / len(values), losses / len(values)
     low = gain - loss - np.hypot(gain - low_gain, high_loss - loss)
     high = gain - loss + np.hypot(high_gain - gain, loss - low_loss)
-    return np.stack([low, high])
+    return np.stack([low, high]) * unit
 
 
-def _within(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-    """Values with what rounding did at the ends of their range undone: weights that add up to 1 do so up to rounding."""
+def _within(per_prompt, ends: tuple[float, float]) -> np.ndarray:
+    """Values as floats, with what rounding did at the ends of their range, or to equal ones, undone."""
+    try:
+        values = np.asarray(per_prompt, dtype=float)
+    except (TypeError, ValueError):
+        values = np.asarray(np.nan)
+    if values.ndim == 0:
+        raise UserError(f"per_prompt: found {per_prompt!r:.60}; expected numbers, [X] or [X, …]")
     bottom, top = ends
-    if np.any((values < bottom - ROUNDING) | (values > top + ROUNDING)):
-        found = values[(values < bottom - ROUNDING) | (values > top + ROUNDING)][0]
+    width = top - bottom if np.isfinite(ends).all() else np.abs(values).max(initial=0.0)
+    slack = ROUNDING * (width if np.isfinite(ends).all() else 1.0)
+    if np.any((values < bottom - slack) | (values > top + slack)):
+        found = values[(values < bottom - slack) | (values > top + slack)][0]
         raise UserError(f"per_prompt: found {found:g}; expected values from {bottom:g} to {top:g}")
     if np.isfinite(top):
-        values = np.where(values > top - 1e-9, top, values)
-    return np.where(values < bottom + 1e-9, bottom, values) if np.isfinite(bottom) else values
+        values = np.where(values > top - 1e-9 * width, top, values)
+    if np.isfinite(bottom):
+        values = np.where(values < bottom + 1e-9 * width, bottom, values)
+    # Differences of what is equal but for the order of a sum.
+    return np.where(np.abs(values) < 1e-12, 0.0, values) if ends == DIFFERENCE else values
 
 
 def resampled(n_prompts: int, *, resamples: int, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import signal, stats
 
 from sharptheory.errors import UserError, expect_numbers
 from sharptheory.measure.best_of_n import best_of_n_weights, checked_n, doubling_grid
@@ -16,7 +16,6 @@ from sharptheory.measure.responses import (
     LIKELIHOOD_NOISE,
     Distinct,
     distinct,
-    distinct_responses,
     response_keys,
     unidentified,
 )
@@ -178,12 +177,17 @@ class HitRates:
         mass: exact argmax mass ``q`` of each certified prompt, ``[X]``.
         measured: hit rate on held-out samples with its interval, ``[K]``.
         n_samples: held-out samples behind it.
+        hits, expected: how many of them are the argmax, and how many the law expects.
+        p_value: of the law at N = 1, where every sample is one trial: exact, two-sided (`hits_p_value`).
     """
 
     n: np.ndarray
     mass: np.ndarray
     measured: Estimate
     n_samples: int
+    hits: int
+    expected: float
+    p_value: float
 
     def law(self, n: np.ndarray) -> np.ndarray:
         """The prediction ``E_x[1 - (1-q)^N]`` at any N."""
@@ -203,7 +207,8 @@ def argmax_hit_rates(
     Even samples of each prompt certify its argmax and give ``q``; odd samples, which had no part in that, are searched
     for it: a pool that certifies its own argmax has sampled it, so one half for both would agree by construction. The
     interval is the measured rate ± the exact standard deviation that the law gives it on these prompts, times the
-    normal quantile, cut to [0, 1]: the prompts are given, only the draws are random.
+    normal quantile, cut to [0, 1]: the prompts are given, only the draws are random. The test at N = 1 is exact
+    (`hits_p_value`), with room for the error that repeated responses show, and for rounding.
 
     Returns:
         None if no prompt is certified or a prompt has fewer than 2 samples.
@@ -214,14 +219,15 @@ def argmax_hit_rates(
     if not 0 < confidence < 1:
         raise UserError(f"confidence={confidence}; expected a number between 0 and 1")
     pool = as_pool(pool)
-    distinct_responses(pool)  # refuses likelihoods that are no probabilities: half a pool may not show it
+    keys = response_keys(pool)
+    error = distinct(pool).error()  # also refuses likelihoods that are no probabilities: half a pool may not show it
     even = (np.arange(len(pool.samples)) - pool.starts[pool.prompt]) % 2 == 0
     certificate = coverage_certificate(pool.take(even))
     certified = certificate[certificate["certified"]]
     fresh = ~even & np.isin(pool.prompt, np.flatnonzero(pool.prompt_ids.isin(certified.index)))
     if certified.empty or not fresh.any():
         return None
-    scores, keys = pool.numbers("log_likelihood"), response_keys(pool)
+    scores = pool.numbers("log_likelihood")
     best = np.full(len(pool.prompt_ids), -np.inf)
     np.maximum.at(best, pool.prompt[even & pool.finished], scores[even & pool.finished])
     top = even & pool.finished & (scores >= best[pool.prompt] - LIKELIHOOD_NOISE)
@@ -229,10 +235,11 @@ def argmax_hit_rates(
     held_out = pool.take(fresh).assign(hit=response[fresh].isin(response[top]).to_numpy(dtype=float))
     largest = int(held_out.sizes.min())
     n = doubling_grid(largest) if n is None else checked_n(n, largest)
-    measured, mass, variance = [], [], np.zeros(len(n))
+    measured, mass, sizes, variance = [], [], [], np.zeros(len(n))
     for ids, hits in rectangles(held_out, "hit"):
         q, m = np.exp(certified.loc[ids, "log_q"].to_numpy()), hits.shape[1]
         mass.append(q)
+        sizes.append(np.full(len(q), m))
         chance, rates = stats.binom.pmf(np.arange(m + 1), m, q[:, None]), np.empty((len(q), len(n)))
         for i, each in enumerate(n):
             # Of m responses the h likeliest are hits: the best of N is one with the weight of the h highest ranks.
@@ -240,8 +247,62 @@ def argmax_hit_rates(
             rates[:, i] = possible[hits.sum(axis=1).astype(int)]
             variance[i] += (chance @ possible**2 - best_of_n_hit(q, each) ** 2).sum()
         measured.append(rates)
-    measured, mass = np.concatenate(measured), np.concatenate(mass)
+    measured, mass, sizes = map(np.concatenate, (measured, mass, sizes))
     value = measured.mean(axis=0)
     margin = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(np.maximum(variance, 0)) / len(measured)
     interval = Estimate(value, np.maximum(value - margin, 0.0), np.minimum(value + margin, 1.0), len(measured))
-    return HitRates(n, mass, interval, int(fresh.sum()))
+    hits = int(held_out.numbers("hit").sum())
+    p_value = hits_p_value(hits, sizes, mass, noise=max(error, LIKELIHOOD_NOISE))
+    return HitRates(n, mass, interval, int(fresh.sum()), hits, float(sizes @ mass), p_value)
+
+
+def hits_p_value(hits: int, sizes: np.ndarray, mass: np.ndarray, *, noise: float = 0.0) -> float:
+    """Two-sided p-value of the number of hits ``H = Σ_x Binomial(M_x, q_x)``: twice the smaller tail, at most 1.
+
+    The law of H is exact: that of a sum is the convolution of the laws, taken in pairs by the fast Fourier transform, so
+    that a p-value is right to about 1e-14.
+
+    Args:
+        hits: how many there were. sizes: ``M_x`` trials of each prompt, ``[X]``. mass: ``q_x``, ``[X]``.
+        noise: each ``log q_x`` may be wrong by as much, nats; every tail is then the largest that this allows.
+
+    Raises:
+        UserError: shapes differ, a mass that is no probability, or hits that cannot be.
+
+    ```python
+    >>> hits_p_value(1, [3, 2], [0.5, 0.5])  # 2 P(H ≤ 1) = 2 (1 + 5) / 32
+    0.375
+
+    ```
+    """
+    sizes, mass = np.atleast_1d(np.asarray(sizes, dtype=int)), np.atleast_1d(np.asarray(mass, dtype=float))
+    expect_numbers("[0, inf)", noise=noise)
+    if sizes.shape != mass.shape or sizes.ndim != 1 or not np.all((mass >= 0) & (mass <= 1 + 1e-9)):
+        raise UserError(f"sizes {sizes.shape}, mass {mass.shape}; expected whole numbers and probabilities, both [X]")
+    if not 0 <= hits <= sizes.sum():
+        raise UserError(f"hits={hits}; expected a whole number from 0 to {sizes.sum()}")
+    most, least = (np.minimum(mass * np.exp(sign * noise), 1.0) for sign in (1, -1))
+    # A median of H is within 1 of its mean (Jogdeo and Samuels, 1968): a tail that holds the mean has half of the law.
+    if hits <= sizes @ least:
+        tail = _law_of_hits(sizes, least)[: hits + 1].sum()
+    elif hits >= sizes @ most:
+        tail = _law_of_hits(sizes, most)[hits:].sum()
+    else:
+        return 1.0
+    return float(min(1.0, 2 * tail))
+
+
+def _law_of_hits(sizes: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Probabilities of 0, 1, …, Σ sizes hits."""
+    laws = []
+    for size in np.unique(sizes):
+        law = stats.binom.pmf(np.arange(size + 1), size, mass[sizes == size, None])
+        while len(law) > 1:
+            pairs = len(law) // 2 * 2
+            odd = np.pad(law[pairs:], ((0, 0), (0, law.shape[1] - 1)))  # a sum with nothing
+            law = np.concatenate([signal.fftconvolve(law[:pairs:2], law[1:pairs:2], axes=1), odd])
+        laws.append(law[0])
+    total = laws[0]
+    for law in laws[1:]:
+        total = signal.fftconvolve(total, law)
+    return np.maximum(total[: sizes.sum() + 1], 0.0)

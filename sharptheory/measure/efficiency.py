@@ -70,7 +70,7 @@ def reward_efficiency(
     parts = [_of_prompts(r, c) for _, r, c in rectangles(table, "_reward", "correct") if r.shape[1] > 1]
     if not parts:
         return Efficiency(*[Estimate.unknown()] * 4)
-    covariance, reward_variance, value_variance, gain = (np.concatenate(part) for part in zip(*parts))
+    covariance, reward_variance, value_variance, gain, power = (np.concatenate(part) for part in zip(*parts))
     mean = lambda values: mean_over_prompts(values, ends=DIFFERENCE)  # noqa: E731
     best_of_two = mean(gain)
     if not np.isfinite(reward_variance).all():
@@ -78,19 +78,26 @@ def reward_efficiency(
     slopes = covariance / np.sqrt(np.where(reward_variance > 0, reward_variance, 1.0))
     mixed = value_variance > 0
     rho = np.clip(slopes[mixed] / np.sqrt(value_variance[mixed]), -1.0, 1.0)
-    return Efficiency(mean(rho), mean(slopes), _shared(covariance, reward_variance, resamples, seed), best_of_two)
+    power = power - power[reward_variance > 0].max(initial=-2000)  # in one unit for all prompts
+    shared = _shared(np.ldexp(covariance, power), np.ldexp(reward_variance, 2 * power), resamples, seed)
+    return Efficiency(mean(rho), mean(slopes), shared, best_of_two)
 
 
 def _of_prompts(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Covariance and variances within each prompt, unbiased, and its gain of best-of-2; of ``[x, m]``, ``[x]`` each."""
+    """Covariance and variances within each prompt, unbiased, and its gain of best-of-2; of ``[x, m]``, ``[x]`` each.
+
+    Rewards are taken in units of a power of 2 of each prompt, the last of the results, lest their squares underflow.
+    """
     one, two = best_of_n_curve(rewards, correct, [1, 2]).T
     free = rewards.shape[1] - 1
     with np.errstate(invalid="ignore"):
         # Relative to the first, so that equal rewards deviate by exactly 0.
         r = rewards - rewards[:, :1]
         r = r - r.mean(axis=1, keepdims=True)
+    power = np.frexp(np.abs(r).max(axis=1))[1]
+    r = np.ldexp(r, -power[:, None])
     c = correct - correct.mean(axis=1, keepdims=True)
-    return (r * c).sum(axis=1) / free, (r**2).sum(axis=1) / free, (c**2).sum(axis=1) / free, two - one
+    return (r * c).sum(axis=1) / free, (r**2).sum(axis=1) / free, (c**2).sum(axis=1) / free, two - one, power
 
 
 def _shared(covariance: np.ndarray, reward_variance: np.ndarray, resamples: int, seed: int) -> Estimate:

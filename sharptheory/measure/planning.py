@@ -25,6 +25,8 @@ from sharptheory.measure.rewards import Reward, reward_values
 AGAINST = ("sample", "greedy", "constant")
 #: Sub-pools of each size are drawn this often, less often from large pilots.
 SUBPOOLS, DRAWN = 32, 4_000_000
+#: A plan from a pilot of fewer prompts is hardly more than a guess.
+FEW_PROMPTS = 20
 #: Most samples per prompt that a plan proposes, were the prompts ever so much alike.
 MOST_SAMPLES = 1_024
 
@@ -196,7 +198,8 @@ def plan(
 
     Raises:
         UserError: a pilot that cannot plan this (not graded, a single prompt, a single sample per prompt while M is to be
-            chosen, too few for best-of-N, no greedy responses, all prompts alike), or an argument out of range.
+            chosen, too few for best-of-N, nothing for it to select by, no greedy responses, all prompts alike), or an
+            argument out of range.
 
     ```python
     >>> rng = np.random.default_rng(0)
@@ -288,6 +291,11 @@ def _greedy(pool: Pool) -> pd.Series:
 
 def _blocks(pilot: Pool, reward: str | Reward, against: str) -> list[tuple[np.ndarray, ...]]:
     """Rewards and correctness ``[x, m]``, and what is subtracted of each prompt ``[x]``, per number of samples."""
+    if reward == "log_likelihood" and reward not in pilot:
+        raise UserError(
+            f"best-of-N selects by reward={reward!r}, and the pilot has no such column; give reward=NAME of another, or n=1, "
+            f"which selects nothing (the pilot has {pilot.names})"
+        )
     table = pilot.assign(_reward=reward_values(pilot, reward))
     greedy = _greedy(pilot)
     return [

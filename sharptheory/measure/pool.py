@@ -34,6 +34,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from sharptheory.errors import UserError
+from sharptheory.measure.names import called
 
 GREEDY = "greedy"
 #: One token sequence scored twice may differ by this much (nats, low precision); by more, it is not one policy's.
@@ -305,7 +306,8 @@ def _checked(
     if names.has_duplicates:
         raise UserError(f"column {names[names.duplicated()][0]!r} appears twice; expected one of each name")
     if "prompt_id" not in names:
-        raise UserError(f"column 'prompt_id' is missing; found {', '.join(map(str, names)) or 'none'}")
+        cure = f"; say which it is, as --columns prompt_id={called('prompt_id', names) or 'NAME'}" if len(names) else ""
+        raise UserError(f"column 'prompt_id' is missing; found {', '.join(map(str, names)) or 'none'}{cure}")
     if len(frame) == 0:
         raise UserError("the pool has no rows")
     table = frame.reset_index(drop=True)

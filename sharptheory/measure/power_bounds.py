@@ -5,8 +5,8 @@ response has at most U, so ``A ≤ Z_α ≤ A + U^α``. From there follow bounds
 law, on its divergence from the base, and on the α at which it has a given mean log-likelihood. All are tight when the pool
 holds all responses, and close as soon as it holds most of the mass; for ``α ≤ 1`` what was not sampled may count arbitrarily much.
 
-Where the scores of one sequence of tokens scatter by τ, more than `LIKELIHOOD_NOISE`, every score of that prompt may be off
-by τ either way, and the bounds allow for it.
+Where the scores of one sequence of tokens scatter by τ somewhere in the pool, more than `LIKELIHOOD_NOISE`, every score of
+the pool may be off by τ either way, as in `coverage_certificate`, and the bounds allow for it.
 
 Source: [S8], proved in docs/theory.md.
 """
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import wrightomega
+from scipy.special import expit, wrightomega
 
 from sharptheory.errors import UserError, expect_numbers
-from sharptheory.measure.certificate import LIKELIHOOD_NOISE, distinct_responses, response_keys
 from sharptheory.measure.pool import Pool, as_pool, shown
+from sharptheory.measure.responses import distinct, unidentified
 
 #: Powers at which the moment is compared, before the last step is refined.
 POWERS = 1 + np.geomspace(1e-3, 1e3, 31)
@@ -34,26 +34,40 @@ class _Seen:
     """The distinct finished responses of a pool, by prompt.
 
     Attributes:
-        prompt_ids: ``[X]``. prompt: of each distinct response, ``[D]``. log_p: their log-likelihoods ``[D]``.
-        log_unseen: ``log U`` ``[X]``, noise allowed for. noise: τ ``[X]``, nats.
+        prompt_ids: in the order of the samples, ``[X]``. prompt: of each distinct response, ``[D]``.
+        log_p: their log-likelihoods ``[D]``. of_sample: which of them each sample is, -1 for one that is not finished.
+        log_unseen: ``log U`` ``[X]``, noise allowed for. noise: τ, nats.
     """
 
     prompt_ids: pd.Index
     prompt: np.ndarray
     log_p: np.ndarray
+    of_sample: np.ndarray
     log_unseen: np.ndarray
-    noise: np.ndarray
+    noise: float
 
-    def sums(self, alpha: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``log A`` and ``Σ π^α v / A`` of each prompt, ``[X]``; -inf and 0 where nothing was seen."""
-        n = len(self.prompt_ids)
-        top = np.full(n, -np.inf)
-        np.maximum.at(top, self.prompt, self.log_p)
-        weights = np.exp(alpha[self.prompt] * (self.log_p - top[self.prompt]))
-        total = np.bincount(self.prompt, weights, minlength=n)
-        mean = np.bincount(self.prompt, weights * values, minlength=n) / np.maximum(total, 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, alpha * np.where(total > 0, top, 0.0) + np.log(total), -np.inf), mean
+    def log_sums(self, alpha: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """``log Σ π^α v / π_1^α`` of each prompt ``[X]`` for values ``v ≥ 0`` ``[D]``, relative to its likeliest response
+        π_1, and last ``log π_1^α``; -inf where nothing was seen.
+
+        In logarithms throughout: a sum that is 1e-300 of another may be the larger one once scores are off by τ.
+        """
+        top = self._largest(self.log_p)
+        weights = alpha[self.prompt] * (self.log_p - top[self.prompt])
+        with np.errstate(divide="ignore"):
+            sums = [self._log_sum(weights + np.log(value)) for value in values]
+        return *sums, np.where(top == -np.inf, -np.inf, alpha * np.where(top == -np.inf, 0.0, top))
+
+    def _largest(self, terms: np.ndarray) -> np.ndarray:
+        top = np.full(len(self.prompt_ids), -np.inf)
+        np.maximum.at(top, self.prompt, terms)
+        return top
+
+    def _log_sum(self, terms: np.ndarray) -> np.ndarray:
+        top = self._largest(terms)
+        finite = np.where(top == -np.inf, 0.0, top)
+        with np.errstate(divide="ignore"):
+            return finite + np.log(np.bincount(self.prompt, np.exp(terms - finite[self.prompt]), minlength=len(top)))
 
 
 def power_certificate(pool: Pool | pd.DataFrame, alpha: float) -> pd.DataFrame:
@@ -130,18 +144,18 @@ def power_mean_bounds(
         raise UserError(f"column {value!r} has values from {numbers.min():g} to {numbers.max():g}; expected {ends}")
     seen = _seen(known)
     powers = np.full(len(seen.prompt_ids), alpha)
-    finished = known.finished
-    means = (
-        pd.Series(numbers[finished])
-        .groupby([known["prompt_id"].to_numpy()[finished], response_keys(known)[finished]])
-        .mean()
+    finished = seen.of_sample >= 0
+    total, count = (
+        np.bincount(seen.of_sample[finished], each, minlength=len(seen.log_p)) for each in (numbers[finished], None)
     )
-    log_a, mean = seen.sums(powers, (means.to_numpy() - bottom) / (top - bottom))
+    share = np.clip((total / count - bottom) / (top - bottom), 0.0, 1.0)
+    log_up, log_down, log_a, log_top = seen.log_sums(powers, share, 1 - share, np.ones(len(share)))
+    unseen = _unseen_share(seen, powers, log_a + log_top)
     # Scores that are off by τ change the ratio of two weights by at most e^{2ατ}.
-    error = np.exp(np.minimum(2 * powers * seen.noise, 700.0))
-    share = _unseen_share(seen, powers, log_a)
-    low, high = mean / (mean + (1 - mean) * error), mean / (mean + (1 - mean) / error)
-    low, high = (1 - share) * low, (1 - share) * high + share
+    slack = 2 * powers * seen.noise
+    with np.errstate(invalid="ignore"):
+        odds = np.where(log_a == -np.inf, 0.0, log_up - log_down)
+    low, high = (1 - unseen) * expit(odds - slack), (1 - unseen) * expit(odds + slack) + unseen
     return pd.DataFrame({"low": bottom + (top - bottom) * low, "high": bottom + (top - bottom) * high}, seen.prompt_ids)
 
 
@@ -201,24 +215,18 @@ def _checked(alpha: float) -> float:
 
 def _seen(pool: Pool) -> _Seen:
     """The distinct finished responses, with the mass that they leave and the noise of their scores."""
-    values = distinct_responses(pool)
-    prompt_ids = pool.sizes.index
-    prompt = prompt_ids.get_indexer(values.index.get_level_values(0))
-    log_p = np.minimum(values.to_numpy(dtype=float), 0.0)
-    keyed = pool.samples[["prompt_id", "log_likelihood"]].assign(key=response_keys(pool))[pool.finished]
-    least = keyed.groupby(["prompt_id", "key"])["log_likelihood"].min().reindex(values.index)
-    noise = np.zeros(len(prompt_ids))
-    np.maximum.at(noise, prompt, values.to_numpy(dtype=float) - least.to_numpy(dtype=float))
-    noise = np.where(noise > LIKELIHOOD_NOISE, noise, 0.0)
-    mass = np.bincount(prompt, np.exp(log_p), minlength=len(prompt_ids))
+    if reason := unidentified(pool):
+        raise UserError(reason)
+    found = distinct(pool)
+    noise = found.error()
     with np.errstate(divide="ignore"):
-        log_unseen = np.log(np.maximum(1 - mass * np.exp(-noise), 0.0))
-    return _Seen(prompt_ids, prompt, log_p, log_unseen, noise)
+        log_unseen = np.log(np.maximum(1 - found.mass * np.exp(-noise), 0.0))
+    return _Seen(found.prompt_ids, found.prompt, np.minimum(found.highest, 0.0), found.of_sample, log_unseen, noise)
 
 
 def _log_z(seen: _Seen, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``A e^{-ατ} ≤ Z ≤ min(1, A e^{ατ} + U^α)``, in logarithms."""
-    log_a, _ = seen.sums(alpha, np.zeros(len(seen.log_p)))
+    log_a = sum(seen.log_sums(alpha, np.ones(len(seen.log_p))))
     slack = alpha * seen.noise
     return np.minimum(log_a - slack, 0.0), np.minimum(np.logaddexp(log_a + slack, alpha * seen.log_unseen), 0.0)
 
@@ -238,9 +246,15 @@ def _surprise(seen: _Seen, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ``A (λ - m) = U g(λ)``: m the mean over seen responses, ``g(λ) = max_{t ≤ U} t^{α-1} (log(1/t) - λ)₊`` what a unit of
     unseen mass can add above λ. It is attained, by unseen responses of the best size t.
     """
-    log_a, mean = seen.sums(alpha, -seen.log_p)
-    error = np.exp(np.minimum(2 * alpha * seen.noise, 700.0))
-    low, high = np.maximum(mean / error - seen.noise, 0.0), mean * error + seen.noise
+    log_mean, log_a, log_top = seen.log_sums(alpha, -seen.log_p, np.ones(len(seen.log_p)))
+    log_mean, log_a = (
+        np.where(log_a == -np.inf, -np.inf, log_mean - np.where(log_a == -np.inf, 0.0, log_a)),
+        log_a + log_top,
+    )
+    # Scores that are off by τ change the ratio of two weights by at most e^{2ατ}.
+    slack = 2 * alpha * seen.noise
+    low = np.maximum(np.exp(log_mean - slack) - seen.noise, 0.0)
+    high = np.exp(np.minimum(log_mean + slack, 700.0)) + seen.noise
     share, least = _unseen_share(seen, alpha, log_a), -seen.log_unseen
     closed = least == np.inf
     least = np.where(closed, 0.0, least)

@@ -20,7 +20,7 @@ import pandas as pd
 
 from sharptheory.errors import UserError
 from sharptheory.extensions import call, load_object
-from sharptheory.measure.answers import answer_masses
+from sharptheory.measure.answers import answer_masses, prompt_answers
 from sharptheory.measure.pool import Pool, as_pool, shown
 from sharptheory.measure.responses import has_masses
 
@@ -95,15 +95,14 @@ def length_normalized(pool: Pool | pd.DataFrame) -> pd.Series:
 
 
 def answer_share(pool: Pool | pd.DataFrame) -> pd.Series:
-    """Fraction of the prompt's other responses with the same answer; a response without an answer gets 0.
+    """Fraction of the prompt's other responses with the same answer; one that was cut or has no answer has no vote, and 0.
 
     Leaving the response itself out keeps the share from rewarding small pools.
     """
     pool = as_pool(pool)
-    prompt, answer = pool["prompt_id"], pool["answer"]
-    same = answer.groupby([prompt, answer], dropna=False).transform("size") - 1
-    others = prompt.groupby(prompt).transform("size") - 1
-    return (same / others.clip(lower=1)).where(answer.notna(), 0.0)
+    answer = prompt_answers(pool)[0]
+    same, others = np.bincount(answer + 1)[answer + 1] - 1, np.diff(pool.starts)[pool.prompt] - 1
+    return pd.Series(np.where(answer >= 0, same / np.maximum(others, 1), 0.0), index=pool.samples.index)
 
 
 def answer_mass(pool: Pool | pd.DataFrame) -> pd.Series:

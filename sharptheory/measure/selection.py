@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from sharptheory.errors import UserError, expect_integers
+from sharptheory.measure.answers import prompt_answers, voted_answers
 from sharptheory.measure.best_of_n import checked_n, curve
 from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import Pool, as_pool
+from sharptheory.measure.ranking import Ranking, ranking
 from sharptheory.measure.responses import has_masses
-from sharptheory.measure.rewards import Reward, available, reward_values
-from sharptheory.measure.self_consistency import answer_mass_curve
+from sharptheory.measure.rewards import Reward, available
+from sharptheory.measure.self_consistency import SHUFFLED, answer_mass_curve, random_places
 from sharptheory.theory.pool_votes import win_probabilities
 
 #: Up to this N the majority vote is exact whatever it costs. It is exact for N beyond that cost at most this many
@@ -54,8 +55,9 @@ def accuracy_curves(
 def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Expected accuracy of the plurality of N responses sampled without replacement from one prompt's pool, exactly.
 
-    Ties are split uniformly. Responses without an answer (None) have no vote; if none of the N has one, the vote is
-    wrong. Averages over all N-subsets by the multivariate hypergeometric law, without enumerating them.
+    Ties are split uniformly. Responses without an answer (None) have no vote, and a response that was cut is to be passed
+    as one; if none of the N has a vote, the majority is wrong. Averages over all N-subsets by the multivariate
+    hypergeometric law, without enumerating them.
 
     Args:
         answers: ``[M]``, None where there is no answer; correct: ``[M]``; n: values of N in 1..M, ``[K]``.
@@ -76,6 +78,9 @@ def majority_accuracy(answers: np.ndarray, correct: np.ndarray, n: np.ndarray) -
 def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = BUDGET, seed: int = 0) -> pd.DataFrame:
     """`majority_accuracy` of every prompt, exact where it can be afforded.
 
+    A response votes if it is finished and has an answer, as in `sharptheory.measure.answers`. So the majority of one is
+    right less often than one sample where a response without a vote is graded as correct.
+
     Exact for N up to `MAJORITY_LIMIT`, for the whole pool, and for every N within the budget. For other N it is the mean
     over random subsets of each prompt's pool.
 
@@ -93,7 +98,7 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
     """
     pool = as_pool(pool)
     n = checked_n(n, int(pool.sizes.min()))
-    ballots = _count(pool["answer"].to_numpy(dtype=object), pool.numbers("correct"), pool.starts)
+    ballots = _count(voted_answers(pool).to_numpy(dtype=object), pool.numbers("correct"), pool.starts)
     problems = _problems(ballots)
     operations = 64.0 * n * problems.group_counts.sum()
     exact = (n <= MAJORITY_LIMIT) | (n == ballots.total.min()) & (ballots.total.min() == ballots.total.max())
@@ -239,7 +244,7 @@ def borda(pool: Pool | pd.DataFrame, reward: str | Reward = "self_certainty", *,
     """Votes of each response's answer class, ranks by a reward: ``Σ (N - rank)^p``, rank from 0, equal rewards sharing
     their mean rank.
 
-    ``p = 0`` is majority; ``p → ∞`` is best-of-N by the reward. Responses without an answer get 0.
+    ``p = 0`` is majority; ``p → ∞`` is best-of-N by the reward. Responses that were cut or have no answer get 0.
 
     Args:
         reward: to rank by; p: exponent, ≥ 0.
@@ -253,12 +258,10 @@ def borda(pool: Pool | pd.DataFrame, reward: str | Reward = "self_certainty", *,
     Source: Kang et al., *Scalable Best-of-N Selection via Self-Certainty*, arXiv 2502.18581.
     """
     pool, p = as_pool(pool), _exponent(p)
-    prompt, answer = pool["prompt_id"], pool["answer"]
-    values = pd.Series(reward_values(pool, reward), index=prompt.index)
-    rank = values.groupby(prompt).rank(ascending=False, method="average") - 1
-    size = prompt.groupby(prompt).transform("size")
-    votes = ((size - rank) ** p).where(answer.notna(), 0.0)
-    return votes.groupby([prompt, answer], dropna=False).transform("sum")
+    answer = prompt_answers(pool)[0]
+    height = ranking(pool, reward).ranks(method="average")  # N - rank, rank from 0
+    votes = np.bincount(answer + 1, np.where(answer >= 0, height**p, 0.0))
+    return pd.Series(votes[answer + 1], index=pool.samples.index)
 
 
 def _exponent(p: float) -> float:
@@ -283,7 +286,8 @@ def borda_curve(
 
     Args:
         n: values of N, integers from 1 to the smallest number of samples, ``[K]``. reward, p: as in `borda`.
-        subsets: random subsets of each prompt's pool for each N.
+        subsets: random subsets of each prompt's pool for each N, disjoint where it has room; fewer of a large N in a
+            large pool.
 
     Returns:
         One row per prompt_id, one column per N.
@@ -295,31 +299,56 @@ def borda_curve(
     pool, rng = as_pool(pool), np.random.default_rng(seed)
     n, p = checked_n(n, int(pool.sizes.min())), _exponent(p)
     expect_integers(1, subsets=subsets)
-    scores, answers, correct = reward_values(pool, reward), pool["answer"], pool.numbers("correct")
-    rows = {}
-    for prompt_id, index in pool.samples.groupby("prompt_id").indices.items():
-        codes, classes = pd.factorize(answers.iloc[index])
-        voting, m = codes >= 0, len(index)
-        right = np.bincount(codes[voting], correct[index][voting], minlength=len(classes))
-        right = right / np.maximum(np.bincount(codes[voting], minlength=len(classes)), 1)
-        rows[prompt_id] = [
-            float(np.mean(correct[index] * voting)) if k == 1
-            else _borda_accuracy(scores[index], codes, right, int(k), 1 if k == m else subsets, p, rng)
-            for k in n
-        ]  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index", columns=n)
+    ranks, correct = ranking(pool, reward), pool.numbers("correct")
+    answer, prompt, _ = prompt_answers(pool)
+    alone = np.where(answer >= 0, correct, 0 * correct)
+    right = np.bincount(answer[answer >= 0], correct[answer >= 0], minlength=len(prompt))
+    right = right / np.bincount(answer[answer >= 0], minlength=len(prompt))
+    smallest, largest = pool.sizes.min(), pool.sizes.max()
+    blocks = np.clip(SHUFFLED // max(len(prompt), 1), 1, np.minimum(smallest // n, subsets))
+    orders = np.clip(-(-subsets // blocks), 1, max(1, SHUFFLED // len(answer)))
+    orders[(n == 1) | (n == largest)] = 1
+    curves = np.zeros((len(pool.prompt_ids), len(n)))
+    curves[:, n == 1] = (np.add.reduceat(alone, pool.starts[:-1]) / np.diff(pool.starts))[:, None]
+    for i in range(orders.max(where=n > 1, initial=0)):
+        place = random_places(pool.starts, rng)
+        for k in np.flatnonzero((orders > i) & (n > 1)):
+            ballots = _borda_ballots(ranks, place, answer, int(n[k]), int(blocks[k]), p)
+            curves[:, k] += _winners(ballots.reshape(-1, blocks[k]), prompt, right, len(curves)) / orders[k]
+    return pd.DataFrame(curves, index=pool.prompt_ids, columns=n)
 
 
-def _borda_accuracy(score, codes, right, n: int, subsets: int, p: float, rng: np.random.Generator) -> float:
-    if len(right) == 0:
-        return 0.0
-    chosen = rng.permuted(np.tile(np.arange(len(score)), (subsets, 1)), axis=1)[:, :n]
-    height = n + 1 - stats.rankdata(-score[chosen], axis=1)  # N - rank, rank from 0
-    voting = codes[chosen] >= 0
+def _borda_ballots(ranks: Ranking, place: np.ndarray, answer: np.ndarray, n: int, blocks: int, p: float) -> np.ndarray:
+    """Votes of each answer within each block of N samples that follow one another in a random order, ``[A blocks]``."""
+    chosen = ranks.order[place[ranks.order] < n * blocks]
+    block = place[chosen] // n
+    # Every block has N samples: sorted by prompt and block, ascending in reward, they are a rectangle.
+    prompt = np.repeat(np.arange(len(chosen) // (n * blocks)), n * blocks)
+    if blocks > 1:
+        chosen = chosen[np.argsort(prompt * blocks + block, kind="stable")]
+    level = np.empty(len(answer), dtype=np.int64)
+    level[ranks.order] = np.repeat(np.arange(len(ranks.levels)), ranks.level_sizes)
+    level = level[chosen]
+    first = np.flatnonzero((np.diff(level, prepend=-1) != 0) | (np.arange(len(level)) % n == 0))
+    tied = np.diff(first, append=len(level))
+    height = np.repeat(first % n + (tied + 1) / 2, tied)  # N - rank, rank from 0
+    voting = answer[chosen] >= 0
     # Relative to the highest that votes: any exponent is possible.
-    height = np.where(voting, height, 0.0) / np.maximum(np.where(voting, height, 0.0).max(axis=1, keepdims=True), 1)
-    votes = np.zeros((subsets, len(right)))
-    np.add.at(votes, (np.nonzero(voting)[0], codes[chosen][voting]), height[voting] ** p)
+    height = np.where(voting, height, 0.0).reshape(-1, n)
+    height = (height / np.maximum(height.max(axis=1, keepdims=True), 1)).ravel()[voting] ** p
+    cells = answer[chosen][voting] * blocks + (np.arange(len(chosen)) // n % blocks)[voting]
+    return np.bincount(cells, height, minlength=(answer.max(initial=-1) + 1) * blocks)
+
+
+def _winners(votes: np.ndarray, prompt: np.ndarray, right: np.ndarray, n_prompts: int) -> np.ndarray:
+    """Correctness of the answers with most votes ``[A, B]`` in each block, ties split, averaged over them, ``[X]``."""
+    accuracy = np.zeros(n_prompts)
+    if len(votes) == 0:
+        return accuracy
+    starts = np.flatnonzero(np.diff(prompt, prepend=-1))
+    most = np.repeat(np.maximum.reduceat(votes, starts), np.diff(starts, append=len(votes)), axis=0)
     # Equal sums of roots differ in their last digits: √18 = √8 + √2.
-    best = (votes >= votes.max(axis=1, keepdims=True) * (1 - 1e-9)) & (votes > 0)
-    return float(np.mean((best * right).sum(axis=1) / np.maximum(best.sum(axis=1), 1)))
+    best = (votes >= most * (1 - 1e-9)) & (votes > 0)
+    won = np.add.reduceat(best * right[:, None], starts) / np.maximum(np.add.reduceat(best.astype(float), starts), 1)
+    accuracy[prompt[starts]] = won.mean(axis=1)
+    return accuracy

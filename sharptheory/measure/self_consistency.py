@@ -417,14 +417,20 @@ def answer_mass_curve(
 
 def _first_places(responses: Distinct, policy: AnswerPolicy, rng: np.random.Generator) -> np.ndarray:
     """Where each distinct response first comes in a random order of its prompt's samples, from 0, ``[D]``."""
-    prompts = np.repeat(np.arange(len(policy.samples)), policy.samples)
-    order = np.argsort(prompts + rng.random(len(prompts)))
-    place = np.empty(len(prompts), dtype=np.int64)
-    place[order] = np.arange(len(prompts)) - np.repeat(np.cumsum(policy.samples) - policy.samples, policy.samples)
-    first = np.full(len(responses.prompt), len(prompts))
+    place = random_places(np.append(0, np.cumsum(policy.samples)), rng)
+    first = np.full(len(responses.prompt), len(place))
     finished = responses.of_sample >= 0
     np.minimum.at(first, responses.of_sample[finished], place[finished])
     return first
+
+
+def random_places(starts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where each sample comes in a random order of its prompt's samples, from 0, ``[samples]``; prompts begin at `starts`."""
+    sizes = np.diff(starts)
+    place, order = np.empty(starts[-1], dtype=np.int64), np.repeat(np.arange(len(sizes)), sizes)
+    order = np.argsort(order + rng.random(len(place)))
+    place[order] = np.arange(len(place)) - np.repeat(starts[:-1], sizes)
+    return place
 
 
 def _weights(responses: Distinct, chosen: np.ndarray, size: int, seen: bool) -> np.ndarray:

@@ -307,28 +307,21 @@ class HitRates:
     n_prompts: Annotated[int, "prompts whose likeliest response half of the samples certify"]
     n_samples: Annotated[int, "samples of the other half"]
     curve: Annotated[tuple[HitRate, ...], "at N = 1, 2, 4, …"]
-    disagreements: Annotated[int, "points whose prediction lies outside the measured interval"]
-
-    @property
-    def p_value(self) -> float:
-        """At most the chance, if the law holds, that the rate at N = 1 is as far from it as was measured.
-
-        Bernstein's inequality for a sum of independent samples, whose spread the law gives: it needs no number of samples
-        to hold. The rates at larger N are of the same samples. 1 where the spread is not known (cut at both ends).
-        """
-        point, largest = self.curve[0], self.curve[-1].n
-        measured = point.measured
-        if measured.low <= 0 and measured.high >= 1:
-            return 1.0
-        spread = max(measured.value - measured.low, measured.high - measured.value) / 1.96
-        off, one_sample = abs(measured.value - point.predicted), 1 / (self.n_prompts * largest)
-        scale = spread**2 + one_sample * off / 3
-        return 1.0 if scale == 0 else min(1.0, 2 * math.exp(-(off**2) / (2 * scale)))
+    hits: Annotated[int, "samples of the other half that are the likeliest response"]
+    expected: Annotated[float, "how many of them the law expects to be"]
+    p_value: Annotated[
+        float, "exact two-sided p-value of the hits, which is the law at N = 1, if each sample follows it"
+    ]
 
     @property
     def refuted(self) -> bool:
-        """Whether chance does not explain how far the samples are from the law, at 5 %."""
+        """Whether chance does not explain how far the samples are from the law at N = 1, at 5 %."""
         return self.p_value < 0.05
+
+    @property
+    def outside(self) -> list[int]:
+        """The N whose prediction lies outside the measured interval."""
+        return [point.n for point in self.curve if not point.measured.low <= point.predicted <= point.measured.high]
 
 
 @dataclass(frozen=True)

@@ -417,7 +417,9 @@ def _hit_rates(rates: certificate.HitRates) -> schema.HitRates:
         n_prompts=len(rates.mass),
         n_samples=rates.n_samples,
         curve=tuple(map(schema.HitRate, map(int, rates.n), map(float, predicted), _intervals(rates.measured))),
-        disagreements=rates.disagreements(),
+        hits=rates.hits,
+        expected=rates.expected,
+        p_value=rates.p_value,
     )
 
 

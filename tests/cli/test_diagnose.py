@@ -144,6 +144,7 @@ def test_a_report_on_given_samples_says_what_made_it(tmp_path, monkeypatch, caps
 
 
 def test_columns_and_a_reward_are_chosen_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1000")
     pool = pool_from_table(np.array([[0.7, 0.3]] * 30), 8, np.random.default_rng(0), np.array([[1, 0]] * 30))
     pool = pool.drop(columns=["tokens", "log_likelihood"]).assign(judge=np.arange(240.0) % 7)
     pool.rename(columns={"prompt_id": "idx", "correct": "score"}).to_csv(tmp_path / "mine.csv.gz", index=False)

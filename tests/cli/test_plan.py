@@ -113,3 +113,64 @@ def test_a_pilot_that_is_not_graded_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "pilot.csv").write_text("prompt_id,log_likelihood\n0,-1\n1,-2\n")
     code, _, error = run(monkeypatch, capsys, "plan", "--pool", tmp_path / "pilot.csv", "--effect", "2pt")
     assert code == 2 and "column 'correct' is missing" in error
+
+
+def test_counts_are_planned_for_one_sample_or_refused_with_the_cure(tmp_path, monkeypatch, capsys):
+    (tmp_path / "counts.csv").write_text("prompt_id,n,c\n" + "".join(f"{i},8,{i % 9}\n" for i in range(30)))
+    given = ("plan", "--pool", tmp_path / "counts.csv", "--effect", "3pt")
+    for more in ((), ("--against", "constant")):
+        code, _, error = run(monkeypatch, capsys, *given, *more)
+        assert code == 2 and error.count("\n") == 1
+        assert (
+            "selects by --reward log_likelihood, and the pilot has no such column; give --reward NAME of another"
+            in error
+        )
+        assert "or --n 1, which selects nothing" in error
+    code, _, error = run(monkeypatch, capsys, *given, "--n", "1")
+    assert code == 0, error
+
+
+def test_columns_of_the_pilot_may_have_other_names(pilot, tmp_path, monkeypatch, capsys):
+    table = pd.read_parquet(pilot)
+    table.rename(columns={"prompt_id": "id", "correct": "ok"}).to_csv(tmp_path / "a.csv", index=False)
+    given = ("--effect", "2pt", "--n", "2")
+    code, printed, error = run(
+        monkeypatch, capsys, "plan", "--pool", tmp_path / "a.csv", "--columns", "prompt_id=id,correct=ok", *given
+    )
+    assert code == 0, error
+    assert printed == run(monkeypatch, capsys, "plan", "--pool", pilot, *given)[1]
+
+
+def test_errors_name_options_as_they_are_typed(tmp_path, pilot, monkeypatch, capsys):
+    lines = "".join(f"{i},-1,{i % 2}\n" for i in range(30))
+    (tmp_path / "one.csv").write_text("prompt_id,log_likelihood,correct\n" + lines)
+    given = ("plan", "--pool", tmp_path / "one.csv", "--effect", "3pt", "--n", "1")
+    code, _, error = run(monkeypatch, capsys, *given)
+    assert code == 2 and "or --samples 1 to plan for one sample each" in error and "samples=" not in error
+    assert run(monkeypatch, capsys, *given, "--samples", "1")[0] == 0
+    code, _, error = run(monkeypatch, capsys, "plan", "--pool", pilot, "--effect", "2pt", "--against", "greedy")
+    assert code == 2 and "--against greedy: the pilot has no graded greedy response" in error
+
+
+def test_the_range_of_the_pilot_stands_behind_what_it_is_of(pilot, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    header = lambda *more: next(  # noqa: E731
+        line.split()
+        for line in run(monkeypatch, capsys, "plan", "--pool", pilot, *more)[1].splitlines()
+        if "power" in line
+    )
+    assert header("--effect", "2pt")[3:] == ["prompts", "pilot's", "range", "cost", "power"]
+    assert header("--budget", "30000")[3:] == ["prompts", "cost", "effect", "pilot's", "range", "power"]
+
+
+@pytest.mark.parametrize(("prompts", "warned"), [(1, None), (2, True), (19, True), (20, False)])
+def test_a_small_pilot_is_a_guess_and_one_prompt_is_none(tmp_path, monkeypatch, capsys, prompts, warned):
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "few.csv").write_text("prompt_id,n,c\n" + "".join(f"{i},8,{1 + i % 7}\n" for i in range(prompts)))
+    code, printed, error = run(
+        monkeypatch, capsys, "plan", "--pool", tmp_path / "few.csv", "--effect", "5pt", "--n", "1"
+    )
+    assert code == (2 if warned is None else 0) and ("the pilot has 1 prompt that counts" in error) is (warned is None)
+    assert ("From fewer than 20 prompts a plan is hardly more than a guess" in " ".join(printed.split())) is bool(
+        warned
+    )

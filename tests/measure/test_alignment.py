@@ -104,7 +104,7 @@ def test_four_levels_are_four_questions():
     assert ignorant["prompts"].low > 0.8 and ignorant["within a prompt"].low < 0.5 < ignorant["within a prompt"].high
     assert knowing["within a prompt"].low > 0.8 and knowing["N of best-of-N"].value == 1.0
     for level in (*ignorant.values(), *knowing.values()):
-        assert level.low <= level.value <= level.high
+        assert np.isnan(level.low) or level.low <= level.value <= level.high
 
 
 def test_methods_level_uses_what_the_pool_has():
@@ -117,6 +117,19 @@ def test_methods_level_uses_what_the_pool_has():
     score, value = rng.normal(size=(50, 4)), rng.random((50, 4))
     estimate = across_methods(score, value)
     assert estimate.value == concordance(score.mean(axis=0), value.mean(axis=0)) and estimate.low <= estimate.value
+
+
+def test_an_order_that_no_resample_breaks_is_no_certainty():
+    """The likelier method is right on every prompt, the likelier prompt the easier: all resamples say 1, none by how much."""
+    pool = pd.DataFrame({"prompt_id": np.repeat(np.arange(30), 4), "correct": [True, True, False, False] * 30,
+                         "log_likelihood": np.tile([-1.0, -2, -3, -4], 30) - np.repeat([0, 10], 60)})  # fmt: skip
+    pool.loc[60:, "correct"] = [True, False, False, False] * 15
+    methods = across_methods(np.tile([-1.0, -2.0, -3.0], (30, 1)), np.tile([1.0, 0.5, 0.0], (30, 1)))
+    for estimate in (methods, alignment_levels(pool)["N of best-of-N"], across_prompts(pool)):
+        assert estimate.value == 1.0 and estimate.n_prompts == 30 and np.isnan([estimate.low, estimate.high]).all()
+    sorted_ = pool.assign(log_likelihood=pool["correct"].astype(float) - 2.0)
+    assert auc_pooled(sorted_).value == 1.0 and np.isnan(auc_pooled(sorted_).low)
+    assert auc_within(pool).low > 0.8, "counted prompt by prompt, where no exception of 30 leaves some room"
 
 
 def test_methods_that_are_equal_up_to_rounding_are_equal():
@@ -232,13 +245,16 @@ def test_dominance_is_found_on_six_prompts(within):
     assert np.mean(np.array(found) < 0.05) > 0.6
 
 
-def test_sign_flips_are_all_or_random():
+def test_sign_flips_are_all_or_random(monkeypatch):
     signs = np.concatenate(list(_sign_flips(3, 100, 0)))
     assert sorted(map(tuple, signs)) == sorted(itertools.product([-1, 1], repeat=3)) and signs[0].tolist() == [1, 1, 1]
     signs = np.concatenate(list(_sign_flips(40, 100, 0, batch=16)), axis=1)
     assert signs.shape == (101, 40) and (signs[0] == 1).all() and set(np.unique(signs)) == {-1, 1}
     assert not np.array_equal(signs, np.concatenate(list(_sign_flips(40, 100, 1, batch=16)), axis=1))
     assert not np.array_equal(signs[:, :16], signs[:, 16:32])
+    monkeypatch.setattr(alignment, "SIGNS", 5)  # how many are floats at a time changes none
+    parts = list(_sign_flips(40, 100, 0, batch=16))
+    assert max(part.shape[1] for part in parts) <= 5 and np.array_equal(np.concatenate(parts, axis=1), signs)
 
 
 @pytest.mark.parametrize("within", [True, False])

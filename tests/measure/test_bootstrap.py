@@ -10,6 +10,7 @@ from sharptheory.errors import UserError
 from sharptheory.measure import bootstrap as bootstrap_room
 from sharptheory.measure.bootstrap import (
     DIFFERENCE,
+    FEW,
     NEGATIVE,
     POSITIVE,
     PROPORTION,
@@ -108,7 +109,14 @@ def test_limits_stay_where_the_quantity_can_be(ends, n):
     values = np.append(np.linspace(0, 0.1, n - 1), 0.9) * (-1 if ends == NEGATIVE else 1) + (1 if ends[0] == 1 else 0)
     estimate, free = mean_over_prompts(values, ends=ends), mean_over_prompts(values)
     assert ends[0] <= estimate.low <= estimate.value <= estimate.high <= ends[1]
-    assert (estimate.low, estimate.high) == tuple(np.clip([free.low, free.high], *ends))
+    if np.isfinite(ends).all() and n >= FEW:  # no further than a count of as many successes
+        bottom, width = ends[0], ends[1] - ends[0]
+        share = np.sum(values - bottom) / width
+        furthest = [stats.beta.ppf(0.025, share, n - share + 1), stats.beta.ppf(0.975, share + 1, n - share)]
+        low, high = bottom + width * np.array(furthest)
+        assert (estimate.low, estimate.high) == pytest.approx((max(free.low, low), min(free.high, high)))
+    else:
+        assert (estimate.low, estimate.high) == tuple(np.clip([free.low, free.high], *ends))
     if n == 2:
         assert free.low < ends[0] or free.high > ends[1]
 
@@ -132,8 +140,54 @@ def test_ten_failures_are_no_longer_counted():
     exact = stats.binomtest(90, 100).proportion_ci(method="exact")
     assert counted(91, 100).high == pytest.approx(stats.binomtest(91, 100).proportion_ci(method="exact").high)
     assert counted(90, 100).high < exact.high - 1e-4
-    five = counted(5, 10)  # half of the prompts: neither end is theirs
-    assert five.high == pytest.approx(0.5 + stats.t.ppf(0.975, 9) * 0.5 / 3)
+    half = counted(50, 100)  # neither end is theirs
+    assert half.high == pytest.approx(0.5 + stats.t.ppf(0.975, 99) * 0.5 / np.sqrt(99))
+
+
+def test_a_correction_for_skewness_does_not_overshoot():
+    """Corrected alone, the lower limit of these dozen would be .04."""
+    values = np.array([1, 1, 0.94, 0.88, 0.06, 0.94, 1, 0.81, 0.81, 0.38, 1, 0.94])
+    estimate = mean_over_prompts(values, ends=PROPORTION)
+    assert mean_over_prompts(values).low < 0.1
+    assert estimate.low == pytest.approx(stats.beta.ppf(0.025, values.sum(), 13 - values.sum()))
+    assert estimate.high < 0.96
+
+
+def test_differences_of_rounding_are_none():
+    """Best-of-3 of 16 samples that are all right is 1 + 2e-16: 98 prompts without a difference are counted as such."""
+    exact, rounded = (np.append(np.full(98, eps), [1.0, 1.0]) for eps in (0.0, 2e-16))
+    one, other = (mean_over_prompts(values, ends=DIFFERENCE) for values in (exact, rounded))
+    assert (one.value, one.low, one.high) == (other.value, other.low, other.high) and one.low < 0
+    all_right = mean_over_prompts(np.full(16, 2e-16), ends=DIFFERENCE)
+    assert (all_right.value, all_right.low, all_right.high) == (0, 0, 0)
+
+
+def test_small_numbers_are_not_rounded_to_the_ends():
+    assert mean_over_prompts(np.full(20, 1e-10), ends=POSITIVE).value == 1e-10
+    assert mean_over_prompts(np.linspace(0, 1e-10, 20), ends=(0.0, 1e-10)).value == pytest.approx(5e-11)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-90, 1e90, 1e300])
+def test_a_ratio_knows_no_scale(scale):
+    above, below = np.array([1, 2, 3, 4.0]), np.array([2.1, 3.9, 6.1, 7.9])
+    one, other = ratio_of_means(above, below), ratio_of_means(scale * above, scale * below)
+    assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high))
+    assert ratio_of_means(above, below * 1e-9).low == pytest.approx(one.low * 1e9)
+
+
+@pytest.mark.parametrize("values", ["a", None, 3.0, [[1, 2], [3]]])
+def test_what_is_no_list_of_numbers_is_refused(values):
+    with pytest.raises(UserError, match=r"per_prompt: found .*; expected numbers"):
+        mean_over_prompts(values)
+
+
+def test_rare_differences_are_as_large_as_the_largest_seen():
+    whole, small = np.zeros(30), np.zeros(30)
+    whole[[3, 9]], small[[3, 9]] = (1, -1), (1e-3, -1e-3)
+    one, other = (mean_over_prompts(values, ends=DIFFERENCE) for values in (whole, small))
+    assert (other.low, other.high) == pytest.approx((1e-3 * one.low, 1e-3 * one.high)) and one.high > 0.1
+    same = mean_over_prompts(np.full(30, 1e-17), ends=DIFFERENCE)
+    assert same.high - same.low < 1e-15
 
 
 def test_partial_failures_are_counted_by_their_sum():

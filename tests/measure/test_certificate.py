@@ -13,6 +13,7 @@ from sharptheory.measure.certificate import (
     argmax_hit_rates,
     c_cov_bar_bound,
     coverage_certificate,
+    hits_p_value,
     mean_at_least,
 )
 from sharptheory.measure.prediction import calibration, predict_best_of_n, predict_power, predicted_curve
@@ -369,3 +370,59 @@ def test_hit_rates_need_a_certified_prompt_and_two_samples():
     rng = np.random.default_rng(0)
     assert argmax_hit_rates(pool_from_table(np.full((3, 50), 0.02), 6, rng)) is None
     assert argmax_hit_rates(pool_from_table(np.array([[0.9, 0.1]]), 1, rng)) is None
+
+
+def test_the_p_value_of_hits_is_that_of_the_sum_of_binomials():
+    """By hand, against one binomial, against the sum over every outcome, and the two sides of one law."""
+    assert hits_p_value(180, np.full(30, 12), np.full(30, 0.44)) == pytest.approx(2 * stats.binom.sf(179, 360, 0.44))
+    assert hits_p_value(180, np.full(30, 12), np.full(30, 0.44)) < 0.05 < hits_p_value(175, [360], [0.44])
+    sizes, mass = np.array([2, 1, 3]), np.array([0.9, 0.3, 0.99])
+    laws = [stats.binom.pmf(np.arange(m + 1), m, q) for m, q in zip(sizes, mass)]
+    law = np.convolve(np.convolve(*laws[:2]), laws[2])
+    for hits in range(7):
+        exact = min(1, 2 * min(law[: hits + 1].sum(), law[hits:].sum()))
+        assert hits_p_value(hits, sizes, mass) == pytest.approx(exact, abs=1e-13)
+        assert hits_p_value(6 - hits, sizes, 1 - mass) == pytest.approx(exact, abs=1e-13)
+
+
+def test_noise_excuses_hits_that_rounding_alone_makes_impossible():
+    """Likelihoods of .99999 that are .9999 in truth: one miss of 400 is no evidence."""
+    assert hits_p_value(399, [400], [0.99999]) < 0.01 < 0.05 < hits_p_value(399, [400], [0.99999], noise=1e-3)
+    assert hits_p_value(400, [400], [1.0]) == 1.0 and hits_p_value(399, [400], [1.0]) == 0.0
+    assert hits_p_value(5, [10], [0.4], noise=0.1) >= hits_p_value(5, [10], [0.4])
+
+
+def test_a_hundred_thousand_prompts_are_near_the_normal_law():
+    rng = np.random.default_rng(0)
+    sizes, mass = rng.integers(1, 9, 100_000), rng.random(100_000)
+    mean, spread = sizes @ mass, np.sqrt(sizes @ (mass * (1 - mass)))
+    hits = int(mean + 2 * spread)
+    normal = 2 * stats.norm.sf((hits - 0.5 - mean) / spread)
+    assert hits_p_value(hits, sizes, mass) == pytest.approx(normal, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("hits", "sizes", "mass"), [(-1, [2], [0.5]), (3, [2], [0.5]), (1, [2], [1.5]), (1, [2, 2], [0.5])]
+)
+def test_hits_of_what_cannot_be_are_refused(hits, sizes, mass):
+    with pytest.raises(UserError, match=r"expected (a whole number from 0 to 2|whole numbers and probabilities)"):
+        hits_p_value(hits, sizes, mass)
+
+
+def test_the_test_of_the_law_holds_its_level_where_it_is_true():
+    """Samples of a law are called others in at most 5 % of pools, also where a miss is rare and nothing is normal."""
+    rng, sizes = np.random.default_rng(0), np.full(10, 4)
+    for q in (0.5, 0.9, 0.99):
+        p = [hits_p_value(hits, sizes, np.full(10, q)) for hits in range(41)]
+        assert np.mean(np.array(p)[rng.binomial(40, q, size=2_000)] < 0.05) <= 0.05
+
+
+def test_samples_sharper_than_their_likelihoods_are_found_out():
+    """180 hits of 360 where .44 are expected: a bound on the tail would let them pass."""
+    pool = pd.concat([
+        pd.DataFrame({"prompt_id": x, "response": ["b", "a", "a", "b"] * 6, "log_likelihood": np.log([0.56, 0.44, 0.44, 0.56] * 6)})
+        for x in range(30)
+    ])  # fmt: skip
+    rates = argmax_hit_rates(pool)
+    assert (rates.hits, rates.n_samples, rates.expected) == (180, 360, pytest.approx(0.56 * 360))
+    assert rates.p_value == pytest.approx(2 * stats.binom.cdf(180, 360, 0.56), rel=0.02) and rates.p_value < 0.05

@@ -105,3 +105,11 @@ def test_shapes_that_say_nothing():
     assert np.isnan(infinite.correlation.value) and infinite.best_of_two.value == pytest.approx(1 / 3)
     with pytest.raises(UserError, match="column 'correct' is missing"):
         reward_efficiency(pool([[1, 2]], [[1, 0]]).drop(columns="correct"), "score")
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-170, 1e160])
+def test_a_reward_is_worth_the_same_at_any_scale(scale):
+    rows = pd.DataFrame({"prompt_id": np.repeat(range(12), 4), "correct": [1, 1, 0, 0] * 12, "r": [4.0, 3, 2, 1] * 12})
+    one, other = (reward_efficiency(rows.assign(r=factor * rows["r"]), "r") for factor in (1.0, scale))
+    for name in ("correlation", "slope", "shared_slope", "best_of_two"):
+        assert getattr(other, name).value == pytest.approx(getattr(one, name).value, rel=1e-6), name

@@ -208,7 +208,7 @@ OF_N = {name: lambda n, name=name: call(name, TWO_SAMPLES, n=n) for name, functi
     "best_of_n_weights": lambda n: best_of_n_weights(2, n),
     "best_of_n_curve": lambda n: best_of_n_curve([[-1.0, -2.0]], [[0, 1]], n),
     "majority_accuracy": lambda n: majority_accuracy(["a", "b"], [0, 1], n),
-    "HitRates.law": HitRates(np.ones(1), np.full(1, 0.5), Estimate.unknown(), 1).law,
+    "HitRates.law": HitRates(np.ones(1), np.full(1, 0.5), Estimate.unknown(), 1, 1, 0.5, 1.0).law,
 }  # fmt: skip
 TWO_SAMPLES = pd.DataFrame({"prompt_id": 0, "log_likelihood": np.log([0.7, 0.3] * 2), "correct": [True, False] * 2,
                             "answer": list("abab"), "response": list("abab"), "self_certainty": 1.0}).iloc[:2]  # fmt: skip

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from sharptheory.errors import UserError
+from sharptheory.measure.certificate import coverage_certificate
+from sharptheory.measure.pool import Pool
 from sharptheory.measure.power_bounds import matched_power, power_certificate, power_mean_bounds
 from sharptheory.theory import divergences, laws
 from tests.conftest import pool_from_table
@@ -130,6 +132,41 @@ def test_scores_that_scatter_widen_the_bounds_enough(probs, alpha, noise, seed):
     exact = float(np.exp(laws.power(np.log(probs), alpha)) @ correct)
     bounds = power_mean_bounds(frame, alpha).iloc[0]
     assert bounds["low"] - 1e-9 <= exact <= bounds["high"] + 1e-9
+
+
+def test_bounds_of_a_near_certain_mean_allow_for_scores_that_scatter():
+    """The right response looks e^40 times heavier than the wrong one, and errors of .3 either way are worth e^48."""
+    scores = np.add([0.3, 0.0, -0.3, 0.3], np.log([0.45, 0.45, 0.5, 0.05]))
+    pool = pd.DataFrame(
+        {"prompt_id": 0, "tokens": [[1], [1], [2], [3]], "log_likelihood": scores, "correct": [1, 1, 0, 0]}
+    )
+    [bound] = power_mean_bounds(pool, 80.0).itertuples()
+    exact = 1 / (1 + (0.5 / 0.45) ** 80)
+    assert 0 < bound.low < exact < bound.high
+    gap, slack = 80 * (scores[0] - scores[2]), 160 * (scores[0] - scores[1])
+    assert bound.low == pytest.approx(1 / (1 + np.exp(slack - gap)), rel=1e-6) and bound.high == pytest.approx(1.0)
+    mirrored = power_mean_bounds(pool.assign(correct=1 - pool["correct"]), 80.0).iloc[0]
+    assert mirrored["low"] == pytest.approx(1 - bound.high, abs=1e-12) and mirrored["high"] == pytest.approx(
+        1 - bound.low
+    )
+
+
+def test_a_scatter_seen_on_one_prompt_is_allowed_for_on_all():
+    """As in the certificate of coverage: an engine whose scores scatter does so everywhere."""
+    pool = pd.DataFrame({"prompt_id": [0, 0, 1], "tokens": [[1], [1], [2]], "log_likelihood": [-1.0, -1.2, -1.0]})
+    table, certified = power_certificate(pool, 2.0), coverage_certificate(pool)
+    np.testing.assert_allclose(table["log_z_low"], [-2.4, -2.4])
+    np.testing.assert_allclose(certified["log_p_low"], [-1.2, -1.2])
+
+
+def test_prompts_need_not_be_in_the_order_of_their_ids():
+    """The right answer of one prompt is the likely one, of the other the unlikely one."""
+    probs, names = np.array([0.6, 0.4]), np.array(["z", "z", "a", "a"])
+    frame = pd.concat([seen(probs, [0, 1], right).assign(prompt_id=x) for x, right in enumerate(([1, 0], [0, 1]))])
+    pool = Pool.from_frame(frame)
+    renamed = power_mean_bounds(pool.assign(prompt_id=names), 3.0)
+    assert renamed.index.tolist() == ["z", "a"]
+    np.testing.assert_array_equal(renamed, power_mean_bounds(pool, 3.0))
 
 
 def test_prompts_do_not_touch_one_another():

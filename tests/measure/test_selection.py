@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharptheory.errors import UserError
+from sharptheory.measure.answers import answer_policy
+from sharptheory.measure.rewards import answer_share
 from sharptheory.measure.selection import borda, borda_curve, majority_accuracy, majority_curve
+from sharptheory.measure.self_consistency import answer_mass_curve
 
 
 def enumerate_majority(answers, correct, n):
@@ -181,3 +184,38 @@ def test_the_exponent_of_a_borda_vote_is_finite(pool, p):
 def test_answers_and_correctness_are_of_one_length():
     with pytest.raises(UserError, match="2 answers and 1 values of correct"):
         majority_accuracy(["a", "b"], [1], [1])
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_borda_curve_of_prompts_of_several_sizes_is_that_of_all_subsets(n):
+    """Blocks of one random order are random subsets, whatever the sizes, ties in reward, and samples without an answer."""
+    rng = np.random.default_rng(n)
+    prompt = np.repeat([0, 1, 2], [4, 7, 8])
+    answer = rng.choice(["a", "b", "c", None], len(prompt))
+    pool = pd.DataFrame({"prompt_id": prompt, "answer": answer, "correct": answer == "a",
+                         "self_certainty": rng.integers(4, size=len(prompt)).astype(float)})  # fmt: skip
+    found = borda_curve(pool, [n], subsets=6_000)[n]
+    for prompt_id, samples in pool.groupby("prompt_id"):
+        accuracy = []
+        for subset in itertools.combinations(samples.index, n):
+            part = pool.loc[list(subset)]
+            votes = borda(part).groupby(part["answer"].to_numpy()).first()
+            best = votes.index[votes >= votes.max() - 1e-9] if len(votes) else votes.index
+            accuracy.append("a" in best and 1 / len(best))
+        assert found[prompt_id] == pytest.approx(np.mean(accuracy), abs=0.03)
+
+
+def test_a_cut_response_has_no_vote():
+    """Not by majority, by rank, by share or by mass, even if its answer is right."""
+    pool = pd.DataFrame({"prompt_id": 0, "answer": [4, 4, 4, 5, 5, 6], "correct": [True] * 3 + [False] * 3,
+                         "finished": [True, False, False, True, True, True], "self_certainty": 1.0,
+                         "response": ["4", "4.", "4?", "5", "5", "6"], "log_likelihood": np.log([0.15] * 6)})  # fmt: skip
+    [majority] = majority_curve(pool, [1, 6]).to_numpy()
+    assert majority.tolist() == pytest.approx([1 / 6, 0.0])
+    assert borda_curve(pool, [1, 6]).to_numpy()[0].tolist() == pytest.approx([1 / 6, 0.0])
+    assert answer_mass_curve(pool, [1]).to_numpy()[0, 0] == pytest.approx(1 / 6)
+    assert borda(pool, p=0.0).tolist() == [1, 0, 0, 2, 2, 1]
+    assert answer_share(pool).tolist() == pytest.approx([0, 0, 0, 0.2, 0.2, 0])
+    assert answer_policy(pool).frame()["share"].to_dict() == pytest.approx(
+        {(0, "4"): 1 / 6, (0, "5"): 1 / 3, (0, "6"): 1 / 6}
+    )

@@ -294,7 +294,9 @@ def test_unfinished_responses_are_warned_about_and_judged_only_if_few(hand, unfi
 
 def test_every_premise_that_fails_is_named_with_its_remedy(hand):
     """At N = 1 the law says .5 and the samples .8, on 50 prompts with four held-out samples each."""
-    off = rates((0.5, Interval(0.8, 0.75, 0.85, 50)), n_prompts=50, n_samples=200, disagreements=1)
+    off = rates(
+        (0.5, Interval(0.8, 0.75, 0.85, 50)), n_prompts=50, n_samples=200, hits=160, expected=100.0, p_value=0.0
+    )
     summary = changed(dataclasses.replace(hand, hit_rates=off), "sampling", unfinished=0.25, n_mixed_prompts=19)
     assert summary.unmet == ("unfinished", "mixed prompts", "law") and not summary.judged
     law = (
@@ -314,8 +316,8 @@ def test_every_premise_that_fails_is_named_with_its_remedy(hand):
     only = dataclasses.replace(hand, hit_rates=off)
     assert only.unmet == ("law",) and f"No verdict: {law}." in findings(only)["accuracy"]
     assert text["theory"].endswith(
-        "1 of 1 measured points lie outside their 95 % interval, more than chance explains (p < 0.001 at N = 1; neighbours "
-        "share their samples)."
+        "1 of 1 measured points, at N = 1, lies outside its 95 % interval; neighbours share their samples. Tested at N = 1: "
+        "160 of 200 samples are the argmax where the law expects 100.0, more than chance explains (p < 0.001, two-sided and exact)."
     )
 
 
@@ -373,11 +375,22 @@ def test_one_prompt_or_one_sample_concludes_nothing():
 
 def test_an_ungraded_pool_is_about_likelihood_alone():
     summary = diagnose(table_pool(aligned=1.0).drop(columns="correct")).summary
-    assert set(findings(summary)) == {"likelihood", "alignment", "coverage", "theory", "cost"}
+    assert set(findings(summary)) == {"samples", "likelihood", "alignment", "coverage", "theory", "cost"}
+    assert findings(summary)["samples"] == (
+        "The samples have no answers (the majority vote and the chapter on answers)."
+    )
     assert findings(summary)["alignment"] == (
         "None of these samples is known to be correct or not, so likelihood cannot be compared with correctness."
     )
     assert not any("best of" in name or "AUC" in name for name, _ in headline(summary))
+
+
+def test_what_the_samples_lack_is_said_with_what_it_costs():
+    pool = table_pool(aligned=1.0).assign(length=3, answer="4")
+    assert "samples" not in findings(diagnose(pool).summary)
+    assert findings(diagnose(pool.drop(columns=["response", "tokens"], errors="ignore")).summary)["samples"] == (
+        "The samples have no text or token ids (hit rates and the prediction beyond the pool)."
+    )
 
 
 def test_unreadable_answers_are_said(hand):
@@ -391,16 +404,17 @@ def test_unreadable_answers_are_said(hand):
 
 def test_the_law_is_judged_by_its_points():
     summary = diagnose(table_pool(aligned=1.0)).summary
-    assert "Every measured point agrees" in findings(changed(summary, "hit_rates", disagreements=0))["theory"]
-    assert (
-        "2 of 5 measured points lie outside their 95 % interval, which may be chance (p = 1.000 at N = 1; neighbours"
-        in findings(changed(summary, "hit_rates", disagreements=2))["theory"]
-    )
+    assert "Every measured point agrees" in findings(summary)["theory"]
+    points = summary.hit_rates.curve
+    off = [dataclasses.replace(point, predicted=point.measured.high + 0.01) for point in points[2:4]]
+    text = findings(changed(summary, "hit_rates", curve=(*points[:2], *off, *points[4:]), p_value=0.25))["theory"]
+    assert "2 of 5 measured points, at N = 4 and 8, lie outside their 95 % interval; neighbours share" in text
+    assert "Tested at N = 1:" in text and text.endswith("as chance allows (p = 0.250, two-sided and exact).")
 
 
-def rates(*points: tuple[float, Interval], n_prompts: int = 4, n_samples: int = 16, disagreements: int = 0) -> HitRates:
+def rates(*points: tuple[float, Interval], n_prompts: int = 4, n_samples: int = 16, **tested) -> HitRates:
     curve = tuple(HitRate(2**i, predicted, measured) for i, (predicted, measured) in enumerate(points))
-    return HitRates(n_prompts, n_samples, curve, disagreements)
+    return HitRates(n_prompts, n_samples, curve, **({"hits": 8, "expected": 8.0, "p_value": 1.0} | tested))
 
 
 NARROW, WIDE, ALL = Interval(0.5, 0.3, 0.7, 4), Interval(0.5, 0.0, 1.0, 4), Interval(0.1, 0.0, 0.75, 4)
@@ -417,8 +431,8 @@ AGREES = "Every measured point agrees with the exact law within its 95 % interva
         (rates((0.3, ALL)), f"{AGREES}."),
         (rates((0.7, ALL)), f"{AGREES}."),
         (
-            rates((0.5, NARROW), (0.9, NARROW), disagreements=1),
-            "1 of 2 measured points lie outside their 95 % interval",
+            rates((0.5, NARROW), (0.9, NARROW)),
+            "1 of 2 measured points, at N = 2, lies outside its 95 % interval; neighbours share their samples.",
         ),
     ],
 )
@@ -676,10 +690,14 @@ def test_an_entropy_is_said_where_the_samples_leave_less_than_a_factor_of_two(ha
 
 
 def test_the_paragraph_on_levels(hand):
-    levels = {"prompts": UP, "N of best-of-N": SAME, "decoding methods": Interval(None, None, None, 0)}
+    levels = {
+        "prompts": UP,
+        "N of best-of-N": Interval(1.0, None, None, 50),
+        "decoding methods": Interval(None, None, None, 0),
+    }
     sentence = (
         "The probability that the more accurate of two has the higher log-likelihood is, across prompts 0.10 [0.05, 0.15]{} across "
-        "N of best-of-N 0.00 (whatever the prompts){}."
+        "N of best-of-N 1.00 (no interval: these prompts leave it the same in every resample){}."
     )
     assert whole(changed(hand, "alignment", levels=levels), "alignment_levels") == sentence.format(" and", "")
     assert whole(changed(hand, "alignment", levels=levels | {"within a prompt": UP}), "alignment_levels") == (
@@ -751,9 +769,9 @@ def test_the_paragraphs_on_coverage_and_theory(hand):
         "These are not log-likelihoods of responses sampled at temperature 1, so coverage is left out, and with it the test of the "
         "exact law, the prediction and the costs: because."
     )
-    assert whole(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW), disagreements=1)), "theory").endswith(
-        "1 of 1 measured points lie outside their 95 % interval, which may be chance (p = 1.000 at N = 1; neighbours share "
-        "their samples)."
+    assert whole(dataclasses.replace(hand, hit_rates=rates((0.5, NARROW))), "theory").endswith(
+        "Tested at N = 1: 8 of 16 samples are the argmax where the law expects 8.0, as chance allows (p = 1.000, two-sided and "
+        "exact)."
     )
     assert "theory" not in findings(refused) and "cost" not in findings(refused)
     without = tuple(dataclasses.replace(each, tokens=None) for each in hand.cost)
@@ -829,7 +847,7 @@ def test_estimates_in_words():
     assert share(Interval(0.5, 0.5, 0.5, 9)) == "50.0 % (the same on every prompt)"
     assert span(Interval(None, None, None, 0)) == "unknown" and share(Interval(None, None, None, 0)) == "n/a"
     assert (
-        span(Interval(0.5, 0.5, 0.5, 9), alike="so") == "0.50 (so)"
+        span(Interval(0.5, None, None, 9), unlimited="so") == "0.50 (no interval: so)"
         and span(estimate, scale=10, digits=1) == "8.0 [7.7, 8.3]"
     )
     assert span(Interval(-1e-9, -1.0, 1.0, 9), sign=True) == "+0.00 [-1.00, +1.00]"

@@ -196,6 +196,9 @@ def test_hit_rates(ax):
         mass=np.array([0.5, 0.25]),
         measured=Estimate(np.array([0.4, 0.6, 0.8]), np.array([0.3, 0.5, 0.7]), np.array([0.45, 0.7, 1.0]), 2),
         n_samples=8,
+        hits=4,
+        expected=3.0,
+        p_value=1.0,
     )
     plots.hit_rates(rates, ax)
     n, law = line(ax, "theory: $E_x[1-(1-p^*)^N]$")
@@ -422,7 +425,7 @@ def test_looks_of_the_coverage_profile(ax):
 
 def test_looks_of_hit_rates(ax):
     measured = Estimate(np.array([0.4, 0.6]), np.array([0.3, 0.5]), np.array([0.45, 0.7]), 2)
-    plots.hit_rates(HitRates(n=np.array([1, 2]), mass=np.array([0.5, 0.25]), measured=measured, n_samples=4), ax)
+    plots.hit_rates(HitRates(np.array([1, 2]), np.array([0.5, 0.25]), measured, 4, 2, 1.5, 1.0), ax)
     n, _ = line(ax, "theory: $E_x[1-(1-p^*)^N]$")
     assert (n[0], n[-1], len(n)) == (1, pytest.approx(2), 200) and np.allclose(np.diff(np.log(n)), np.log(2) / 199)
     assert lines(ax)["theory: $E_x[1-(1-p^*)^N]$"][:2] == (plots.BLUE, "-")
@@ -433,7 +436,7 @@ def test_looks_of_hit_rates(ax):
     assert axes(ax) == (N, "best-of-N is the argmax", "log", (0, 1.02), "50%")
     ax.clear()
     one = Estimate(*np.array([[0.4], [0.3], [0.5]]), 2)
-    plots.hit_rates(HitRates(n=np.array([1]), mass=np.array([0.5]), measured=one, n_samples=2), ax)
+    plots.hit_rates(HitRates(np.array([1]), np.array([0.5]), one, 2, 1, 1.0, 1.0), ax)
     assert line(ax, "theory: $E_x[1-(1-p^*)^N]$")[0][-1] == pytest.approx(2)
 
 

@@ -37,7 +37,7 @@ RANGES = {
     "Coverage": {"certified": SHARE, "coefficient": INVERSE, "log_coefficient_high": POSITIVE, "at_least": INVERSE,
                  "low_estimate": INVERSE, "high_estimate": INVERSE, "median_log_p": LOG, "undersampled": SHARE,
                  "renyi_2": POSITIVE},
-    "HitRates": {"n_prompts": COUNT, "n_samples": COUNT, "disagreements": COUNT},
+    "HitRates": {"n_prompts": COUNT, "n_samples": COUNT, "hits": COUNT, "expected": COUNT, "p_value": SHARE},
     "HitRate": {"n": COUNT, "predicted": SHARE, "measured": SHARE},
     "Answers": {"voting": SHARE, "certified": SHARE, "shown": SHARE, "coefficient": INVERSE, "at_least": INVERSE,
                 "low_estimate": INVERSE, "high_estimate": INVERSE, "unrepeated": SHARE, "median_margin": POSITIVE,

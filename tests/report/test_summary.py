@@ -363,11 +363,12 @@ def test_coverage_and_hit_rates_are_as_certified():
     assert coverage.median_log_p == np.median(proved["log_p_low"])
     assert coverage.undersampled == np.mean(np.exp(proved["log_p_low"]) < 1 / 4)
     found = diagnosis.summary.hit_rates
-    assert (found.n_prompts, found.n_samples, found.disagreements) == (
+    assert (found.n_prompts, found.n_samples, len(found.outside)) == (
         len(rates.mass),
         rates.n_samples,
         rates.disagreements(),
     )
+    assert (found.hits, found.expected, found.p_value) == (rates.hits, rates.expected, rates.p_value)
     assert [point.n for point in found.curve] == [1, 2] and found.n_samples == 2 * found.n_prompts
     for i, point in enumerate(found.curve):
         assert point.predicted == pytest.approx(np.mean(1 - (1 - rates.mass) ** point.n))

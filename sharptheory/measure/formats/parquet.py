@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sharptheory.errors import UserError
+from sharptheory.measure.formats.hints import unused
 from sharptheory.measure.formats.record import Imported, Where
 from sharptheory.measure.hashing import mixed_bits
 from sharptheory.measure.pool import GREEDY, TEXT, Responses, two_prompts, unlike_prompts
@@ -49,9 +50,10 @@ def open_table(path: str | Path, columns: Mapping[str, str]) -> ds.Dataset | Non
     try:
         found = read()
         schemas = [fragment.physical_schema for fragment in found.get_fragments()]
+        names = {name for schema in schemas for name in schema.names}  # which may not be UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    partitions = _partitions(path, files, {name for schema in schemas for name in schema.names})
+    partitions = _partitions(path, files, names)
     if not all(_one_response_per_row(pa.schema([*schema, *partitions]), columns) for schema in schemas):
         return None
     if path.is_file():
@@ -185,7 +187,7 @@ def read_table(found: ds.Dataset, columns: Mapping[str, str], *, texts: bool) ->
         same = None if texts else _recognised(found, sources, frame)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(Path(found.files[0]), error) from None
-    return Imported(frame, where), same
+    return Imported(frame, where, notes=tuple(unused(frame, sources))), same
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sharptheory.errors import UserError
+from sharptheory.measure.formats.hints import unused
 from sharptheory.measure.formats.record import MOST_ROWS, Imported
 from sharptheory.measure.pool import shown
 
@@ -57,7 +59,7 @@ def rename(imported: Imported, columns: Mapping[str, str]) -> Imported:
 
 
 def expand(imported: Imported) -> Imported:
-    """One row per response, of a table that has one per problem; any other as it is.
+    """One row per response, of a table that has one per problem; any other as it is. Notes say what was not used.
 
     Raises:
         UserError: lists of different lengths, counts that cannot be, or more than `MOST_ROWS` responses.
@@ -66,8 +68,9 @@ def expand(imported: Imported) -> Imported:
     if {"n", "c"} <= set(frame.columns) and "correct" not in frame:
         return _counted(imported)
     if len(frame) and _graded_by_list(frame):
-        return _parallel(imported)
-    return imported
+        imported = _parallel(imported)
+    frame = imported.frame
+    return replace(imported, notes=(*imported.notes, *unused(frame)))
 
 
 # Counts ---------------------------------------------------------------------------------------------------------------

@@ -23,13 +23,16 @@ def sentences(summary: Summary) -> list[str | None]:
         f"Within a prompt, a correct response {more} than a wrong one with probability {span(within, null=0.5)} "
         f"({count(within.n_prompts, 'prompt')} with both)"
     )
-    also = f"Pooled over prompts it is {span(pooled, null=0.5)}, which also rewards knowing which prompts are easy."
+    all_together = span(pooled, null=0.5, unlimited=UNBROKEN)
+    also = f"Pooled over prompts it is {all_together}, which also rewards knowing which prompts are easy."
     if failed := no_verdict(summary):
         return [f"{order}.", failed, also]
     dominance = summary.alignment.dominance_within if summary.by_likelihood else None
     return [f"{order}: {_knows(within, by(summary, 'likelihood'))}", also, _dominates(dominance)]
 
 
+#: Why a concordance has no interval, though there are prompts.
+UNBROKEN = "these prompts leave it the same in every resample"
 #: An interval inside this one around 1/2 is close enough to a coin flip to be called one.
 COIN = (0.45, 0.55)
 
@@ -98,7 +101,7 @@ def levels(summary: Summary) -> str | None:
     if not known:
         return None
     each = listed(
-        f"{name if 'within' in name else f'across {name}'} {span(level, null=0.5, alike='whatever the prompts')}"
+        f"{name if 'within' in name else f'across {name}'} {span(level, null=0.5, unlimited=UNBROKEN)}"
         for name, level in known.items()
     )
     sentence = f"The probability that the more accurate of two has the higher log-likelihood is, {each}."

@@ -7,7 +7,13 @@ from sharptheory.report.schema import Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
-    return [*summary.notes, _no_likelihoods(summary), _no_grades(summary), _one_sample(summary)]
+    return [
+        *summary.notes,
+        _no_likelihoods(summary),
+        _no_grades(summary),
+        _lacking(summary),
+        _one_sample(summary),
+    ]
 
 
 def _no_likelihoods(summary: Summary) -> str | None:
@@ -30,3 +36,15 @@ def _no_grades(summary: Summary) -> str | None:
 
 def _one_sample(summary: Summary) -> str | None:
     return "One sample of a prompt: there is nothing to select from." if summary.sampling.n_samples == 1 else None
+
+
+def _lacking(summary: Summary) -> str | None:
+    """What else there is no column for, and what that costs."""
+    costs = {
+        "answers (the majority vote and the chapter on answers)": summary.answers is None,
+        "text or token ids (hit rates and the prediction beyond the pool)": summary.likelihoods
+        and summary.unidentified,
+        "lengths (what length does)": summary.likelihoods and summary.length is None,
+    }
+    missing = [f"no {what}" for what, lacks in costs.items() if lacks]
+    return f"The samples have {listed(missing)}." if missing else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharptheory.report.findings.premises import chance
-from sharptheory.report.findings.words import count, percent
+from sharptheory.report.findings.words import count, listed, percent
 from sharptheory.report.schema import UNFINISHED_WARNING, HitRate, HitRates, Summary
 
 
@@ -27,6 +27,7 @@ def sentences(summary: Summary) -> list[str | None]:
         f"On {count(rates.n_prompts, 'prompt')} whose argmax half of the samples certify, the other half "
         f"({held_out}) tests the law 1 - (1 - p*)^N.",
         _agrees(rates),
+        _tested(rates),
     ]
 
 
@@ -39,12 +40,11 @@ def _remedy(summary: Summary) -> str:
 
 
 def _agrees(rates: HitRates) -> str:
-    off, total, open_ = rates.disagreements, len(rates.curve), sum(map(_contestable, rates.curve))
+    off, total, open_ = rates.outside, len(rates.curve), sum(map(_contestable, rates.curve))
     if off:
-        worth = "more than chance explains" if rates.refuted else "which may be chance"
         return (
-            f"{off} of {total} measured points lie outside their 95 % interval, {worth} ({chance(rates.p_value)} at N = 1; "
-            "neighbours share their samples)."
+            f"{len(off)} of {total} measured points, at N = {listed(map(str, off))}, "
+            f"{'lies outside its' if len(off) == 1 else 'lie outside their'} 95 % interval; neighbours share their samples."
         )
     if open_ == 0:
         return "That says nothing: so few samples cannot disagree with it, whatever they are."
@@ -52,6 +52,15 @@ def _agrees(rates: HitRates) -> str:
     if open_ < total:
         return f"{agree}; at {total - open_} of {total} values of N none could disagree."
     return f"{agree}."
+
+
+def _tested(rates: HitRates) -> str:
+    """The one test, at the N where every sample is a trial of its own."""
+    worth = "more than chance explains" if rates.refuted else "as chance allows"
+    return (
+        f"Tested at N = 1: {rates.hits:,} of {count(rates.n_samples, 'sample')} are the argmax where the law expects "
+        f"{rates.expected:,.1f}, {worth} ({chance(rates.p_value)}, two-sided and exact)."
+    )
 
 
 def _contestable(point: HitRate) -> bool:

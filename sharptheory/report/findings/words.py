@@ -28,24 +28,25 @@ def span(
     digits: int = 2,
     sign: bool = False,
     null: float = 0.0,
-    alike: str = "the same on every prompt",
+    unlimited: str = "these prompts allow none",
 ) -> str:
     """``0.80 [0.77, 0.83]``; in words where there is no interval, or one without width.
 
     Args:
         null: what a verdict asks the interval to exclude: the ends are shown in the digits that tell them from it.
+        unlimited: why several prompts leave no interval.
     """
     # Adding 0 turns -0.0 into 0.0.
     show = lambda number: f"{round(scale * number, digits) + 0.0:{'+' if sign else ''}.{digits}f}"  # noqa: E731
     if estimate.value is None:
         return "unknown"
     if estimate.low is None:
-        return f"{show(estimate.value)} (no interval: one prompt)"
+        return f"{show(estimate.value)} (no interval: {'one prompt' if estimate.n_prompts == 1 else unlimited})"
     told = [(estimate.low, null), (estimate.high, null)] + [(estimate.low, estimate.high)] * (not estimate.point)
     while any(show(one) == show(other) for one, other in told if scale * abs(one - other) > 1e-9):
         digits += 1
     if estimate.point:
-        return f"{show(estimate.value)} ({alike})"
+        return f"{show(estimate.value)} (the same on every prompt)"
     return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"
 
 
