@@ -49,7 +49,7 @@ def expect_numbers(interval: str, /, **values) -> None:
     low, high = map(float, interval[1:-1].split(","))
     for name, value in values.items():
         try:
-            number = math.nan if isinstance(value, str) else float(value)
+            number = math.nan if isinstance(value, (str, bool)) else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         above = low <= number if interval[0] == "[" else low < number

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sharptheory.errors import UserError
+from sharptheory.errors import UserError, expect_numbers
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.responses import (
     LIKELIHOOD_NOISE,
@@ -112,7 +112,7 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
         noise: as in `coverage_certificate`.
 
     Raises:
-        UserError: no column `answer`, or likelihoods that are none (`distinct_responses`).
+        UserError: no column `answer`, likelihoods that are none (`distinct_responses`), or a noise that is no number from 0.
 
     Source: [S13], docs/theory.md.
 
@@ -124,6 +124,7 @@ def answer_policy(pool: Pool | pd.DataFrame, *, likelihoods: bool = True, noise:
 
     ```
     """
+    expect_numbers("[0, inf)", noise=noise)
     pool = as_pool(pool)
     samples = np.diff(pool.starts)
     of_sample, prompt, answer = prompt_answers(pool)
@@ -180,11 +181,17 @@ def _with_likelihoods(policy: AnswerPolicy, pool: Pool, noise: float) -> AnswerP
 
 
 def answers_of(responses: Distinct, policy: AnswerPolicy) -> np.ndarray:
-    """Which answer each distinct response gives, -1 for none, ``[D]``: equal responses have equal answers."""
-    sampled = responses.of_sample >= 0
-    answer = np.empty(len(responses.prompt), dtype=np.int64)
-    answer[responses.of_sample[sampled]] = policy.of_sample[sampled]
-    return answer
+    """Which answer each distinct response gives, -1 for none, ``[D]``.
+
+    Equal responses have equal answers; where a grader read them differently, the answer that it read most often, of
+    those as frequent as each other none before any, and the first.
+    """
+    sampled, answers = responses.of_sample >= 0, len(policy.votes) + 1
+    read, counts = np.unique(responses.of_sample[sampled] * answers + policy.of_sample[sampled] + 1, return_counts=True)
+    response, answer = read // answers, read % answers - 1
+    order = np.lexsort((-counts, response))
+    first = order[np.diff(response[order], prepend=-1) > 0]
+    return answer[first]
 
 
 def answer_masses(pool: Pool | pd.DataFrame, *, seen: bool = False) -> pd.Series:

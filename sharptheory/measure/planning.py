@@ -3,21 +3,32 @@
 What is planned for is a mean over prompts of one number each, tested against 0 with an interval over prompts. With ``σ²(M)``
 the variance of that number when each prompt has M samples, ``n = (z_{1-α/2} + z_{power})² σ²(M)/Δ²`` prompts show an effect
 of Δ. For a mean over samples ``σ²(M) = V + W/M``, V between prompts and W within; best-of-N is no mean over samples, there
-``σ²(M)`` is measured on sub-pools of the pilot.
+``σ²(M)`` is measured on sub-pools of the pilot. Where so few of these prompts tell that the interval counts them
+(`mean_over_prompts`), studies of prompts of the pilot are drawn, and there are prompts enough when its intervals show the effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, special, stats
 
 from sharptheory.errors import UserError, expect_integers, expect_numbers
 from sharptheory.measure.best_of_n import best_of_n_curve, checked_n, doubling_grid
-from sharptheory.measure.bootstrap import CONFIDENCE, POSITIVE, Estimate, from_replicates
+from sharptheory.measure.bootstrap import (
+    CONFIDENCE,
+    DIFFERENCE,
+    POSITIVE,
+    PROPORTION,
+    RARE,
+    Estimate,
+    from_replicates,
+    mean_over_prompts,
+)
 from sharptheory.measure.pool import Pool, as_pool, rectangles
 from sharptheory.measure.rewards import Reward, reward_values
 
@@ -29,6 +40,12 @@ SUBPOOLS, DRAWN = 32, 4_000_000
 FEW_PROMPTS = 20
 #: Most samples per prompt that a plan proposes, were the prompts ever so much alike.
 MOST_SAMPLES = 1_024
+#: No plan is larger, in prompts or in samples of one.
+LARGEST = 10**12
+#: Studies that are drawn from a pilot to see how often their intervals show an effect; a power is known to about this much.
+STUDIES, KNOWN = 400, 0.03
+#: With three times as many prompts off an end as are counted one by one, hardly a study counts them.
+SETTLED = 3 * RARE
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,7 @@ def prompts_needed(
         Whole numbers, at least 2, of the common shape.
 
     Raises:
-        UserError: a power that is not between α/2 and 1, or no such confidence.
+        UserError: a power that is not between α/2 and 1, no such confidence, or more than 10¹² prompts.
 
     Source: Guenther, *Sample Size Formulas for Normal Theory T Tests* (1981).
 
@@ -111,7 +128,12 @@ def prompts_needed(
     ```
     """
     z, reach = _quantiles(power, confidence)
-    exact = (reach / np.asarray(effect, dtype=float)) ** 2 * np.asarray(variance, dtype=float) + z**2 / 2
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        exact = (reach / np.asarray(effect, dtype=float)) ** 2 * np.asarray(variance, dtype=float) + z**2 / 2
+    if not np.all(exact <= LARGEST):
+        raise UserError(
+            f"effect={np.min(effect):g}: it takes more than {LARGEST:,} prompts to show it; expected a larger one"
+        )
     return np.maximum(np.ceil(exact - 1e-9), 2).astype(np.int64)
 
 
@@ -149,7 +171,7 @@ def power_reached(
 
 def _quantiles(power: float, confidence: float) -> tuple[float, float]:
     """``z_{1-α/2}`` and ``z_{1-α/2} + z_{power}``."""
-    expect_numbers("(0, 1)", confidence=confidence)
+    expect_numbers("(0, 1)", confidence=confidence, power=power)
     if not (1 - confidence) / 2 < power < 1:
         raise UserError(f"power={power}; expected a number between {(1 - confidence) / 2:g} and 1")
     z = float(stats.norm.ppf((1 + confidence) / 2))
@@ -178,6 +200,12 @@ def plan(
     prompts, or as it is. Each is estimated from M samples: means over samples have ``σ²(M) = V + W/M``, cheapest at
     ``M* = √(c_x W/(c_y V))``; for best-of-N the variance over prompts is taken from random sub-pools of the pilot, of every
     doubling of M from N to what the pilot has.
+
+    Sizes are Student's (`prompts_needed`), as is the interval over many prompts (`mean_over_prompts`). Where fewer than
+    `SETTLED` of them are expected to have a number off 0 (or, against a constant, off 0 or off 1), 400 studies of so many
+    prompts are drawn from the pilot's, and prompts are added until the power is the share whose interval shows the
+    effect. Differences are drawn with weights ``∝ e^{t d}`` that give them the effect as their mean: prompts without one
+    keep none. A known number is taken on either side, whichever is shown less often.
 
     Args:
         pool: the pilot; prompts that are not graded throughout are left out.
@@ -220,7 +248,9 @@ def plan(
     expect_integers(2, resamples=resamples)
     expect_integers(0, seed=seed)
     if samples is not None:
-        expect_integers(1, samples=samples)
+        expect_integers(1, LARGEST, samples=samples)
+    if n is not None:
+        expect_integers(1, n=n)
     pilot, n, against = _pilot(pool, n, against)
     sizes = pilot.sizes
     costs = _costs(pilot, against, cost_per_prompt, cost_per_sample)
@@ -228,11 +258,14 @@ def plan(
     rng = np.random.default_rng(seed)
     if n == 1:
         candidates, spread = _spread_of_means(blocks, costs, samples)
+        laws = [_subpool_values(blocks, 1, against, int(m), 1, np.random.default_rng(seed)) for m in candidates]
     else:
-        candidates, spread = _spread_of_best_of_n(blocks, n, against, samples, int(sizes.min()), rng)
+        candidates, laws = _laws_of_best_of_n(blocks, n, against, samples, int(sizes.min()), rng)
+        spread = _spread_of_best_of_n(laws)
     splits = []
-    for m, variance in zip(candidates, _ranges(spread, len(sizes), resamples, rng)):
-        splits.append(_split(int(m), variance, costs, effect, budget, power, confidence))
+    for m, law, variance in zip(candidates, laws, _ranges(spread, len(sizes), resamples, rng)):
+        shown = partial(_share_shown, law.ravel(), constant=against == "constant", confidence=confidence)
+        splits.append(_split(int(m), variance, costs, effect, budget, power, confidence, shown))
     splits = [split for split in splits if np.isfinite(split.effect)]
     if not splits:
         raise UserError(
@@ -375,16 +408,18 @@ def _spread_of_means(
         candidates = np.array([samples])
     else:
         (v,), (w,) = parts(np.ones((1, len(means))))
-        best = min(np.sqrt(costs[0] * w / (costs[1] * v)) if v > 0 else np.inf, MOST_SAMPLES) if costs[0] > 0 else 1
+        best = (
+            min(np.sqrt(costs[0] / costs[1]) * np.sqrt(w / v) if v > 0 else np.inf, MOST_SAMPLES) if costs[0] > 0 else 1
+        )
         near = [max(int(np.floor(best)), 1), max(int(np.ceil(best)), 1)]
         candidates = np.unique(np.append(doubling_grid(int(size.min())), near))
     return candidates, spread
 
 
-def _spread_of_best_of_n(
+def _laws_of_best_of_n(
     blocks: list[tuple[np.ndarray, ...]], n: int, against: str, samples: int | None, least: int, rng
-) -> tuple[np.ndarray, Spread]:
-    """The variance over prompts of the estimate from M samples, on random sub-pools of each prompt's."""
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Each M that is tried, and the numbers of the pilot's prompts from random sub-pools of so many, ``[X, draws]``."""
     if samples is not None:
         candidates = checked_n(samples, least)
         if samples < n:
@@ -393,8 +428,13 @@ def _spread_of_best_of_n(
         candidates = np.unique(np.append(n * doubling_grid(least // n), least))
     rows = sum(rewards.size for rewards, _, _ in blocks)
     draws = max(1, min(SUBPOOLS, DRAWN // rows))
-    spreads = [_weighted_variance(_subpool_values(blocks, n, against, int(m), draws, rng)) for m in candidates]
-    return candidates, lambda weights: np.stack([spread(weights) for spread in spreads], axis=1)
+    return candidates, [_subpool_values(blocks, n, against, int(m), draws, rng) for m in candidates]
+
+
+def _spread_of_best_of_n(laws: list[np.ndarray]) -> Spread:
+    """The variance over prompts of the estimate from each number of samples."""
+    spreads = [_weighted_variance(values) for values in laws]
+    return lambda weights: np.stack([spread(weights) for spread in spreads], axis=1)
 
 
 def _subpool_values(
@@ -436,16 +476,81 @@ def _split(
     budget: float | None,
     power: float,
     confidence: float,
+    shown: Callable[[int, float], float],
 ) -> Split:
-    """Prompts for an effect, or the effect that a budget shows, at the variance and at the ends of its range."""
+    """Prompts for an effect, or the effect that a budget shows, at the variance and at the ends of its range.
+
+    They are Student's, all three stretched by what the interval needs beyond them.
+    """
     three = np.array([variance.value, variance.low, variance.high], dtype=float)
     kept = dict(power=power, confidence=confidence)
     each = costs[0] + m * costs[1]
     if budget is None:
         effects, prompts = np.full(3, effect), prompts_needed(three, effect, **kept)
     else:
+        if not budget <= LARGEST * each:
+            raise UserError(f"budget={budget:g}: it buys more than {LARGEST:,} prompts; expected a smaller one")
         prompts = np.full(3, int(budget // each))
         effects = effect_shown(three, prompts, **kept)
     power_high, power_low = power_reached(three[1:], prompts[0], effects[0], confidence=confidence)
+    if budget is None:
+        stretch = _stretch(lambda times: shown(int(np.ceil(times * prompts[0])), effect), power)
+        prompts = np.ceil(prompts * stretch)
+    elif np.isfinite(effects[0]):
+        effects = effects * _stretch(lambda times: shown(int(prompts[0]), times * effects[0]), power)
+    cost = float(prompts[0] * each)
+    if not np.isfinite(cost):
+        raise UserError(f"cost_per_prompt={costs[0]:g}, cost_per_sample={costs[1]:g}; expected a finite total")
     numbers = [*map(float, three), *map(int, prompts), *map(float, effects), float(power_low), float(power_high)]
-    return Split(m, *numbers, float(prompts[0] * each))
+    return Split(m, *numbers, cost)
+
+
+# The interval that decides --------------------------------------------------------------------------------------------
+
+
+def _stretch(reached: Callable[[float], float], power: float) -> float:
+    """The least factor from 1, to 3 %, at which the power is reached: doubling, then halving; inf where it cannot be known.
+
+    At 1 a NaN, or what is only noise short of the power, is taken for reached: Student's size stands.
+    """
+    if not reached(1.0) < power - KNOWN:
+        return 1.0
+    low, high = 1.0, 2.0
+    while (share := reached(high)) < power:
+        low, high = high, 2 * high
+    if np.isnan(share):
+        return np.inf
+    while high > 1.03 * low:
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if reached(middle) < power else (low, middle)
+    return float(high)
+
+
+def _share_shown(values: np.ndarray, prompts: int, effect: float, *, constant: bool, confidence: float) -> float:
+    """The share of studies of so many prompts, drawn from the pilot's numbers, whose interval shows the effect.
+
+    1 where enough of the prompts tell for Student's size to be enough; NaN where no law on these numbers has the effect.
+    """
+    off = min(np.mean(values > 0), np.mean(values < 1)) if constant else np.mean(values != 0)
+    if prompts < 2 or not 0 < prompts * off < SETTLED:
+        return 1.0
+    mean = values.mean()
+    known = [each for each in (mean - effect, mean + effect) if 0 <= each <= 1] if constant else [0.0]
+    weights = None if constant else _tilted(values, effect)
+    if not known or (weights is None and not constant):
+        return np.nan
+    # The same luck at every size, so that more prompts show more.
+    rng = np.random.default_rng(0)
+    studies = int(np.clip(DRAWN // prompts, STUDIES // 4, STUDIES))
+    drawn = values[rng.choice(len(values), size=(studies, prompts), p=weights)].T
+    found = mean_over_prompts(drawn, ends=PROPORTION if constant else DIFFERENCE, confidence=confidence)
+    return min(float(np.mean(found.low > each if each < mean or not constant else found.high < each)) for each in known)
+
+
+def _tilted(values: np.ndarray, mean: float) -> np.ndarray | None:
+    """Weights ``∝ e^{t v}`` under which values have a mean, ``[n]``; None if it is not well between their ends."""
+    edge = 100 / max(np.ptp(values), 1e-300)
+    beyond = lambda t: special.softmax(t * values) @ values - mean  # noqa: E731
+    if not beyond(-edge) < 0 < beyond(edge):
+        return None
+    return special.softmax(optimize.brentq(beyond, -edge, edge) * values)

@@ -6,7 +6,7 @@ As the majority vote over N samples is to the likeliest answer, so is best-of-N 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,11 @@ def answer_certificate(
 
 
 def _policy(pool: Pool | pd.DataFrame | AnswerPolicy, noise: float = 0.0) -> AnswerPolicy:
-    return pool if isinstance(pool, AnswerPolicy) else answer_policy(pool, noise=noise)
+    """Of a policy that is given already, with the noise that is stated here if that is more than its own."""
+    expect_numbers("[0, inf)", noise=noise)
+    if not isinstance(pool, AnswerPolicy):
+        return answer_policy(pool, noise=noise)
+    return pool if pool.error is None else replace(pool, error=np.maximum(pool.error, noise))
 
 
 def _named(policy: AnswerPolicy, which: np.ndarray) -> pd.Series:
@@ -126,7 +130,8 @@ class CountedCoverage:
     Attributes:
         at_least: lower 95 % confidence bound on the coefficient of the population of prompts, for every law.
         low: mean of ``(M+1)/(n_max+1)``, whose expectation is at most the coefficient.
-        high: mean of ``(m+1)/(n+1)``, n votes among m samples of one half for the answer that leads in the other; its
+        high: mean of ``(m+1)/(n+1)``, n votes among m samples of one half for the answer that leads in the other (for the
+            mean over those that do); its
             expectation is at least the coefficient, less what answers have that m samples hardly ever show.
         unrepeated: share of prompts that gave no answer twice: their likeliest answer may be as rare as one likes, and
             `high` does not know.
@@ -169,9 +174,14 @@ def _of_the_other_half(pool: Pool) -> np.ndarray:
     sizes = [np.bincount(pool.prompt[half], minlength=len(policy.samples)) for half in halves]
     values = []
     for leading, counting in ((0, 1), (1, 0)):
-        leader = policy.two_largest(votes[leading])[0]
-        n = np.append(votes[counting], 0)[leader]
-        values.append((sizes[counting] + 1) / (n + 1))
+        # Which of several leaders is the first may hang on the half that counts: their mean does not.
+        most = policy.two_largest(votes[leading])[1]
+        leads = (votes[leading] > 0) & (votes[leading] == most[policy.prompt])
+        inverse, leaders = (
+            np.bincount(policy.prompt, np.where(leads, each, 0), minlength=len(most))
+            for each in (1 / (votes[counting] + 1), 1)
+        )
+        values.append((sizes[counting] + 1) * np.where(most > 0, inverse / np.maximum(leaders, 1), 1.0))
     return np.mean(values, axis=0)
 
 
@@ -220,6 +230,7 @@ def limit_accuracy(pool: Pool | pd.DataFrame | AnswerPolicy, *, by: str, noise: 
     policy = pool
     if not isinstance(pool, AnswerPolicy):
         policy = answer_policy(as_pool(pool).graded(), likelihoods=by == "likelihood", noise=noise)
+    policy = _policy(policy, noise)
     if by == "likelihood" and policy.seen is not None:
         low, high = _limits_proved(policy)
     elif by == "votes":
@@ -303,6 +314,8 @@ def plurality_rates(
     turn, smallest = _turn(pool), int(pool.sizes.min())
     n = None if n is None else checked_n(n, smallest)
     likely = by == "likelihood"
+    if by not in ("likelihood", "votes"):
+        raise UserError(f"by={by!r}; expected 'likelihood' or 'votes'")
     if smallest < (2 if likely else 4):
         return None
     policy = answer_policy(pool.take(turn % (2 if likely else 4) == 0), likelihoods=likely)

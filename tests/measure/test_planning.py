@@ -8,6 +8,8 @@ from scipy import stats
 import sharptheory
 from experiments.planning import Config, compute
 from sharptheory.errors import UserError
+from sharptheory.measure.best_of_n import best_of_n_curve
+from sharptheory.measure.bootstrap import mean_over_prompts
 from sharptheory.measure.planning import effect_shown, plan, power_reached, prompts_needed
 
 
@@ -161,7 +163,16 @@ def test_ragged_pilots_and_other_rewards_plan():
             {"cost_per_prompt": 1.0, "cost_per_sample": 0.0},
             r"cost_per_sample=0.0; expected a number in \(0, inf\)",
         ),
-        (SPREAD, {"samples": 0}, "samples=0; expected an integer ≥ 1"),
+        (SPREAD, {"samples": 0}, "samples=0; expected an integer from 1 to"),
+        (SPREAD, {"n": 1, "samples": 10**20}, "samples=1.*0; expected an integer from 1 to 1,000,000,000,000"),
+        (SPREAD, {"effect": 1e-10}, "effect=1e-10: it takes more than 1,000,000,000,000 prompts to show it"),
+        (SPREAD, {"effect": 1e-300}, "effect=1e-300: it takes more than 1,000,000,000,000 prompts to show it"),
+        (SPREAD, {"effect": None, "budget": 1e308}, r"budget=1e\+308: it buys more than 1,000,000,000,000 prompts"),
+        (SPREAD, {"effect": True}, r"effect=True; expected a number in \(0, 1\]"),
+        (SPREAD, {"power": "a"}, r"power=a; expected a number in \(0, 1\)"),
+        (SPREAD, {"power": None}, r"power=None; expected a number in \(0, 1\)"),
+        (SPREAD, {"n": [1, 2]}, r"n=\[1, 2\]; expected an integer ≥ 1"),
+        (SPREAD, {"cost_per_prompt": 1e308, "cost_per_sample": 1e308}, "expected a finite total"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(frame, options, message):
@@ -192,3 +203,48 @@ def test_plans_of_300_prompts_and_more_have_the_promised_power_within_2_points()
     # One more point for the noise of 150 pilots and 4,000 simulated studies.
     assert (np.abs(groups["power"].mean() - 0.8) < 0.03).all(), groups["power"].mean()
     assert abs(rows["power"].mean() - 0.8) < 0.01 and groups["range_holds"].mean().min() > 0.85
+
+
+def few_that_tell(share: float, prompts: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """On a share of the prompts half of the responses are right, and those likelier; the others are always one or the other."""
+    drawn = rng.random(prompts)
+    rates = np.where(drawn < share, 0.5, (drawn < 0.6).astype(float))
+    correct = rng.random((prompts, 16)) < rates[:, None]
+    return correct - rng.random((prompts, 16)) - 2, correct
+
+
+def frame_of(scores: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
+    prompt = np.repeat(np.arange(len(scores)), scores.shape[1])
+    return pd.DataFrame({"prompt_id": prompt, "log_likelihood": scores.ravel(), "correct": correct.ravel()})
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_a_gain_of_few_prompts_has_its_power_with_the_interval_that_counts_them(share):
+    rng, effect = np.random.default_rng(1), share * (0.5 - 0.5**4)
+    best = plan(frame_of(*few_that_tell(share, 1_000, rng)), effect, n=4, samples=16, resamples=20).best
+
+    def power(prompts: int) -> float:
+        gains = np.stack(
+            [np.subtract(*best_of_n_curve(*few_that_tell(share, prompts, rng), [4, 1]).T) for _ in range(400)]
+        )
+        return np.mean(mean_over_prompts(gains.T, ends=(-1, 1)).low > 0)
+
+    assert power(best.prompts) == pytest.approx(0.8, abs=0.09)
+
+
+def test_a_rate_near_one_has_its_power_with_the_interval_that_counts_the_others():
+    """Nineteen of twenty prompts are always right, the others never: 91 % is to be told from it."""
+    rng = np.random.default_rng(1)
+    right = lambda prompts: rng.random(prompts) < 0.95  # noqa: E731
+    pilot = frame_of(np.full((1_000, 2), -1.0), np.repeat(right(1_000), 2).reshape(-1, 2))
+    best = plan(pilot, 0.04, n=1, samples=2, resamples=20).best
+    power = lambda n: np.mean(mean_over_prompts(np.array([right(n) for _ in range(400)]).T, ends=(0, 1)).low > 0.91)  # noqa: E731
+    assert power(best.prompts) > 0.76 and best.prompts > 1.2 * prompts_needed(best.variance, 0.04)
+
+
+def test_a_budget_shows_what_the_interval_that_counts_shows():
+    scores, correct = few_that_tell(0.05, 1_000, np.random.default_rng(1))
+    bought = plan(frame_of(scores, correct), budget=80 * 16, n=4, samples=16, resamples=20).best
+    asked = plan(frame_of(scores, correct), bought.effect, n=4, samples=16, resamples=20).best
+    assert asked.prompts == pytest.approx(80, rel=0.1)
+    assert bought.effect > 1.02 * effect_shown(bought.variance, 80)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sharptheory.errors import UserError
+from sharptheory.measure.answers import answer_policy
 from sharptheory.measure.selection import majority_curve
 from sharptheory.measure.self_consistency import (
     answer_certificate,
@@ -118,18 +119,61 @@ def test_confidence_is_a_probability(confidence):
         answer_certificate(voted(2, 1), confidence=confidence)
 
 
+@pytest.mark.parametrize("noise", [np.nan, -1.0, np.inf, "x", True])
+def test_noise_is_a_number_from_0(noise):
+    pool = answered([0, 2, 1, 5], correct=True)
+    for call in (answer_certificate, answer_policy, lambda pool, noise: limit_accuracy(pool, by="likelihood", noise=noise),
+                 lambda pool, noise: answer_certificate(answer_policy(pool), noise=noise)):  # fmt: skip
+        with pytest.raises(UserError, match=f"noise={noise}; expected a number in"):
+            call(pool, noise=noise)
+
+
+def test_noise_counts_with_a_policy_that_was_made_without_it():
+    pool = answered([0, 2, 1, 5], correct=True)
+    policy = answer_policy(pool)
+    assert answer_certificate(policy)["certified"][0]
+    pd.testing.assert_frame_equal(answer_certificate(policy, noise=0.1), answer_certificate(pool, noise=0.1))
+    pd.testing.assert_frame_equal(
+        answer_certificate(answer_policy(pool, noise=0.1)), answer_certificate(pool, noise=0.1)
+    )
+    assert limit_accuracy(policy, by="likelihood").known == 1
+    of_policy, of_pool = (limit_accuracy(each, by="likelihood", noise=0.5) for each in (policy, pool))
+    assert (of_policy.low, of_policy.high, of_policy.known) == (of_pool.low, of_pool.high, of_pool.known) == (0, 1, 0)
+
+
+def test_a_response_that_was_read_in_two_ways_gives_what_was_read_most_often():
+    """Two of three readings of one text say 7, whichever comes last."""
+    for order in itertools.permutations(["7", "7", "8"]):
+        pool = pd.DataFrame({"prompt_id": 0, "response": "seven", "log_likelihood": np.log(0.9), "answer": order})
+        [row] = answer_certificate(pool).itertuples()
+        assert (row.likeliest, row.certified) == ("7", True)
+
+
+def test_an_unknown_way_to_go_by_is_refused_however_small_the_pool():
+    with pytest.raises(UserError, match="by='foo'; expected 'likelihood' or 'votes'"):
+        plurality_rates(voted(1), by="foo")
+
+
 # Coverage -------------------------------------------------------------------------------------------------------------
 
 
 def test_counted_coverage_by_hand():
-    """Votes a b a a and none at all: 5/4 and 5/1. Halves a a | b a: one leads with 1 of 2, one with a tie's first, 2 of 2."""
+    """Votes a b a a and none at all: 5/4 and 5/1. Halves a a | b a: a leads with 1 of 2; of b and a one has 0 of 2, one 2."""
     pool = pd.concat([voted(4).assign(answer=list("abaa")), voted(silent=4, prompt_id=1)])
     bound = counted_coverage(pool)
     assert bound.low.value == pytest.approx((5 / 4 + 5) / 2) and bound.unrepeated == 0.5
-    assert bound.high.value == pytest.approx(((3 / 2 + 3 / 3) / 2 + 3) / 2)
+    assert bound.high.value == pytest.approx(((3 / 2 + (3 / 1 + 3 / 3) / 2) / 2 + 3) / 2)
     assert bound.at_least <= bound.low.value
     single = counted_coverage(voted(1))
     assert np.isnan(single.high.value) and single.low.value == 1 and single.unrepeated == 1
+
+
+@pytest.mark.parametrize("m", [4, 6])
+def test_the_upper_count_has_the_expectation_that_is_proved(m):
+    """All samples of two equal answers: (1 - (1/2)^{m/2+1})/(1/2), whichever of two that lead was met first."""
+    drawn = list(itertools.product("ab", repeat=m))
+    pool = pd.concat([voted(m, prompt_id=x).assign(answer=list(each)) for x, each in enumerate(drawn)])
+    assert counted_coverage(pool).high.value == pytest.approx((1 - 0.5 ** (m // 2 + 1)) / 0.5)
 
 
 def test_counted_coverage_brackets_the_coefficient_where_the_share_of_the_mode_does_not():
