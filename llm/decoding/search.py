@@ -17,6 +17,7 @@ import pandas as pd
 from sharptheory.decoding import beam_search
 from sharptheory.decoding.best_first import Argmax, best_first
 from sharptheory.llm.sampling import first_prompts
+from sharptheory.measure.certificate import mean_at_least
 from sharptheory.measure.responses import LIKELIHOOD_NOISE
 from sharptheory.oracle import TextOracle
 from sharptheory.runs import claim
@@ -176,8 +177,10 @@ def summarize(table: pd.DataFrame, gamma: float) -> dict:
 
     Returns:
         Over the `n_certified` prompts, `c_cov_bar` (mean of ``1/p*``) and the share whose `greedy_is_argmax`; over all prompts
-        `c_cov_bar_at_least`, the same mean with the upper bound on ``p*`` where the search was cut off; over those of
-        them with a gold answer, `n_certified_graded`, `argmax_accuracy` and `greedy_accuracy_certified`; over the
+        `c_cov_bar_at_least`, the same mean with the upper bound on ``p*`` where the search was cut off; of the prompts as a
+        sample of their kind, `c_cov_all_at_least`, a lower 95 % confidence bound on it that holds for every law of prompts
+        (`sharptheory.measure.certificate.mean_at_least`); over the certified ones with a gold answer,
+        `n_certified_graded`, `argmax_accuracy` and `greedy_accuracy_certified`; over the
         `n_complete` ones, where ``y*_γ`` is known as a whole, `c_cov_gamma` (mean of ``1/q_γ``); over the `n_margins` of them
         that have a runner-up, the `margin` (that of the least clear prompt, Assumption 4.2) and `median_margin`; over all
         `n_graded` with a gold answer, `greedy_accuracy`; numbers of prefixes expanded. None where nothing is known.
@@ -186,6 +189,7 @@ def summarize(table: pd.DataFrame, gamma: float) -> dict:
     mean_inverse = lambda log_p: np.exp(-log_p.to_numpy(dtype=float)).mean() if len(log_p) else None  # noqa: E731
     share = lambda values: float(values.mean()) if values.notna().any() else None  # noqa: E731
     with np.errstate(over="ignore"):
+        inverse = np.exp(-np.minimum(table["log_upper"].to_numpy(dtype=float), 0.0))
         margins = np.expm1((complete["log_p"] - complete["log_runner_up"].astype(float)).dropna().to_numpy(dtype=float))
         return {
             "n_prompts": len(table),
@@ -196,7 +200,8 @@ def summarize(table: pd.DataFrame, gamma: float) -> dict:
             "n_certified_graded": int(certified["correct"].notna().sum()),
             "gamma": gamma,
             "c_cov_bar": mean_inverse(certified["log_p"]),
-            "c_cov_bar_at_least": mean_inverse(np.minimum(table["log_upper"], 0.0)),
+            "c_cov_bar_at_least": inverse.mean(),
+            "c_cov_all_at_least": mean_at_least(inverse),
             "c_cov_gamma": mean_inverse(complete["log_q"]),
             "margin": float(margins.min()) if len(margins) else None,
             "median_margin": float(np.median(margins)) if len(margins) else None,

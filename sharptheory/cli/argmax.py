@@ -71,12 +71,17 @@ def _lines(summary: dict) -> list[tuple[str, str]]:
     known = lambda value, prompts: "n/a" if value is None else f"{value:,.3g}, exact on {prompts}"  # noqa: E731
     share = lambda value, prompts: "n/a" if value is None else f"{100 * value:.1f} % of {prompts}"  # noqa: E731
     margins = summary["margin"], summary["median_margin"]
+    # At γ = 0 it is the coverage coefficient again.
+    within = (
+        [(f"C_cov at γ = {summary['gamma']:g}", known(summary["c_cov_gamma"], complete))] if summary["gamma"] else []
+    )
     return [
         ("argmax certified on", f"{certified} of {count(summary['n_prompts'], 'prompt')}"),
         ("prefixes expanded, median / most", f"{summary['median_expanded']:.0f} / {summary['max_expanded']:,}"),
         ("coverage coefficient E[1/p*]", known(summary["c_cov_bar"], certified)),
         ("the same on all of them", f"at least {summary['c_cov_bar_at_least']:,.3g}"),
-        (f"C_cov at γ = {summary['gamma']:g}", known(summary["c_cov_gamma"], complete)),
+        ("with 95 % confidence on all such prompts", f"at least {summary['c_cov_all_at_least']:,.3g}"),
+        *within,
         (
             "margin, smallest / median",
             "n/a" if None in margins else f"{margins[0]:,.3g} / {margins[1]:,.3g}, exact on {summary['n_margins']}",

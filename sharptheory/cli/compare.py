@@ -172,7 +172,7 @@ def _dry_run(
     methods = {name: values for name, values in grids.items() if name != "deltas"}
     decoded = dry_run.decoding(subject.oracle, task, Decoders(**methods, budget=budget, seed=options.seed))
     memory = dry_run.memory(subject.oracle, task, samples, searching=True)
-    show(options, f"{subject.name} on {task.name}", [sampled, decoded], memory)
+    show(options, f"{subject.name} on {task.name}", [sampled, decoded, dry_run.report(dry_run.COMPARISON)], memory)
 
 
 def _likelier(likelier: Estimate | None) -> str | None:

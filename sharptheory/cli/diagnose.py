@@ -127,7 +127,8 @@ def _dry_run(options: Options, subject: Subject, task: Task, samples: int, *, ju
     from sharptheory.llm import dry_run
 
     stage, _ = dry_run.sampling(subject.oracle, task, samples, judge=judge)
-    show(options, f"{subject.name} on {task.name}", [stage], dry_run.memory(subject.oracle, task, samples))
+    stages = [stage, dry_run.report(dry_run.REPORT)]
+    show(options, f"{subject.name} on {task.name}", stages, dry_run.memory(subject.oracle, task, samples))
 
 
 def _diagnosed(pool: Pool, rewards: Sequence[Reward], record: dict, options: Options) -> Diagnosis:

@@ -25,8 +25,8 @@ def show(options: Options, title: str, stages: Sequence[Stage], memory: int) -> 
     rows = [
         (
             stage.name,
-            f"{stage.tokens:,.0f}",
-            ("≤ " if stage.at_most else "") + duration(stage.seconds),
+            f"{stage.tokens:,.0f}" if stage.tokens else "",
+            ("≤ " if stage.at_most else "") + duration(stage.seconds) if stage.seconds else "",
             in_bytes(int(stage.disk)),
         )
         for stage in (*stages, *([total(stages)] if len(stages) > 1 else []))
@@ -41,7 +41,8 @@ def show(options: Options, title: str, stages: Sequence[Stage], memory: int) -> 
     if any(stage.at_most for stage in stages):
         console.print("≤: the probe was too short for a batch or a search of the run's size, so its time is a bound.")
     console.print(
-        "Nothing was written. Time is that of this machine as busy as it is now, without loading and reporting."
+        "Nothing was written. Time is that of this machine as busy as it is now, without loading and reporting. "
+        "Memory is without what the report takes for a moment, disk without what is downloaded or converted."
     )
 
 

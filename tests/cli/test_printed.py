@@ -114,6 +114,7 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
         ("prefixes expanded, median / most", "3 / 1,900"),
         ("coverage coefficient E[1/p*]", "3.17, exact on 3"),
         ("the same on all of them", "at least 3.21"),
+        ("with 95 % confidence on all such prompts", "at least 1.46"),
         ("C_cov at γ = 0.5", "1.88, exact on 2"),
         ("margin, smallest / median", "1 / 2, exact on 2"),
         ("greedy decoding finds the argmax on", "33.3 % of 3"),
@@ -121,9 +122,11 @@ def test_argmax_prints_each_number_with_its_prompts(capsys):
         ("accuracy of greedy decoding, on the same", "50.0 % of 2"),
         ("accuracy of greedy decoding, on all", "33.3 % of 3"),
     ]
+    assert not any("C_cov" in name for name, _ in argmax._lines(summarize(table, 0.0)))  # E[1/p*] once more
     nothing = dict(argmax._lines(summarize(table.iloc[3:].assign(greedy_correct=pd.NA), 0.5)))
     assert nothing.pop("argmax certified on") == "0 of 1 prompt"
     assert nothing.pop("the same on all of them") == "at least 3.33"
+    assert nothing.pop("with 95 % confidence on all such prompts") == "at least 1"
     assert nothing.pop("prefixes expanded, median / most") == "1900 / 1,900"
     assert set(nothing.values()) == {"n/a"}
 

@@ -51,9 +51,9 @@ SMALL = {
     ),
 }
 STAGES = {
-    "diagnose": ["sampling"],
+    "diagnose": ["sampling", "report"],
     "argmax": ["argmax search"],
-    "compare": ["sampling", "decoding"],
+    "compare": ["sampling", "decoding", "report"],
     "train": ["certifying", "baseline", "sampling", "training", "measuring", "trained model"],
 }
 
@@ -132,6 +132,21 @@ def test_memory_grows_with_the_batch(oracle):
     task = arithmetic.load(20)
     few, many = dry_run.memory(oracle, task, 1), dry_run.memory(oracle, task, 256)
     assert dry_run.weights(oracle) < few < many < dry_run.memory(oracle, task, 256, searching=True)
+
+
+def test_memory_is_that_of_the_whole_process_on_a_cpu(oracle):
+    """An interpreter with torch alone holds hundreds of MB, a model of a million parameters four."""
+    held, weights = dry_run.resident(), dry_run.weights(oracle)
+    assert held > 200e6 and dry_run.beside(oracle) == pytest.approx(held - weights, rel=0.05)
+    assert dry_run.memory(oracle, arithmetic.load(4), 1) > dry_run.beside(oracle) + weights
+
+
+def test_disk_counts_the_report_and_its_figures(tmp_path, monkeypatch, capsys):
+    """Within a quarter of what a run of few prompts keeps, which the figures are nearly all of."""
+    given = ("diagnose", *MODEL, "--prompts", 20, "--samples", 8, "--out", tmp_path / "out")
+    assert run(monkeypatch, capsys, *given)[0] == 0
+    kept = sum(file.stat().st_size for file in (tmp_path / "out").iterdir() if file.name != "pool.parquet")
+    assert dry_run.report(dry_run.REPORT).disk == pytest.approx(kept, rel=0.25)
 
 
 def test_stages_add_up():

@@ -158,7 +158,10 @@ def test_a_summary_of_a_task_by_hand():
     assert summarize(table, 0.5) == pytest.approx({
         "n_prompts": 4, "n_certified": 3, "n_complete": 2, "n_margins": 2, "n_graded": 3, "n_certified_graded": 2,
         "gamma": 0.5, "c_cov_bar": (2 + 2.5 + 5) / 3, "c_cov_gamma": (1.25 + 2.5) / 2,
-        "c_cov_bar_at_least": (2 + 2.5 + 5 + 8) / 4, "margin": 1.0, "median_margin": 2.0,
+        "c_cov_bar_at_least": (2 + 2.5 + 5 + 8) / 4,
+        # Of four values 1 - √(log 20/8) = 0.388 of the mass is kept, from the least on.
+        "c_cov_all_at_least": 1 + 0.25 * (2 - 1) + (0.75 - np.sqrt(np.log(20) / 8)) * (2.5 - 1),
+        "margin": 1.0, "median_margin": 2.0,
         "greedy_is_argmax": 1 / 3, "argmax_accuracy": 1.0, "greedy_accuracy_certified": 1 / 2, "greedy_accuracy": 1 / 3,
         "median_expanded": 3.0, "max_expanded": 9,
     })  # fmt: skip
@@ -167,5 +170,5 @@ def test_a_summary_of_a_task_by_hand():
         nothing["margin"] is nothing["c_cov_bar"] is nothing["greedy_is_argmax"] is nothing["argmax_accuracy"] is None
     )
     assert nothing["n_certified"] == nothing["n_certified_graded"] == nothing["n_margins"] == 0
-    assert nothing["c_cov_bar_at_least"] == pytest.approx(8.0)
+    assert nothing["c_cov_bar_at_least"] == pytest.approx(8.0) and nothing["c_cov_all_at_least"] == 1.0
     assert nothing["greedy_accuracy"] == 0.0 and nothing["n_graded"] == 1
