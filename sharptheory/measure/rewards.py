@@ -177,6 +177,7 @@ def load_reward(spec: str, *, columns: Sequence[str] = ()) -> Reward:
     """
     if spec in REWARDS:
         return REWARDS[spec]
+    columns = [name for name in columns if name not in KNOWN]
     if spec in KNOWN:
         reason = "is the grade itself" if spec == "correct" else "says what a response is, not how good"
         raise UserError(f"reward {spec!r}: this column {reason}; expected one of {', '.join([*REWARDS, *columns])}")
