@@ -28,7 +28,7 @@ from sharptheory.cli.rewards import (
 from sharptheory.errors import UserError
 from sharptheory.measure.imports import pool_files, read_pool
 from sharptheory.measure.pool import Pool
-from sharptheory.measure.rewards import REWARDS, Reward
+from sharptheory.measure.rewards import REWARDS, Reward, score_columns
 from sharptheory.provenance import provenance
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.html import write_report
@@ -102,7 +102,7 @@ def diagnose(
     else:
         renamed = renamed_columns(columns)
         responses, facts = _given(options, pool, typed(context), renamed, texts=any(map(_is_code, reward or ())))
-        own = load_rewards(reward, columns=list(responses.samples))
+        own = load_rewards(reward, columns=score_columns(responses))
         check_needs(own, list(responses.samples), f"{pool} has")
         seconds = time.perf_counter() - start
         title = f"Diagnosis of {pool.name}"

@@ -158,10 +158,11 @@ def load_reward(spec: str, *, columns: Sequence[str] = ()) -> Reward:
 
     Args:
         spec: a name, or a path that ends in ``.py``, a colon and a name in that file.
-        columns: of the pool, if there is one: their names are rewards too.
+        columns: `score_columns` of the pool, if there is one: their names are rewards too.
 
     Raises:
-        UserError: nothing of this name, it is neither a function nor a `Reward`, or its code does not run.
+        UserError: a column that is no score, nothing of this name, neither a function nor a `Reward`, or its code does not
+            run.
 
     ```python
     >>> import pathlib, tempfile
@@ -175,6 +176,10 @@ def load_reward(spec: str, *, columns: Sequence[str] = ()) -> Reward:
     """
     if spec in REWARDS:
         return REWARDS[spec]
+    columns = [name for name in columns if name not in KNOWN]
+    if spec in KNOWN:
+        reason = "is the grade itself" if spec == "correct" else "says what a response is, not how good"
+        raise UserError(f"reward {spec!r}: this column {reason}; expected one of {', '.join([*REWARDS, *columns])}")
     if spec in columns:
         return column_reward(spec)
     found = load_object(spec, group=ENTRY_POINTS, kind="reward", known=[*REWARDS, *columns])
@@ -229,17 +234,22 @@ def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, s
     rewards, left_out = [], {}
     if "log_likelihood" not in pool and "length" in pool and np.diff(pool.numbers("length"))[~starts[1:]].any():
         rewards.append(Reward("brevity", brevity, ("length",)))
-    numeric = [
-        name
-        for name in map(str, pool.samples.columns)
-        if name not in KNOWN and name not in REWARDS and not name.startswith("_") and _is_numeric(pool[name])
-    ]
-    for name in numeric:
+    for name in score_columns(pool):
         if reason := _no_reward(name, pool.numbers(name), starts, pool):
             left_out[name] = reason
         else:
             rewards.append(column_reward(name))
     return rewards, left_out
+
+
+def score_columns(pool: Pool | pd.DataFrame) -> list[str]:
+    """Names of the further columns of numbers: neither registered rewards nor what says what a response is."""
+    pool = as_pool(pool)
+    return [
+        name
+        for name in map(str, pool.samples.columns)
+        if name not in KNOWN and name not in REWARDS and not name.startswith("_") and _is_numeric(pool[name])
+    ]
 
 
 def _is_numeric(values: pd.Series) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 from matplotlib.axes import Axes
 
 from sharptheory.report import plots
 from sharptheory.report.findings import findings, headline
 from sharptheory.report.findings.alignment import efficiency_table
-from sharptheory.report.findings.words import by
+from sharptheory.report.findings.words import by, count, nats
 from sharptheory.report.schema import Summary
 from sharptheory.report.summary import REWARD, Diagnosis
 from sharptheory.runs import write
@@ -33,6 +34,19 @@ FIGURES = {
     "answers": ("Answers, whatever the responses around them", "answers.png"),
     "cost": ("What training would cost by the bounds", None),
 }
+
+
+#: What sharpening asks, and what another selection does.
+SHARPENING = "Can this model improve itself by sharpening, that is by preferring its own likeliest responses?"
+SELECTING = "Does selecting by {} find better responses than one sample?"
+NOTHING = "How often is a sample right, and how often one of several?"
+
+
+def question(summary: Summary) -> str:
+    """What the report answers."""
+    if summary.by_likelihood:
+        return SHARPENING
+    return NOTHING if summary.reward is None else SELECTING.format(by(summary))
 
 
 #: Headings of a pool of which nothing is graded.
@@ -75,7 +89,12 @@ def write_report(diagnosis: Diagnosis, folder: str | Path, *, title: str) -> Pat
     ]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title, rows=headline(diagnosis.summary), sections=sections, provenance=diagnosis.summary.provenance
+        title=title,
+        question=question(diagnosis.summary),
+        unit=nats(diagnosis.summary),
+        rows=headline(diagnosis.summary),
+        sections=sections,
+        provenance=diagnosis.summary.provenance,
     )
     path = folder / "report.html"
     write(path, html)
@@ -100,7 +119,7 @@ def figures(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
     draw = {}
     if summary.likelihoods:
         draw["likelihood"] = lambda ax: plots.log_likelihood_curve(summary, ax)
-        draw |= _histograms(diagnosis) if summary.by_likelihood else {}
+        draw |= _histograms(diagnosis) if summary.reward == REWARD else {}
     if summary.graded:
         draw["accuracy"] = lambda ax: plots.accuracy_curve(summary, ax)
         levels = {} if summary.alignment is None else summary.alignment.levels
@@ -121,21 +140,25 @@ def figures(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
 
 
 def _histograms(diagnosis: Diagnosis) -> dict[str, Callable[[Axes], Axes]]:
-    """Log-likelihoods of graded samples by correctness, or of all where none is graded; as they are and centred."""
-    samples, correct = diagnosis.pool.samples, None
-    log_likelihood = samples[REWARD]
-    centred = log_likelihood - log_likelihood.groupby(samples["prompt_id"]).transform("mean")
-    if diagnosis.summary.graded:
+    """Log-likelihoods of graded samples by correctness, or of all where none is graded; as they are and centred.
+
+    Those centred are of the prompts with correct and incorrect responses, as the AUC within prompts is.
+    """
+    samples, graded, unit = diagnosis.pool.samples, diagnosis.summary.graded, nats(diagnosis.summary).strip()
+    by_prompt = samples.groupby("prompt_id")
+    centred = samples[REWARD] - by_prompt[REWARD].transform("mean")
+    shown = {"alignment": (samples[REWARD], ""), "alignment_within": (centred, " minus its prompt's mean")}
+    if graded:
         known = samples["correct"].notna()
-        log_likelihood, centred = log_likelihood[known], centred[known]
-        correct = samples["correct"][known].to_numpy(dtype=bool)
-    labels = {
-        "alignment": (log_likelihood, "log-likelihood [nats]"),
-        "alignment_within": (centred, "log-likelihood minus its prompt's mean [nats]"),
-    }
-    return {
-        key: lambda ax, values=values, label=label: plots.likelihood_histogram(
-            values.to_numpy(), correct, ax, label=label
-        )
-        for key, (values, label) in labels.items()
-    }
+        throughout = known.groupby(samples["prompt_id"]).transform("all")
+        mixed = throughout & (by_prompt["correct"].transform("nunique") == 2)
+        where = f" minus its prompt's mean, {count(samples['prompt_id'][mixed].nunique(), 'prompt')} with both"
+        shown = {"alignment": (samples[REWARD][known], "")}
+        shown |= {"alignment_within": (centred[mixed], where)} if mixed.any() else {}
+
+    def draw(values: pd.Series, label: str) -> Callable[[Axes], Axes]:
+        correct = samples["correct"][values.index].to_numpy(dtype=bool) if graded else None
+        name = f"{by(diagnosis.summary)}{label}{f' [{unit}]' if unit else ''}"
+        return lambda ax: plots.likelihood_histogram(values.to_numpy(), correct, ax, label=name, unit=unit)
+
+    return {key: draw(*each) for key, each in shown.items()}

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sharptheory.measure.certificate import HitRates
 from sharptheory.measure.self_consistency import PluralityRates
-from sharptheory.report.findings.words import by
+from sharptheory.report.findings.words import by, nats
 from sharptheory.report.schema import FEWEST_PROMPTS, Accuracy, BestOfN, Interval, RewardAccuracy, Summary
 from sharptheory.runs import write
 
@@ -84,13 +84,15 @@ def _accuracy_axis(ax: Axes, largest: int) -> None:
 def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
     """Accuracy against N: best-of-N by likelihood and its forecast beyond the pool, any-of-N, one sample, greedy.
 
-    The band of best-of-N is that of its difference from one sample.
+    The band of best-of-N is that of its difference from one sample; beside a forecast, of which only the accuracy itself has
+    an interval, both bands are those of the accuracy.
     """
     n, accuracy = _values(summary.best_of_n)
     _curve(ax, *_values(summary.pass_at_n), color=GREEN, label="any of N correct (pass@N)")
     if summary.reward is not None:
         _curve(ax, n, accuracy, color=BLUE, label=f"best of N by {by(summary)}")
-    _band(ax, n, accuracy, [point.over_sampling for point in summary.best_of_n], color=BLUE)
+    own = [point.accuracy if summary.forecast else point.over_sampling for point in summary.best_of_n]
+    _band(ax, n, accuracy, own, color=BLUE)
     if summary.greedy is not None and summary.greedy.accuracy is not None:
         ax.axhline(summary.greedy.accuracy.value, color=ORANGE, ls="--", label="greedy decoding")
     ax.axhline(summary.sampling.accuracy.value, color=GREY, ls=":", label="one sample, temperature 1")
@@ -99,10 +101,10 @@ def accuracy_curve(summary: Summary, ax: Axes) -> Axes:
         _curve(ax, further, predicted, color=PINK, ls="--", label="predicted beyond the pool, 95 %")
         _band(ax, further, predicted, [point.accuracy for point in summary.forecast], color=PINK)
     _accuracy_axis(ax, max(point.n for point in summary.forecast or summary.pass_at_n))
-    bands = (
-        "band of best of N: 95 %, of its difference from one sample, on the same prompts" if summary.reward else None
-    )
-    _legend_below(ax, bands=bands, few=summary.best_of_n[0].accuracy.few)
+    bands = "band of best of N: 95 %, of its difference from one sample, on the same prompts"
+    if summary.forecast:
+        bands = "bands: 95 %, of the accuracy itself; of its difference from one sample see the text"
+    _legend_below(ax, bands=bands if summary.reward else None, few=summary.best_of_n[0].accuracy.few)
     return ax
 
 
@@ -137,13 +139,16 @@ def log_likelihood_curve(summary: Summary, ax: Axes) -> Axes:
     if summary.greedy is not None:
         ax.axhline(summary.greedy.log_likelihood.value, color=ORANGE, ls="--", label="greedy decoding")
     log_n_axis(ax, n[-1])
-    ax.set_ylabel("mean log-likelihood [nats]")
+    unit = nats(summary).strip()
+    ax.set_ylabel(f"mean log-likelihood [{unit}]" if unit else "mean log_likelihood")
     bands = "band: 95 % over prompts; of the difference from greedy decoding see the text"
     _legend_below(ax, bands=bands if summary.greedy else "band: 95 % over prompts", few=estimates[0].few)
     return ax
 
 
-def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None, ax: Axes, *, label: str) -> Axes:
+def likelihood_histogram(
+    log_likelihood: np.ndarray, correct: np.ndarray | None, ax: Axes, *, label: str, unit: str = "nats"
+) -> Axes:
     """Density of log-likelihoods, separately for correct and incorrect responses where correctness is known.
 
     The lowest 1 % of the likelihoods is collected in the first bin: a few hopeless responses would stretch the axis.
@@ -160,7 +165,7 @@ def likelihood_histogram(log_likelihood: np.ndarray, correct: np.ndarray | None,
                 ax.hist(shown[kind], bins=bins, density=True, color=color, alpha=0.5, label=name)
                 ax.axvline(np.median(shown[kind]), color=color, ls="--", lw=1.2)
     ax.set_xlabel(f"{label}\n(dashed: medians; leftmost bar: the lowest 1 %)")
-    ax.set_ylabel("density [1/nat]")
+    ax.set_ylabel(f"density [1/{unit.removesuffix('s')}]" if unit else "density")
     ax.legend(loc="upper left")
     return ax
 
@@ -267,7 +272,8 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
     """
     markers = {"greedy": "*", "sampling": "o", "beam search": "s", "argmax search": "D", "majority vote": "^"}
     known = summary[summary[column].notna()]
-    for _, row in known[known["forward_tokens"].isna()].iterrows():
+    without_cost = known[known["forward_tokens"].isna()]
+    for _, row in without_cost.iterrows():
         ax.axhline(row[column], color=GREY, ls=":", lw=1)
         label = row["setting"].split(",")[0]
         ax.annotate(f"tilted law, {label}", (1.0, row[column]), xycoords=("axes fraction", "data"), fontsize=7, color=GREY,
@@ -276,11 +282,13 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
     colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for i, method in enumerate(dict.fromkeys(summary.loc[summary["forward_tokens"].notna(), "method"])):
         rows = known[known["method"] == method].sort_values("forward_tokens")
-        dashed = "power" in method
+        power = "power" in method
+        # Length normalization often selects what log-likelihood does: dashes let the line below be seen.
+        dashed = power or "normalized" in method
         color = colors[i % len(colors)]
         ax.plot(
             rows["forward_tokens"], rows[column].astype(float), label=_method_label(method, rows), color=color, ms=5, lw=1.5,
-            ls="--" if dashed else "-", marker=markers.get(method, "v" if dashed else "o"),
+            ls="--" if dashed else "-", marker=markers.get(method, "v" if power else "o"),
             mfc="white" if i >= len(colors) else None,
         )  # fmt: skip
         bars = dict(fmt="none", ecolor=color, elinewidth=0.8, capsize=0, alpha=0.3)
@@ -288,6 +296,9 @@ def compare(summary: pd.DataFrame, ax: Axes, column: str) -> Axes:
     for value in known.loc[known["method"] == "greedy", column]:
         ax.axhline(value, color=GREY, ls="--", lw=0.8, zorder=0)
     _tokens_axis(ax)
+    if len(without_cost):  # room on the right for the names of lines, where no curve runs
+        low, high = ax.get_xlim()
+        ax.set_xlim(low, high * (high / low) ** 0.25)
     _at_least(ax, 0.1)
     if column == "accuracy":
         low, high = ax.get_ylim()

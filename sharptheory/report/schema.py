@@ -438,8 +438,8 @@ class Summary:
 
     @property
     def by_likelihood(self) -> bool:
-        """Whether the report is about best-of-N by log-likelihood."""
-        return self.reward == "log_likelihood"
+        """Whether the report is about sharpening: best-of-N by log-likelihoods, not by a column that only has their name."""
+        return self.reward == "log_likelihood" and self.coverage_refused is None
 
     @property
     def by_answers(self) -> bool:
@@ -451,12 +451,14 @@ class Summary:
 
     @property
     def unmet(self) -> tuple[str, ...]:
-        """Which premises of a verdict fail: "unfinished", "mixed prompts", "law".
+        """Which premises of a verdict fail: "likelihoods", "unfinished", "mixed prompts", "law".
 
-        More than a share `UNFINISHED_LIMIT` of the samples is cut; fewer than `FEWEST_PROMPTS` prompts have correct and
-        incorrect samples; or the samples contradict the law that their likelihoods imply (`HitRates.refuted`).
+        What best-of-N selects by is called log_likelihood and cannot be one (`coverage_refused`); more than a share
+        `UNFINISHED_LIMIT` of the samples is cut; fewer than `FEWEST_PROMPTS` prompts have correct and incorrect samples;
+        or the samples contradict the law that their likelihoods imply (`HitRates.refuted`).
         """
         fails = {
+            "likelihoods": self.reward == "log_likelihood" and self.coverage_refused is not None,
             "unfinished": (self.sampling.unfinished or 0.0) > UNFINISHED_LIMIT,
             "mixed prompts": self.sampling.n_mixed_prompts < FEWEST_PROMPTS,
             "law": self.hit_rates is not None and self.hit_rates.refuted,
@@ -470,8 +472,12 @@ class Summary:
 
     @property
     def forecast(self) -> tuple[Accuracy, ...]:
-        """Accuracy beyond the pool where it may be stated: empty if the prediction is not trusted, or not to be judged."""
-        return self.prediction.curve if self.prediction and self.prediction.trusted and self.judged else ()
+        """Accuracy beyond the pool where it may be stated.
+
+        Empty if the prediction is not trusted, not to be judged, or made from whole responses that are too rare for it.
+        """
+        stated = self.prediction and self.prediction.trusted and self.judged and not self.by_answers
+        return self.prediction.curve if stated else ()
 
     def to_json(self) -> str:
         """The content of ``summary.json``."""

@@ -26,7 +26,7 @@ from sharptheory.measure.bootstrap import (
 from sharptheory.measure.efficiency import reward_efficiency
 from sharptheory.measure.pool import Pool, as_pool
 from sharptheory.measure.power_bounds import power_certificate
-from sharptheory.measure.rewards import REWARDS, Reward, available, column_rewards, load_reward
+from sharptheory.measure.rewards import REWARDS, Reward, available, column_rewards, load_reward, score_columns
 from sharptheory.measure.selection import accuracy_curves
 from sharptheory.report import schema
 from sharptheory.report.schema import Interval, Range, Summary, number
@@ -160,7 +160,7 @@ def _about(pool: Pool, reward: str | Reward | None) -> Reward | None:
     """The reward that a report is about; None where there is nothing to select by."""
     if reward is None:
         return REWARDS[REWARD] if REWARD in pool else None
-    found = reward if isinstance(reward, Reward) else load_reward(reward, columns=list(pool.samples))
+    found = reward if isinstance(reward, Reward) else load_reward(reward, columns=score_columns(pool))
     if not found.selects:
         raise UserError(f"reward {found.name!r} knows grades or all responses; expected one that can select")
     return found

@@ -87,7 +87,7 @@ def test_a_column_is_named_as_a_reward(pool):
     judged = pool.assign(judge=range(8))
     assert load_reward("judge", columns=list(judged))(judged).tolist() == list(range(8))
     assert load_reward("log_likelihood", columns=list(judged)) is REWARDS["log_likelihood"]
-    with pytest.raises(UserError, match=r"column 'answer' holds .* values; expected numbers"):
+    with pytest.raises(UserError, match=r"'answer': this column says what a response is"):
         load_reward("answer", columns=list(judged))(judged)
 
 

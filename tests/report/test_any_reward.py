@@ -54,9 +54,9 @@ def test_a_report_about_a_column(judged):
 def test_its_sentences_name_the_reward(judged):
     summary = diagnose(judged, reward="judge").summary
     texts = findings(summary)
-    assert "the best of 16 by judge on" in texts["accuracy"] and "Selecting by judge pays: +" in texts["accuracy"]
+    assert "the best of 16 by judge with" in texts["accuracy"] and "Selecting by judge pays: +" in texts["accuracy"]
     assert "that judge does not pick" in texts["accuracy"] and "likelihood" not in texts["accuracy"]
-    assert "a correct response has more judge than a wrong one" in texts["alignment"]
+    assert "a correct response has a higher judge than a wrong one" in texts["alignment"]
     assert "judge knows which responses are right." in texts["alignment"] and "likelihood" not in texts["alignment"]
     assert "Best-of-2 by judge is at +" in texts["efficiency"]
     assert texts["likelihood"].startswith("The log-likelihood of the best of 16 by judge is ")
@@ -65,7 +65,7 @@ def test_its_sentences_name_the_reward(judged):
         or "from judge: majority" in texts["rewards"]
         or "judge" in texts["rewards"]
     )
-    assert "Inside a prompt the AUC of judge 0." in texts["rewards"]
+    assert "Inside a prompt the AUC is 0." in texts["rewards"]
     names = [name for name, _ in headline(summary)]
     assert "best of 16 by judge" in names and "AUC of judge, within prompts" in names
 
@@ -162,7 +162,10 @@ def test_greedy_responses_need_no_likelihoods(judged):
         ("answer_share", "reward 'answer_share' knows grades or all responses"),
         ("nothing", "reward 'nothing' is unknown"),
         ("self_certainty", "reward 'self_certainty' needs column 'self_certainty', which is missing"),
-        ("answer", "column 'answer' holds"),
+        ("answer", "reward 'answer': this column says what a response is, not how good; expected one of"),
+        ("prompt_id", "reward 'prompt_id': this column says what a response is"),
+        ("correct", "reward 'correct': this column is the grade itself"),
+        ("typo", "correctness, judge, seed, or ./file.py:name"),
     ],
 )
 def test_what_cannot_carry_a_report_is_refused(judged, reward, message):

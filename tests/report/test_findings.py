@@ -58,7 +58,7 @@ def gaining(summary: Summary, *, sampling: Interval, greedy: Interval) -> Summar
 
 def test_accuracy_by_hand(hand):
     text = findings(hand)["accuracy"]
-    assert text.startswith("One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [")
+    assert text.startswith("One sample is right with probability 43.8 %; the most likely of 2 with 87.5 % [")
     assert "Sharpening pays: +43.8 [" in text
     assert "Best-of-2 is better than greedy decoding (25.0 %): +62.5 [" in text
     assert "another" not in text and "peaks" not in text and "expect" not in text
@@ -92,7 +92,7 @@ def test_likelihood_by_hand(hand):
 def test_alignment_by_hand(hand):
     assert findings(hand)["alignment"].startswith(
         "Within a prompt, a correct response is likelier than a wrong one with probability 1.00 [0.84, 1.00] "
-        "(21 prompts with both): likelihood knows which responses are right, and the premise of sharpening holds here."
+        "(21 prompts with both): likelihood knows which responses are right. The premise of sharpening holds here."
     )
 
 
@@ -170,7 +170,10 @@ def test_verdict_against_greedy(hand, gain, sentence):
 @pytest.mark.parametrize(
     ("within", "sentence"),
     [
-        (Interval(0.8, 0.7, 0.9, 50), "with both): likelihood knows which responses are right, and the premise of"),
+        (
+            Interval(0.8, 0.7, 0.9, 50),
+            "with both): likelihood knows which responses are right. The premise of sharpening holds",
+        ),
         (Interval(0.8, 0.5004, 0.9, 50), "0.8000 [0.5004, 0.9000] (50 prompts with both): likelihood knows"),
         (
             Interval(0.2, 0.1, 0.3, 50),
@@ -504,12 +507,12 @@ def with_ends(summary: Summary) -> Summary:
 def test_the_paragraph_on_accuracy(hand):
     summary = with_ends(hand)
     assert whole(summary, "accuracy") == (
-        "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. Sharpening pays: +10.0 "
+        "One sample is right with probability 43.8 %; the most likely of 2 with 87.5 % [77.5 %, 97.5 %]. Sharpening pays: +10.0 "
         "[+5.0, +15.0] points over sampling. Best-of-2 is worse than greedy decoding (25.0 %): -10.0 [-15.0, -5.0] points. "
         "On another +6.2 [+1.0, +12.0] points there is a correct response among the 2 that likelihood does not pick."
     )
     assert whole(changed(summary, "sampling", unfinished=0.25), "accuracy") == (
-        "One sample is right on 43.8 % of prompts; the most likely of 2 on 87.5 % [77.5 %, 97.5 %]. The difference is +10.0 "
+        "One sample is right with probability 43.8 %; the most likely of 2 with 87.5 % [77.5 %, 97.5 %]. The difference is +10.0 "
         "[+5.0, +15.0] points. No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither "
         "likelihoods nor grades are those of whole responses (raise --max-new-tokens)."
     )
@@ -527,12 +530,12 @@ def test_the_paragraph_on_accuracy_where_all_responses_are_alike(hand, value, ki
     assert f"Every response is {kind}, so there is nothing for any selection to improve." in whole(summary, "accuracy")
     assert "Sharpening" not in whole(summary, "accuracy")
     assert whole(summary, "accuracy").startswith(
-        f"One sample is right on {100 * value:.1f} % of prompts; the most likely of 2"
+        f"One sample is right with probability {100 * value:.1f} %; the most likely of 2"
     )
     single = dataclasses.replace(summary, best_of_n=summary.best_of_n[:1])
     assert whole(single, "accuracy") == (
-        f"One sample is right on {100 * value:.1f} % of prompts; best-of-N needs more samples. Every response is {kind}, so there "
-        "is nothing for any selection to improve."
+        f"One sample is right with probability {100 * value:.1f} %; best-of-N needs more samples. Every response is {kind}, so "
+        "there is nothing for any selection to improve."
     )
 
 
@@ -618,7 +621,7 @@ def test_the_paragraph_on_alignment(hand):
     summary = changed(hand, "alignment", within=part, pooled=UP, dominance_within=dominance)
     assert whole(summary, "alignment") == (
         "Within a prompt, a correct response is likelier than a wrong one with probability 0.75 [0.70, 0.80] (50 prompts with "
-        "both): likelihood knows which responses are right, and the premise of sharpening holds here. Pooled over prompts it is "
+        "both): likelihood knows which responses are right. The premise of sharpening holds here. Pooled over prompts it is "
         "0.10 [0.05, 0.15], which also rewards knowing which prompts are easy. The likelihoods of correct responses stochastically "
         "dominate those of wrong ones within prompts (p < 0.001 for, p = 0.250 against)."
     )
@@ -638,8 +641,9 @@ def test_the_paragraph_on_alignment(hand):
 def test_the_paragraph_and_table_on_what_rewards_are_worth(hand):
     worth = (
         "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 for a "
-        "reward that says nothing. Best-of-2 by log-likelihood is at +10.0 [+5.0, +15.0] points over one sample, which is what "
-        "its AUC means; by correctness it would be at +1.0 [-4.0, +6.0]."
+        "reward that says nothing. Best-of-2 by log-likelihood is at +10.0 [+5.0, +15.0] points over one sample; by "
+        "correctness it would be at +1.0 [-4.0, +6.0]. That is the AUC inside a prompt where each prompt counts p(1-p), the "
+        "variance of its correctness, and not as much as any other."
     )
     slopes = (
         " To first order a tilt by log-likelihood moves accuracy by -10.0 [-15.0, -5.0] points per √(2 nat) of divergence from the "
@@ -702,7 +706,7 @@ def test_the_paragraph_on_levels(hand):
     assert whole(changed(hand, "alignment", levels=levels), "alignment_levels") == sentence.format(" and", "")
     assert whole(changed(hand, "alignment", levels=levels | {"within a prompt": UP}), "alignment_levels") == (
         sentence.format(",", " and within a prompt 0.10 [0.05, 0.15]")
-        + " Only the one within a prompt is what sharpening uses; the others can be high while it is not, and are often quoted "
+        + " Only the one within a prompt is what selection uses; the others can be high while it is not, and are often quoted "
         "instead."
     )
     assert "alignment_levels" not in findings(changed(hand, "alignment", levels={}))
@@ -810,7 +814,7 @@ def test_the_numbers_to_see_first(hand):
     summary = changed(summary, "greedy", accuracy=Interval(0.25, 0.1, 0.4, 50))
     summary = changed(summary, "coverage", certified=0.5, at_least=1_234.5)
     rows = [
-        ("prompts × samples", "1,000 × 2,000"),
+        ("prompts × samples", "1,000 (24 graded) × 2,000"),
         ("one sample", "75.0 % [70.0 %, 80.0 %]"),
         ("greedy decoding", "25.0 % [10.0 %, 40.0 %]"),
         ("best of 2 by log-likelihood", "87.5 % [77.5 %, 97.5 %]"),
@@ -824,7 +828,7 @@ def test_the_numbers_to_see_first(hand):
     ]
     assert headline(summary) == rows
     ragged = changed(summary, "sampling", n_samples=2, n_samples_max=1_500, n_responses=12_345)
-    assert headline(ragged)[0] == ("prompts × samples", "1,000 × 2 to 1,500, 12,345 in all")
+    assert headline(ragged)[0] == ("prompts × samples", "1,000 (24 graded) × 2 to 1,500, 12,345 in all")
     assert headline(dataclasses.replace(summary, greedy=None)) == [*rows[:2], *rows[3:]]
     assert headline(changed(summary, "greedy", accuracy=None)) == [*rows[:2], *rows[3:]]
     unknown = changed(summary, "alignment", within=Interval(None, None, None, 0))

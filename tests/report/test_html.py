@@ -118,9 +118,10 @@ def test_histograms_are_of_the_graded_samples_or_of_all(graded):
     pool.loc[pool["prompt_id"] == 7, "correct"] = pd.NA
     diagnosis = diagnose(pool if graded else pool.drop(columns="correct"))
     likely, unlikely, half = np.log(0.3), np.log(0.1), np.log(3) / 2
+    both = ", 7 prompts with both" if graded else ""
     for key, label, ends in (
         ("alignment", "log-likelihood [nats]", (unlikely, likely)),
-        ("alignment_within", "log-likelihood minus its prompt's mean [nats]", (-half, half)),
+        ("alignment_within", f"log-likelihood minus its prompt's mean{both} [nats]", (-half, half)),
     ):
         ax = drawn(diagnosis, key)
         assert ax.get_xlabel().startswith(f"{label}\n")

@@ -588,3 +588,14 @@ def test_a_figure_is_saved_with_its_title(tmp_path, monkeypatch):
     assert path == tmp_path / "x.png" and path.read_bytes().startswith(b"\x89PNG")
     (figure,) = kept
     assert figure.axes[0].get_title(loc="left") == "a title" and figure.get_size_inches().tolist() == [6.4, 4.0]
+
+
+def test_bands_beside_a_forecast_are_all_of_the_accuracy_itself(ax):
+    summary = diagnose(table_pool(aligned=1.0)).summary
+    assert summary.forecast
+    plots.accuracy_curve(summary, ax)
+    own, forecast = bands(ax)
+    last, first = summary.best_of_n[-1].accuracy, summary.forecast[0].accuracy
+    assert (own[1][-1], own[2][-1]) == pytest.approx((last.low, last.high))
+    assert (forecast[1][0], forecast[2][0]) == pytest.approx((first.low, first.high))
+    assert "of the accuracy itself" in ax.get_legend().get_title().get_text()

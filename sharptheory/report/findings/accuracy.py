@@ -9,13 +9,13 @@ from sharptheory.report.schema import Summary
 
 def sentences(summary: Summary) -> list[str | None]:
     sampling, last = summary.sampling, summary.best_of_n[-1]
-    one = f"One sample is right on {percent(sampling.accuracy.value)} of prompts"
+    one = f"One sample is right with probability {percent(sampling.accuracy.value)}"
     if summary.reward is None:
         return [f"{one}{_open(summary)}.", _any(summary), _unread(summary)]
     if last.n == 1:
         return [f"{one}; best-of-N needs more samples.", unanimous(summary), _unread(summary)]
     best = f"the most likely of {last.n}" if summary.by_likelihood else f"the best of {last.n} by {by(summary)}"
-    selected = f"{one}; {best} on {share(last.accuracy)}."
+    selected = f"{one}; {best} with {share(last.accuracy)}."
     if same := unanimous(summary):
         return [selected, same, _unread(summary)]
     if failed := no_verdict(summary):
@@ -85,6 +85,11 @@ def _peak(summary: Summary) -> str | None:
 def _forecast(summary: Summary) -> str | None:
     if summary.prediction is None:
         return None
+    if summary.by_answers:
+        return (
+            "No forecast for larger N: it would be made from the likelihoods of whole responses, of whose probability these "
+            "samples hold too little."
+        )
     agree, checks = summary.prediction.agreeing, summary.prediction.open_checks
     way = "predicting in the same way from a quarter of these samples"
     if not checks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sharptheory.report.findings.premises import chance, few, no_verdict
 from sharptheory.report.findings.words import by, count, listed, points, span
-from sharptheory.report.schema import Dominance, Interval, Summary
+from sharptheory.report.schema import Dominance, Summary
 
 
 def sentences(summary: Summary) -> list[str | None]:
@@ -18,9 +18,9 @@ def sentences(summary: Summary) -> list[str | None]:
             f"No prompt has both correct and incorrect responses, so {by(summary, 'likelihood')} cannot be compared with "
             "correctness within prompts."
         ]
-    more = "is likelier" if summary.by_likelihood else f"has more {by(summary)}"
+    more = "is likelier than a wrong one" if summary.by_likelihood else f"has a higher {by(summary)} than a wrong one"
     order = (
-        f"Within a prompt, a correct response {more} than a wrong one with probability {span(within, null=0.5)} "
+        f"Within a prompt, a correct response {more} with probability {span(within, null=0.5)} "
         f"({count(within.n_prompts, 'prompt')} with both)"
     )
     all_together = span(pooled, null=0.5, unlimited=UNBROKEN)
@@ -28,7 +28,7 @@ def sentences(summary: Summary) -> list[str | None]:
     if failed := no_verdict(summary):
         return [f"{order}.", failed, also]
     dominance = summary.alignment.dominance_within if summary.by_likelihood else None
-    return [f"{order}: {_knows(within, by(summary, 'likelihood'))}", also, _dominates(dominance)]
+    return [f"{order}: {_knows(summary)}", _premise(summary), also, _dominates(dominance)]
 
 
 #: Why a concordance has no interval, though there are prompts.
@@ -37,10 +37,10 @@ UNBROKEN = "these prompts leave it the same in every resample"
 COIN = (0.45, 0.55)
 
 
-def _knows(within: Interval, reward: str) -> str:
+def _knows(summary: Summary) -> str:
+    within, reward = summary.alignment.within, by(summary, "likelihood")
     if within.direction(0.5) > 0:
-        premise = ", and the premise of sharpening holds here" if reward == "likelihood" else ""
-        return f"{reward} knows which responses are right{premise}."
+        return f"{reward} knows which responses are right."
     if within.direction(0.5) < 0:
         more = "the likelier a response" if reward == "likelihood" else "the more of it a response has"
         return f"{reward} is anti-aligned with correctness; {more}, the more probably it is wrong."
@@ -50,6 +50,19 @@ def _knows(within: Interval, reward: str) -> str:
     if within.low >= low and within.high <= high:
         return f"all of that is between {low} and {high}, close to a coin flip, and sharpening has little to work with."
     return f"it is not shown that {reward} knows which responses are right, nor that it does not."
+
+
+def _premise(summary: Summary) -> str | None:
+    """Whether sharpening has its premise: likelihood knows, also on the prompts that one sample solves now and then."""
+    if not summary.by_likelihood or summary.alignment.within.direction(0.5) <= 0:
+        return None
+    gains = [row.best_of_two for row in summary.alignment.efficiency if row.name == summary.reward]
+    if any(gain.direction() > 0 for gain in gains):
+        return "The premise of sharpening holds here."
+    return (
+        "Whether that is enough for sharpening is open: this mean counts all prompts alike, and with each weighed by p(1-p), the "
+        "variance of its correctness, what the likelier of two adds to accuracy is not shown to be above 0."
+    )
 
 
 def _dominates(test: Dominance | None) -> str | None:
@@ -69,8 +82,9 @@ def efficiency(summary: Summary) -> list[str | None]:
     return [
         "A reward is worth its correlation with correctness within a prompt, whatever its scale: 1 for correctness itself, 0 "
         "for a reward that says nothing.",
-        f"Best-of-2 by {by(summary)} is at {points(own.best_of_two)} points over one sample, which is what its AUC means; by "
-        f"correctness it would be at {points(most.best_of_two)}.",
+        f"Best-of-2 by {by(summary)} is at {points(own.best_of_two)} points over one sample; by correctness it would be at "
+        f"{points(most.best_of_two)}. That is the AUC inside a prompt where each prompt counts p(1-p), the variance of its "
+        "correctness, and not as much as any other.",
         None
         if own.slope.value is None
         else f"To first order a tilt by {by(summary)} moves accuracy by {points(own.slope)} points per √(2 nat) of "
@@ -104,10 +118,11 @@ def levels(summary: Summary) -> str | None:
         f"{name if 'within' in name else f'across {name}'} {span(level, null=0.5, unlimited=UNBROKEN)}"
         for name, level in known.items()
     )
-    sentence = f"The probability that the more accurate of two has the higher log-likelihood is, {each}."
+    what = by(summary) if summary.reward == "log_likelihood" else "log-likelihood"
+    sentence = f"The probability that the more accurate of two has the higher {what} is, {each}."
     if "within a prompt" not in known:
         return sentence
     return (
-        f"{sentence} Only the one within a prompt is what sharpening uses; the others can be high while it is not, and are "
+        f"{sentence} Only the one within a prompt is what selection uses; the others can be high while it is not, and are "
         "often quoted instead."
     )

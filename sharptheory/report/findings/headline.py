@@ -11,7 +11,8 @@ def headline(summary: Summary) -> list[tuple[str, str]]:
     sampling, last = summary.sampling, summary.best_of_n[-1]
     each, most = sampling.n_samples, sampling.n_samples_max
     several = f"{each:,}" if each == most else f"{each:,} to {most:,}, {sampling.n_responses:,} in all"
-    rows = [("prompts × samples", f"{sampling.n_prompts:,} × {several}")]
+    graded = f" ({sampling.n_graded_prompts:,} graded)" if 0 < sampling.n_graded_prompts < sampling.n_prompts else ""
+    rows = [("prompts × samples", f"{sampling.n_prompts:,}{graded} × {several}")]
     if summary.graded:
         rows += [("one sample", share(sampling.accuracy))]
         if summary.greedy is not None and summary.greedy.accuracy is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import by, cut_responses, no_difference, percent, span
+from sharptheory.report.findings.words import by, cut_responses, nats, no_difference, percent, span
 from sharptheory.report.schema import Summary
 
 #: Responses that are shorter by this share call for a look at brevity.
@@ -12,11 +12,12 @@ BREVITY = 0.2
 def sentences(summary: Summary) -> list[str | None]:
     first, last, gain = summary.best_of_n[0], summary.best_of_n[-1], summary.gain_over_sampling.log_likelihood
     if last.n == 1:
-        selected = f"One sample has {first.log_likelihood.value:.2f} nats on average; with one sample there is nothing to select."
+        mean = f"{first.log_likelihood.value:.2f}{nats(summary) or f' of {_column(summary)}'}"
+        selected = f"One sample has {mean} on average; with one sample there is nothing to select."
         return [selected, cut_responses(summary.sampling.unfinished)]
     best = f"the best of {last.n}{'' if summary.by_likelihood else f' by {by(summary)}'}"
     selected = (
-        f"The log-likelihood of {best} is {last.log_likelihood.value:.2f} nats on average, "
+        f"The {_column(summary)} of {best} is {last.log_likelihood.value:.2f}{nats(summary)} on average, "
         f"{span(gain, sign=True)} over one sample."
     )
     return [
@@ -28,13 +29,18 @@ def sentences(summary: Summary) -> list[str | None]:
     ]
 
 
+def _column(summary: Summary) -> str:
+    """What the column holds, or its bare name where it cannot be that."""
+    return "log_likelihood" if summary.coverage_refused else "log-likelihood"
+
+
 def _over_greedy(summary: Summary) -> str | None:
     gain = summary.gain_over_greedy
     if gain is None or gain.log_likelihood.value is None:
         return None
     if gain.log_likelihood.point and abs(gain.log_likelihood.value) < 1e-12:
         return "That is what greedy decoding has."
-    return f"Against greedy decoding that is {span(gain.log_likelihood, sign=True)} nats."
+    return f"Against greedy decoding that is {span(gain.log_likelihood, sign=True)}{nats(summary)}."
 
 
 def _brevity(summary: Summary) -> list[str]:
@@ -61,7 +67,7 @@ def _brevity(summary: Summary) -> list[str]:
 def _confound(summary: Summary) -> str | None:
     if summary.length is None or (confound := summary.length.confound) is None:
         return None
-    parts = [f"within a prompt log-likelihood correlates with length by {span(confound.correlation)}"]
+    parts = [f"within a prompt {_column(summary)} correlates with length by {span(confound.correlation)}"]
     if confound.correlation.value is None:
         parts = []
     if confound.auc_given_length.value is not None:

@@ -11,11 +11,20 @@ def no_verdict(summary: Summary) -> str | None:
     if summary.judged:
         return None
     reasons = {
+        "likelihoods": _no_likelihoods,
         "unfinished": lambda: cut_short(summary.sampling.unfinished),
         "mixed prompts": lambda: too_few_mixed(summary.sampling.n_mixed_prompts),
         "law": lambda: _other_samples(summary.hit_rates),
     }
     return f"No verdict: {'; '.join(reasons[premise]() for premise in summary.unmet)}."
+
+
+def _no_likelihoods() -> str:
+    return (
+        "what is called log_likelihood is not the log-likelihood of whole responses sampled at temperature 1, so that selecting "
+        "by it is no sharpening (give log-likelihoods summed over the tokens of a response; or, where it is another score, "
+        "call it so: --columns score=log_likelihood --reward score)"
+    )
 
 
 def cut_short(unfinished: float) -> str:

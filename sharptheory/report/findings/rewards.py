@@ -28,8 +28,8 @@ def sentences(summary: Summary) -> list[str | None]:
 def _know(summary: Summary) -> str | None:
     """What the rewards that are none of this package's know inside a prompt."""
     known = [reward for reward in summary.rewards if reward.name not in REWARDS and reward.auc is not None]
-    each = [f"{named(reward)} {span(reward.auc, null=0.5)}" for reward in known if reward.auc.value is not None]
-    return f"Inside a prompt the AUC of {listed(each)}." if each else None
+    each = [f"{span(reward.auc, null=0.5)} for {named(reward)}" for reward in known if reward.auc.value is not None]
+    return f"Inside a prompt the AUC is {listed(each)}." if each else None
 
 
 def _against(rewards: list[RewardCurve], direction: int, reward: str) -> str | None:

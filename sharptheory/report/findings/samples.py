@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharptheory.report.findings.words import listed, named
+from sharptheory.report.findings.words import count, listed, named
 from sharptheory.report.schema import Summary
 
 
@@ -11,6 +11,7 @@ def sentences(summary: Summary) -> list[str | None]:
         *summary.notes,
         _no_likelihoods(summary),
         _no_grades(summary),
+        _half_graded(summary),
         _lacking(summary),
         _one_sample(summary),
     ]
@@ -31,6 +32,19 @@ def _no_grades(summary: Summary) -> str | None:
         None
         if summary.graded or summary.likelihoods
         else "No grades: nothing about accuracy, or what a reward knows of it."
+    )
+
+
+def _half_graded(summary: Summary) -> str | None:
+    """Prompts that every number about accuracy leaves out."""
+    sampling = summary.sampling
+    left_out = sampling.n_prompts - sampling.n_graded_prompts
+    if not summary.graded or not left_out:
+        return None
+    return (
+        f"{count(left_out, 'prompt')} of {sampling.n_prompts:,} {'has' if left_out == 1 else 'have'} samples without a grade "
+        f"and {'is' if left_out == 1 else 'are'} left out of everything about accuracy, which is of the other "
+        f"{sampling.n_graded_prompts:,}."
     )
 
 

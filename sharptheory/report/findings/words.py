@@ -125,8 +125,15 @@ def named(reward: RewardCurve) -> str:
 
 
 def by(summary: Summary, likelihood: str = "log-likelihood") -> str:
-    """The report's reward in words; log-likelihood as the sentence has it."""
-    return likelihood if summary.by_likelihood else str(summary.reward).replace("_", " ")
+    """The report's reward in words; log-likelihood as the sentence has it, by the column's name where it is none."""
+    if summary.by_likelihood:
+        return likelihood
+    return summary.reward if summary.reward == "log_likelihood" else str(summary.reward).replace("_", " ")
+
+
+def nats(summary: Summary) -> str:
+    """The unit of log-likelihoods; none where they are refused."""
+    return "" if summary.coverage_refused else " nats"
 
 
 def cut_responses(unfinished: float | None, responses: str = "the responses") -> str | None:
