@@ -270,7 +270,7 @@ def hits_p_value(hits: int, sizes: np.ndarray, mass: np.ndarray, *, noise: float
         UserError: shapes differ, a mass that is no probability, or hits that cannot be.
 
     ```python
-    >>> hits_p_value(1, [3, 2], [0.5, 0.5])  # 2 P(H ≤ 1) = 2 (1 + 5) / 32
+    >>> round(hits_p_value(1, [3, 2], [0.5, 0.5]), 6)  # 2 P(H ≤ 1) = 2 (1 + 5) / 32
     0.375
 
     ```
