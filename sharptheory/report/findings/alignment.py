@@ -23,7 +23,8 @@ def sentences(summary: Summary) -> list[str | None]:
         f"Within a prompt, a correct response {more} than a wrong one with probability {span(within, null=0.5)} "
         f"({count(within.n_prompts, 'prompt')} with both)"
     )
-    also = f"Pooled over prompts it is {span(pooled, null=0.5, unlimited=UNBROKEN)}, which also rewards knowing which prompts are easy."
+    pooled = span(pooled, null=0.5, unlimited=UNBROKEN)
+    also = f"Pooled over prompts it is {pooled}, which also rewards knowing which prompts are easy."
     if failed := no_verdict(summary):
         return [f"{order}.", failed, also]
     dominance = summary.alignment.dominance_within if summary.by_likelihood else None
