@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sharptheory.measure.certificate import HitRates
 from sharptheory.measure.self_consistency import PluralityRates
-from sharptheory.report.findings.words import by, nats
+from sharptheory.report.findings.words import by, count, nats
 from sharptheory.report.schema import FEWEST_PROMPTS, Accuracy, BestOfN, Interval, RewardAccuracy, Summary
 from sharptheory.runs import write
 
@@ -36,6 +36,12 @@ def log_n_axis(ax: Axes, largest: float) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(0.93, largest * 1.08)
     ax.set_xlabel("N, responses per prompt")
+
+
+def _label_last(ax: Axes, largest: int) -> None:
+    """Labels the last N, in place of powers of two whose labels it would touch."""
+    ticks = [*(int(tick) for tick in ax.get_xticks() if tick <= largest / 1.4), largest]
+    ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
 
 
 def _tokens_axis(ax: Axes) -> None:
@@ -232,15 +238,19 @@ def hit_rates(rates: HitRates, ax: Axes) -> Axes:
 def plurality_rates(rates: PluralityRates, ax: Axes) -> Axes:
     """Law of the plurality of N votes against the rate at which the majority of held-out samples is the likeliest answer."""
     errors = np.abs(np.stack([rates.measured.low, rates.measured.high]) - rates.measured.value)
+    few = rates.measured.n_prompts < FEWEST_PROMPTS
+    title = f"{'no bars: only ' if few else ''}{count(rates.measured.n_prompts, 'prompt')}"
     marker = "o" if len(rates.n) == 1 else None
     ax.plot(rates.n, rates.predicted, color=BLUE, marker=marker, label=f"theory: law of the plurality, by {rates.by}")
-    ax.errorbar(rates.n, rates.measured.value, yerr=errors, color=ORANGE, fmt="o", label="measured on held-out samples")
+    bars = {} if few else {"yerr": errors}
+    ax.errorbar(rates.n, rates.measured.value, **bars, color=ORANGE, fmt="o", label="measured on held-out samples")
     ax.axhline(1.0, color=GREY, ls=":", label="limit of ever more votes")
     log_n_axis(ax, rates.n.max())
+    _label_last(ax, int(rates.n.max()))
     ax.set_ylim(0, 1.05)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_ylabel("majority is the likeliest answer")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", title=title, title_fontsize="small")
     return ax
 
 

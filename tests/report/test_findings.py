@@ -308,8 +308,8 @@ def test_every_premise_that_fails_is_named_with_its_remedy(hand):
     )
     whole_ = (
         "No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither likelihoods nor grades "
-        "are those of whole responses (raise --max-new-tokens); 19 prompts have both correct and incorrect responses, and fewer "
-        f"than 20 decide nothing (take more prompts, or more samples of each); {law}."
+        "are those of whole responses (sample with a larger budget of tokens); 19 prompts have both correct and incorrect "
+        f"responses, and fewer than 20 decide nothing (take more prompts, or more samples of each); {law}."
     )
     text = findings(summary)
     assert all(whole_ in text[chapter] for chapter in ("accuracy", "rewards", "alignment"))
@@ -514,7 +514,7 @@ def test_the_paragraph_on_accuracy(hand):
     assert whole(changed(summary, "sampling", unfinished=0.25), "accuracy") == (
         "One sample is right with probability 43.8 %; the most likely of 2 with 87.5 % [77.5 %, 97.5 %]. The difference is +10.0 "
         "[+5.0, +15.0] points. No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither "
-        "likelihoods nor grades are those of whole responses (raise --max-new-tokens)."
+        "likelihoods nor grades are those of whole responses (sample with a larger budget of tokens)."
     )
     without = dataclasses.replace(summary, gain_over_greedy=None)
     assert "greedy" not in whole(without, "accuracy")
@@ -593,7 +593,7 @@ def test_the_paragraph_on_likelihood(hand):
     )
     assert whole(changed(single, "sampling", unfinished=0.051), "likelihood").endswith(
         "nothing to select. Warning: 5.1 % of the responses were cut by the length budget. A cut response scores its prefix only, "
-        "which is too likely, and is usually graded wrong: raise --max-new-tokens."
+        "which is too likely, and is usually graded wrong: sample with a larger budget of tokens."
     )
 
 
@@ -753,7 +753,7 @@ def test_the_paragraphs_on_coverage_and_theory(hand):
     endless = changed(hand, "coverage", coefficient=Range(1.7, None), log_coefficient_high=None)
     assert (
         "is between 1.7 and ∞ (a prompt without a finished response) on these prompts; its upper end is finite only once every "
-        "prompt has a finished response, so raise --max-new-tokens." in whole(endless, "coverage")
+        "prompt has a finished response, so sample with a larger budget of tokens." in whole(endless, "coverage")
     )
     exact = changed(hand, "coverage", coefficient=Range(2.01, 2.03))
     assert "the mean of 1/p*, is 2.0 on these prompts. Over all" in whole(exact, "coverage")
@@ -764,8 +764,8 @@ def test_the_paragraphs_on_coverage_and_theory(hand):
     )
     cut = changed(dataclasses.replace(hand, hit_rates=None), "sampling", unfinished=0.051)
     assert whole(cut, "theory").endswith(
-        "with a measurement: raise --max-new-tokens, 5.1 % of the responses were cut, or use a model or task with shorter "
-        "responses."
+        "with a measurement: sample with a larger budget of tokens, 5.1 % of the responses were cut, or use a model or task "
+        "with shorter responses."
     )
     assert "take more samples" in whole(changed(cut, "sampling", unfinished=0.05), "theory")
     refused = dataclasses.replace(hand, coverage=None, coverage_refused="because", cost=())
@@ -784,7 +784,8 @@ def test_the_paragraphs_on_coverage_and_theory(hand):
     for part in ("prompts", "responses", "tokens"):
         endless = (dataclasses.replace(hand.cost[0], **{part: Range(1.0, None)}), *hand.cost[1:])
         assert whole(dataclasses.replace(hand, cost=endless), "cost").endswith(
-            "∞ is for the prompts without a finished response, whose p* has no lower bound: raise --max-new-tokens. These are "
+            "∞ is for the prompts without a finished response, whose p* has no lower bound: sample with a larger budget of tokens. "
+            "These are "
             "guarantees for the worst case; their ratios are what to read."
         )
 

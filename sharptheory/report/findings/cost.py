@@ -19,7 +19,7 @@ def sentences(summary: Summary) -> list[str | None]:
         "log(|Π|/ρ), the size of the policy class and the failure probability, over the range that the samples leave to the "
         "coverage coefficient:",
         *rows,
-        "∞ is for the prompts without a finished response, whose p* has no lower bound: raise --max-new-tokens."
+        "∞ is for the prompts without a finished response, whose p* has no lower bound: sample with a larger budget of tokens."
         if any(_endless(cost) for cost in summary.cost)
         else None,
         "These are guarantees for the worst case; their ratios are what to read.",

@@ -26,7 +26,7 @@ def sentences(summary: Summary) -> list[str | None]:
 def _between(coverage: Coverage) -> str:
     """What would narrow its range: more samples do not finish a response that is cut."""
     if coverage.log_coefficient_high is None:
-        return "; its upper end is finite only once every prompt has a finished response, so raise --max-new-tokens"
+        return "; its upper end is finite only once every prompt has a finished response, so sample with a larger budget of tokens"
     if not coverage_range(coverage).startswith("between"):
         return ""
     return "; where in between, more samples would tell"

@@ -30,7 +30,7 @@ def _no_likelihoods() -> str:
 def cut_short(unfinished: float) -> str:
     return (
         f"{percent(unfinished)} of the responses were cut by the length budget, more than {100 * UNFINISHED_LIMIT:.0f} %, and "
-        "neither likelihoods nor grades are those of whole responses (raise --max-new-tokens)"
+        "neither likelihoods nor grades are those of whole responses (sample with a larger budget of tokens)"
     )
 
 
@@ -59,7 +59,8 @@ def unanimous(summary: Summary) -> str | None:
 
 def few(difference: Interval) -> str:
     """Why an interval decides nothing, wherever it lies: its prompts are too few."""
-    return f"{count(difference.n_prompts, 'prompt')} decide nothing, {FEWEST_PROMPTS} are needed"
+    decide = "decides" if difference.n_prompts == 1 else "decide"
+    return f"{count(difference.n_prompts, 'prompt')} {decide} nothing, {FEWEST_PROMPTS} are needed"
 
 
 def chance(p: float) -> str:

@@ -36,7 +36,7 @@ def _remedy(summary: Summary) -> str:
     unfinished = summary.sampling.unfinished or 0.0
     if unfinished <= UNFINISHED_WARNING:
         return "take more samples"
-    return f"raise --max-new-tokens, {percent(unfinished)} of the responses were cut"
+    return f"sample with a larger budget of tokens, {percent(unfinished)} of the responses were cut"
 
 
 def _agrees(rates: HitRates) -> str:

@@ -28,6 +28,7 @@ def span(
     digits: int = 2,
     sign: bool = False,
     null: float = 0.0,
+    alike: str = "the same on every prompt",
     unlimited: str = "these prompts allow none",
 ) -> str:
     """``0.80 [0.77, 0.83]``; in words where there is no interval, or one without width.
@@ -46,7 +47,7 @@ def span(
     while any(show(one) == show(other) for one, other in told if scale * abs(one - other) > 1e-9):
         digits += 1
     if estimate.point:
-        return f"{show(estimate.value)} (the same on every prompt)"
+        return f"{show(estimate.value)} ({alike})"
     return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"
 
 
@@ -142,5 +143,5 @@ def cut_responses(unfinished: float | None, responses: str = "the responses") ->
         return None
     return (
         f"Warning: {percent(unfinished)} of {responses} were cut by the length budget. A cut response scores its prefix "
-        "only, which is too likely, and is usually graded wrong: raise --max-new-tokens."
+        "only, which is too likely, and is usually graded wrong: sample with a larger budget of tokens."
     )
