@@ -266,8 +266,8 @@ TOGETHER = (
             19,
             0.25,
             f"{TOGETHER} No verdict: 25.0 % of the responses were cut by the length budget, more than 20 %, and neither "
-            "likelihoods nor grades are those of whole responses (sample with a larger budget of tokens); 19 prompts have both correct and "
-            "incorrect responses, and fewer than 20 decide nothing "
+            "likelihoods nor grades are those of whole responses (sample with a larger budget of tokens); 19 prompts have both "
+            "correct and incorrect responses, and fewer than 20 decide nothing "
             "(take more prompts, or more samples of each).",
         ),
         (OVER[OVER["method"] == "greedy"], 20, 0.0, None),
