@@ -90,7 +90,7 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
         seed: of the subsets.
 
     Returns:
-        One row per prompt_id, one column per N; NaN where an answer is not graded. ``attrs["sampled"]`` maps each N that is
+        One row per prompt_id, one column per N; NaN where a sample is not graded. ``attrs["sampled"]`` maps each N that is
         sampled to the standard error that this leaves on the mean over prompts.
 
     Raises:
@@ -107,7 +107,7 @@ def majority_curve(pool: Pool | pd.DataFrame, n: np.ndarray, *, budget: float = 
     values[:, exact] = _exact(ballots, problems, n[exact])
     for i in np.flatnonzero(~exact):
         values[:, i], sampled[int(n[i])] = _sampled(ballots, int(n[i]), rng)
-    values[ballots.prompt[np.isnan(ballots.right)]] = np.nan  # an answer that is not graded may win
+    values[np.isnan(np.add.reduceat(pool.numbers("correct"), pool.starts[:-1]))] = np.nan
     table = pd.DataFrame(values, index=pool.prompt_ids, columns=n)
     table.attrs["sampled"] = sampled
     return table

@@ -46,6 +46,7 @@ def test_a_prompt_without_a_grade_has_no_accuracy():
                          "correct": pd.array([True, True, False, None, None, None], dtype="boolean")})  # fmt: skip
     table = majority_curve(pool, [1, 2, 3])
     assert table.loc[0].tolist() == pytest.approx([2 / 3, 2 / 3, 1]) and table.loc[1].isna().all()
+    assert majority_curve(pool.assign(finished=False), [1, 3]).loc[1].isna().all(), "nor where nothing votes"
 
 
 def test_majority_of_a_large_pool_and_its_limits():
