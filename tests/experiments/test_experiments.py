@@ -16,7 +16,17 @@ from experiments.record import RESULTS
 from sharptheory.measure.bootstrap import ratio_of_means
 
 
-@pytest.mark.parametrize("experiment", sorted({drawn.data for drawn in figures.DRAW.values()}))
+#: Even quick, they start processes that take half a minute.
+LONG = {"pool_size"}
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in sorted({drawn.data for drawn in figures.DRAW.values()})
+    ],
+)
 def test_experiment_runs_and_its_figures_draw(experiment, tmp_path, monkeypatch):
     command = [sys.executable, "-m", f"experiments.{experiment}", "--quick", "--out", str(tmp_path)]
     subprocess.run(command, cwd=tables.ROOT, check=True)
