@@ -15,7 +15,6 @@ from experiments.drawing.training import closed, factor, final, gap_closed
 from experiments.record import RESULTS
 from sharptheory.measure.bootstrap import ratio_of_means
 
-
 #: Even quick, they start processes that take half a minute.
 LONG = {"pool_size"}
 
