@@ -474,12 +474,11 @@ def length_confound(pool: Pool | pd.DataFrame) -> LengthConfound | None:
     given = _auc_given_length(ranks, length, correct == 1)
     paired = ~np.isnan(given)
     adjusted, m = rank(score - slope * length, known.starts), np.array([known.sizes.min()])
-    mean = lambda values, ends: mean_over_prompts(values, ends=ends)  # noqa: E731
     return LengthConfound(
-        mean(both[spread > 0] / spread[spread > 0], DIFFERENCE),
-        mean(_auc_by_prompt(ranks, correct == 1)[paired], PROPORTION),
-        mean(given[paired], PROPORTION),
-        *(mean(ranked_curves(each, correct, m)[:, 0], PROPORTION) for each in (ranks, adjusted)),
+        mean_over_prompts(both[spread > 0] / spread[spread > 0], ends=DIFFERENCE),
+        mean_over_prompts(_auc_by_prompt(ranks, correct == 1)[paired], ends=PROPORTION),
+        mean_over_prompts(given[paired], ends=PROPORTION),
+        *(mean_over_prompts(ranked_curves(each, correct, m)[:, 0], ends=PROPORTION) for each in (ranks, adjusted)),
         slope,
         int(paired.sum()),
     )

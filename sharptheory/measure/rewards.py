@@ -230,12 +230,12 @@ def column_rewards(pool: Pool | pd.DataFrame) -> tuple[list[Reward], dict[str, s
     ```
     """
     pool = as_pool(pool)
-    starts = pool["prompt_id"].ne(pool["prompt_id"].shift()).to_numpy()
+    inside = np.diff(pool.prompt) == 0
     rewards, left_out = [], {}
-    if "log_likelihood" not in pool and "length" in pool and np.diff(pool.numbers("length"))[~starts[1:]].any():
+    if "log_likelihood" not in pool and "length" in pool and np.diff(pool.numbers("length"))[inside].any():
         rewards.append(Reward("brevity", brevity, ("length",)))
     for name in score_columns(pool):
-        if reason := _no_reward(name, pool.numbers(name), starts, pool):
+        if reason := _no_reward(name, pool.numbers(name), inside, pool):
             left_out[name] = reason
         else:
             rewards.append(column_reward(name))
@@ -257,13 +257,13 @@ def _is_numeric(values: pd.Series) -> bool:
     return types.is_numeric_dtype(values) and not types.is_bool_dtype(values) and not types.is_complex_dtype(values)
 
 
-def _no_reward(name: str, values: np.ndarray, starts: np.ndarray, pool: Pool) -> str | None:
-    """Why a column of numbers is no reward; prompts follow one another and begin at `starts`."""
+def _no_reward(name: str, values: np.ndarray, inside: np.ndarray, pool: Pool) -> str | None:
+    """Why a column of numbers is no reward; `inside` says which steps from sample to sample stay inside a prompt."""
     if IDENTIFIER.fullmatch(name):
         return "an identifier"
     if (known := np.isfinite(values).mean()) < 1:
         return "known of no sample" if known == 0 else f"known of {known:.1%} of the samples"
-    steps = np.diff(values)[~starts[1:]]
+    steps = np.diff(values)[inside]
     if not steps.any():
         return "the same for all samples of a prompt"
     if len(steps) > 1 and (steps == 1).all():

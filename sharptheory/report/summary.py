@@ -450,7 +450,9 @@ def _answers(
     with np.errstate(over="ignore"):
         ends = [np.exp(-table[column].to_numpy()).mean() for column in ("log_p_high", "log_p_low")]
     margins = [np.median(table[column]) for column in ("margin_low", "margin_high")]
-    limit = None if graded is None else _limit(graded, known)
+    limit = None
+    if graded is not None:
+        limit = _limit(answered if graded is pool else answer_policy(graded, likelihoods=known))
     return schema.Answers(
         voting=float(answered.votes.sum() / answered.samples.sum()),
         certified=float(table["certified"].mean()) if known else None,
@@ -469,9 +471,9 @@ def _answers(
     )
 
 
-def _limit(graded: Pool, known: bool) -> self_consistency.LimitAccuracy:
+def _limit(graded: AnswerPolicy) -> self_consistency.LimitAccuracy:
     """The narrower of the bounds by votes and by likelihoods, where these are known."""
-    ways = ("likelihood", "votes") if known else ("votes",)
+    ways = ("likelihood", "votes") if graded.seen is not None else ("votes",)
     limits = [self_consistency.limit_accuracy(graded, by=by) for by in ways]
     return min(limits, key=lambda limit: limit.high - limit.low)
 
